@@ -1,0 +1,66 @@
+"""Errors a user can act on. Every message is one line: what was given, what was expected, the way out."""
+
+from __future__ import annotations
+
+import os
+
+
+def one_line(text: object) -> str:
+    """``text`` on a single line, so that an error stays one line in a terminal and in a CSV cell."""
+    return " ".join(str(text).split())
+
+
+class RadImageNetError(Exception):
+    """Base of all errors that are the input's fault and not the program's.
+
+    The command line prints such an error as one line and exits with status 1, without a traceback.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+class UnreadableImageError(RadImageNetError):
+    """An image file that cannot be read whole.
+
+    Parameters
+    ----------
+    path
+        The file or folder that was asked for.
+    stage
+        Where reading stopped: ``"open"``, ``"header"``, ``"decode"``, ``"geometry"`` or ``"intensity"``.
+    cause
+        The reason in words, or the exception behind it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], stage: str, cause: object) -> None:
+        self.path = os.fspath(path)
+        self.stage = stage
+        if isinstance(cause, BaseException):
+            cause = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        self.cause = one_line(cause)
+        super().__init__(f"{self.path}: cannot be read ({self.stage}): {self.cause}")
+
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str, str]]:
+        # Worker processes send this error to their parent; the default reduction would drop two arguments.
+        return type(self), (self.path, self.stage, self.cause)
+
+
+class IntensityError(RadImageNetError):
+    """An image whose modality or values do not fit the intensity policy that was asked for."""
+
+
+class RecordsError(RadImageNetError):
+    """A records table, a dataset folder or a label that does not fit the task."""
+
+
+class ConfigurationError(RadImageNetError):
+    """An unknown name or a combination of settings that contradict each other."""
+
+
+class WeightsError(RadImageNetError):
+    """Weights or a checkpoint that are missing, damaged or made for another network."""
+
+
+class StoreError(RadImageNetError):
+    """A packed store that is damaged or cannot be built."""

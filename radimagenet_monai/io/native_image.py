@@ -1,0 +1,123 @@
+"""The one form in which an image leaves the readers and enters an intensity policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+Source = Literal["dicom", "volume", "picture", "array"]
+
+
+@dataclass(frozen=True)
+class NativeImage:
+    """All frames of one file, series or volume as stored, upright, with what an intensity policy may know of them.
+
+    Attributes
+    ----------
+    path
+        The file or folder it was read from.
+    source
+        ``"dicom"``; ``"volume"`` (NIfTI, NRRD); ``"picture"`` (PNG, JPEG, TIFF, BMP); ``"array"`` (NPY).
+    pixels
+        ``(frames, rows, columns)`` or ``(frames, rows, columns, 3)``. Rows run down and columns to the right as a
+        viewer shows them; an axial slice has rows to posterior and columns to the patient's left.
+        For DICOM these are the *stored* values: before the modality LUT, palette indices for PALETTE COLOR, YBR
+        kept as YBR. For a volume the file's own scaling is applied, so that a CT volume is in HU. Pictures are as
+        decoded (palette resolved, alpha dropped over black, 8 or 16 bit).
+    headers
+        One pydicom ``Dataset`` a frame (the same object may repeat), holding only elements of
+        ``HEADER_KEYWORDS``, with the functional groups of enhanced multi-frame objects flattened to the top level,
+        so that pydicom's own LUT functions take it as it is. Empty for other sources. Never holds a name, an id,
+        a date or an institution.
+    spacing
+        Millimetres between rows and between columns, where known.
+    """
+
+    path: str
+    source: Source
+    pixels: np.ndarray
+    headers: Sequence[Dataset] = field(repr=False)
+    spacing: tuple[float, float] | None = None
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def modality(self) -> str | None:
+        """The DICOM Modality (``"CT"``, ``"MR"``, ``"US"``, ``"CR"``, ``"DX"``, ...) or ``None`` where unknown."""
+        return self.headers[0].get("Modality") or None if self.headers else None
+
+    @property
+    def is_color(self) -> bool:
+        """Whether every pixel holds three values."""
+        return self.pixels.ndim == 4
+
+
+HEADER_KEYWORDS: frozenset[str] = frozenset(
+    {
+        "SOPClassUID",
+        "Modality",
+        "ImageType",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "SmallestImagePixelValue",
+        "LargestImagePixelValue",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "RescaleIntercept",
+        "RescaleSlope",
+        "RescaleType",
+        "ModalityLUTSequence",
+        "VOILUTSequence",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+        "PresentationLUTShape",
+        "LUTDescriptor",
+        "LUTData",
+        "ModalityLUTType",
+        "RedPaletteColorLookupTableDescriptor",
+        "GreenPaletteColorLookupTableDescriptor",
+        "BluePaletteColorLookupTableDescriptor",
+        "RedPaletteColorLookupTableData",
+        "GreenPaletteColorLookupTableData",
+        "BluePaletteColorLookupTableData",
+        "SegmentedRedPaletteColorLookupTableData",
+        "SegmentedGreenPaletteColorLookupTableData",
+        "SegmentedBluePaletteColorLookupTableData",
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "NominalScannedPixelSpacing",
+        "PixelAspectRatio",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "ImageOrientationPatient",
+        "ImagePositionPatient",
+        "BodyPartExamined",
+        "ViewPosition",
+        "SequenceOfUltrasoundRegions",
+        "RegionSpatialFormat",
+        "RegionDataType",
+        "RegionFlags",
+        "RegionLocationMinX0",
+        "RegionLocationMinY0",
+        "RegionLocationMaxX1",
+        "RegionLocationMaxY1",
+        "PhysicalUnitsXDirection",
+        "PhysicalUnitsYDirection",
+        "PhysicalDeltaX",
+        "PhysicalDeltaY",
+    }
+)
