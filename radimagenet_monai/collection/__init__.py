@@ -1,0 +1,1 @@
+"""The bundles: templates, rendering, checking."""

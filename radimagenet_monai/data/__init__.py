@@ -1,0 +1,1 @@
+"""Packed store, sampling and augmentation of canonical images."""

@@ -1,0 +1,1 @@
+"""Public datasets in their own on-disk formats, turned into records."""

@@ -1,0 +1,1 @@
+"""Statistics of predictions: discrimination with intervals, operating points."""

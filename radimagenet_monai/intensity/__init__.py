@@ -1,0 +1,1 @@
+"""Native CT, MR, ultrasound and radiograph intensities to the canonical image."""

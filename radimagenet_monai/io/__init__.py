@@ -1,0 +1,1 @@
+"""Reading native images (DICOM, NIfTI, NRRD, pictures, NPY) and writing results."""

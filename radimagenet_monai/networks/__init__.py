@@ -1,0 +1,1 @@
+"""Encoders, input normalization, classifiers."""

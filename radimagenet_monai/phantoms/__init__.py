@@ -1,0 +1,1 @@
+"""Small synthetic studies in the on-disk formats of the real datasets."""

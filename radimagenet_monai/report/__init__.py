@@ -1,0 +1,1 @@
+"""Reports a reader can look at."""

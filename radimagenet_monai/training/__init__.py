@@ -1,0 +1,1 @@
+"""Engine pieces: inference precision, checkpoints, resume, determinism, run record."""

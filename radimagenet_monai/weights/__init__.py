@@ -1,0 +1,1 @@
+"""What weights exist, what input they expect, and where they are."""
