@@ -1,1 +1,28 @@
 """Small synthetic studies in the on-disk formats of the real datasets."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai.errors import ConfigurationError
+
+PHANTOMS: dict[str, str] = {"busi": "radimagenet_monai.phantoms.busi:write_busi_phantom"}
+"""Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
+
+
+def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Path:
+    """Write the phantom of the dataset ``name`` under ``out``; returns the folder to prepare records from.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, and as the writer does.
+    """
+    if name not in PHANTOMS:
+        raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(PHANTOMS)}")
+    module, function = PHANTOMS[name].split(":")
+    folder: Path = getattr(importlib.import_module(module), function)(out, **options)
+    return folder

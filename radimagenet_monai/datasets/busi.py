@@ -1,0 +1,266 @@
+"""BUSI, the breast ultrasound images of Al-Dhabyani et al., as it lies on disk, turned into records.
+
+Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. *Dataset of breast ultrasound images.* Data in Brief 2020;28:104863.
+
+The folder ``Dataset_BUSI_with_GT`` holds ``benign``, ``malignant`` and ``normal``. Beside ``benign (1).png`` stands its
+mask ``benign (1)_mask.png``; further lesions of the image are ``benign (1)_mask_1.png`` and so on.
+
+The data name no patients, although the 780 images are of 600 women. Every image is therefore taken for a patient of
+its own, except that files with the same content and pictures that look the same are one: near-duplicates are known in
+BUSI, and on both sides of a split they would flatter the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records
+from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS, assign_folds, assign_splits
+from radimagenet_monai.errors import RecordsError
+
+DATASET_FOLDER = "Dataset_BUSI_with_GT"
+FINDINGS = ("benign", "malignant", "normal")
+CLASSES = ("benign", "malignant")
+PUBLISHED_COUNTS = {"benign": 437, "malignant": 210, "normal": 133}
+"""Images of each finding in the published dataset, 780 in all."""
+
+NEAR_DUPLICATE_BITS = 20
+"""Two pictures whose 256-bit hashes differ in at most this many bits are taken for the same picture."""
+
+_NAME = re.compile(r"(?P<finding>[a-z]+) \((?P<number>\d+)\)(?P<mask>_mask(?:_(?P<lesion>\d+))?)?\.png", re.IGNORECASE)
+
+
+def looks_like_busi(root: str | os.PathLike[str]) -> bool:
+    """Whether ``root`` is a BUSI folder, or holds one named ``Dataset_BUSI_with_GT``."""
+    return _find_folder(Path(root)) is not None
+
+
+def read_busi(
+    root: str | os.PathLike[str],
+    seed: int = 0,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    folds: int = 5,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """List a BUSI folder as a records table with grouped, stratified splits and folds.
+
+    Parameters
+    ----------
+    root
+        ``Dataset_BUSI_with_GT`` or the folder it lies in; paths in the table are relative to it.
+    seed, fractions, folds
+        Of the division, see `radimagenet_monai.datasets.splits`. The ``fold`` column stays empty where a class has
+        fewer patients than folds.
+    progress
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A records table in order of finding and number. ``label`` is ``malignant`` or ``benign``, and normal counts as
+        benign, as in the RadImageNet paper's breast task; the free column ``finding`` keeps ``normal`` apart. ``mask``
+        joins the masks of an image by ``;``. ``attrs["notes"]`` names the files that are odd, one sentence each.
+
+    Raises
+    ------
+    RecordsError
+        For a folder that is not BUSI or holds no image, and for a class with fewer patients than splits.
+    """
+    root = Path(root)
+    folder = _find_folder(root)
+    if folder is None:
+        state = "is not a folder" if not root.is_dir() else "does not hold BUSI"
+        raise RecordsError(
+            f"'{root}' {state}; expected {DATASET_FOLDER} with folders benign and malignant of 'benign (1).png' files"
+        )
+    notes: list[str] = []
+    pictures = [picture for finding in FINDINGS for picture in _list_pictures(folder, finding, root, notes)]
+    for picture in tqdm(pictures, desc="Reading BUSI", unit="image", disable=None if progress else True):
+        _inspect(picture, root, notes)
+    patients = _group(pictures, notes)
+    frame = pd.DataFrame(
+        {
+            "image": [picture.path for picture in pictures],
+            "label": ["malignant" if picture.finding == "malignant" else "benign" for picture in pictures],
+            "patient_id": patients,
+            "mask": [MASK_SEPARATOR.join(picture.masks) for picture in pictures],
+            "sha256": [picture.sha256 for picture in pictures],
+            "finding": [picture.finding for picture in pictures],
+        }
+    )
+    frame["split"] = assign_splits(frame["label"], frame["patient_id"], fractions, seed)
+    fewest = frame.groupby("label")["patient_id"].nunique().min()
+    if fewest >= folds:
+        frame["fold"] = assign_folds(frame["label"], frame["patient_id"], folds, seed)
+    else:
+        notes.append(f"no folds were assigned: the rarer class has {fewest} patients and {folds} folds were wanted")
+    frame.attrs["notes"] = notes
+    return check_records(frame, folder, CLASSES)
+
+
+def summary(frame: pd.DataFrame) -> dict[str, Any]:
+    """Count a table of `read_busi` against the published dataset; the result is JSON-serializable.
+
+    Returns
+    -------
+    dict
+        ``images``, ``patients`` and ``labels``, ``findings`` and ``published`` (counts by name), ``differences``
+        (finding to images more or fewer than published), ``images_with_several_masks``, ``splits`` and ``notes``.
+    """
+    findings = {finding: int((frame["finding"] == finding).sum()) for finding in FINDINGS}
+    return {
+        "images": len(frame),
+        "patients": int(frame["patient_id"].nunique()),
+        "labels": {label: int((frame["label"] == label).sum()) for label in CLASSES},
+        "findings": findings,
+        "published": dict(PUBLISHED_COUNTS),
+        "differences": {
+            finding: count - PUBLISHED_COUNTS[finding]
+            for finding, count in findings.items()
+            if count != PUBLISHED_COUNTS[finding]
+        },
+        "images_with_several_masks": int(frame["mask"].str.contains(MASK_SEPARATOR, regex=False).sum()),
+        "splits": {str(name): int(count) for name, count in frame["split"].value_counts().items()},
+        "notes": list(frame.attrs.get("notes", [])),
+    }
+
+
+@dataclass
+class _Picture:
+    path: str
+    finding: str
+    number: int
+    masks: list[str] = field(default_factory=list)
+    sha256: str = ""
+    bits: np.ndarray | None = None
+
+
+def _find_folder(root: Path) -> Path | None:
+    for folder in (root, root / DATASET_FOLDER):
+        if all((folder / finding).is_dir() for finding in CLASSES):
+            names = (
+                entry.name for finding in FINDINGS if (folder / finding).is_dir() for entry in _scan(folder / finding)
+            )
+            if any(_NAME.fullmatch(name) for name in names):
+                return folder
+    return None
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _list_pictures(folder: Path, finding: str, root: Path, notes: list[str]) -> list[_Picture]:
+    """Images of one finding in order of their numbers, each with its masks in order of lesions."""
+    if not (folder / finding).is_dir():
+        notes.append(f"folder '{finding}' is missing")
+        return []
+    pictures: dict[int, _Picture] = {}
+    masks: list[tuple[int, int, str]] = []
+    for entry in _scan(folder / finding):
+        path = Path(entry.path).relative_to(root).as_posix()
+        match = _NAME.fullmatch(entry.name)
+        if match is None or entry.is_dir():
+            notes.append(f"'{path}' was left out: its name is not of the form '{finding} (1).png'")
+        elif match["finding"].lower() != finding:
+            notes.append(f"'{path}' was left out: a file of {match['finding'].lower()} in the folder of {finding}")
+        elif match["mask"]:
+            masks.append((int(match["number"]), int(match["lesion"] or 0), path))
+        elif int(match["number"]) in pictures:
+            notes.append(f"'{path}' was left out: it has the number of '{pictures[int(match['number'])].path}'")
+        else:
+            pictures[int(match["number"])] = _Picture(path, finding, int(match["number"]))
+    for number, _, path in sorted(masks):
+        if number in pictures:
+            pictures[number].masks.append(path)
+        else:
+            notes.append(f"'{path}' was left out: a mask without its image")
+    notes.extend(f"'{picture.path}' has no mask" for _, picture in sorted(pictures.items()) if not picture.masks)
+    return [picture for _, picture in sorted(pictures.items())]
+
+
+def _inspect(picture: _Picture, root: Path, notes: list[str]) -> None:
+    """Fill in hash and bits, and drop masks that do not cover the image."""
+    content = (root / picture.path).read_bytes()
+    picture.sha256 = hashlib.sha256(content).hexdigest()
+    gray = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+    if gray is None:
+        notes.append(f"'{picture.path}' is not a readable picture")
+        return
+    picture.bits = _difference_hash(gray)
+    for mask in list(picture.masks):
+        size = _size(root / mask)
+        if size != (gray.shape[1], gray.shape[0]):
+            picture.masks.remove(mask)
+            reason = "is not a readable picture" if size is None else f"is {size[0]} x {size[1]} pixels"
+            notes.append(f"mask '{mask}' was left out: it {reason}, its image {gray.shape[1]} x {gray.shape[0]}")
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _difference_hash(gray: np.ndarray) -> np.ndarray:
+    """256 booleans: whether brightness rises from each cell of a 16 x 17 grid to its right neighbor.
+
+    Signs of differences stay the same under rescaling, recompression, contrast changes and small annotations.
+    """
+    grid = cv2.resize(gray, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return (grid[:, 1:] > grid[:, :-1]).ravel()
+
+
+def _group(pictures: Sequence[_Picture], notes: list[str]) -> list[str]:
+    """Patient ids: the name of the first picture among those with the same content or nearly the same look."""
+    leader = list(range(len(pictures)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    def join(first: int, second: int, likeness: str) -> None:
+        one, other = pictures[first], pictures[second]
+        labels = "" if one.finding == other.finding else ", under different findings"
+        notes.append(f"'{one.path}' and '{other.path}' {likeness}{labels}: kept together in every split")
+        low, high = sorted((find(first), find(second)))
+        leader[high] = low
+
+    for first, second, distance in _near_pairs(pictures):
+        same = pictures[first].sha256 == pictures[second].sha256
+        join(first, second, "are the same file" if same else f"look the same ({distance} of 256 bits differ)")
+    names = (pictures[find(index)] for index in range(len(pictures)))
+    return [f"{picture.finding}-{picture.number:04d}" for picture in names]
+
+
+def _near_pairs(pictures: Sequence[_Picture]) -> list[tuple[int, int, int]]:
+    """Pairs ``(i, j, differing bits)`` with ``i < j``; identical unreadable files count too."""
+    known = [(index, picture.bits) for index, picture in enumerate(pictures) if picture.bits is not None]
+    pairs: list[tuple[int, int, int]] = []
+    if known:
+        signs = np.stack([bits for _, bits in known]).astype(np.float32) * 2 - 1
+        distances = (256 - signs @ signs.T).astype(int) // 2
+        for i, j in zip(*np.nonzero(np.triu(distances <= NEAR_DUPLICATE_BITS, k=1)), strict=True):
+            pairs.append((known[i][0], known[j][0], int(distances[i, j])))
+    first_with: dict[str, int] = {}
+    for index, picture in enumerate(pictures):
+        if picture.bits is None and picture.sha256 in first_with:
+            pairs.append((first_with[picture.sha256], index, 0))
+        first_with.setdefault(picture.sha256, index)
+    return pairs

@@ -1,0 +1,423 @@
+"""The records table: one row an image, the one description of a dataset that every task reads.
+
+A table is a UTF-8 CSV file with a header line. Columns of the contract, of which only ``image`` (and ``label`` where
+a task needs one) must be filled:
+
+============== ========================================================================================
+``image``      path of the image file or series folder, relative to the dataset folder or absolute
+``label``      class name, exactly as the task spells it
+``patient_id`` text, so ``0001`` keeps its zeros; a patient never has rows in two splits or two folds
+``split``      ``train``, ``validation``, ``test`` or empty
+``fold``       0, 1, ... of a cross-validation, or empty
+``mask``       path of the mask; several masks of one image are joined by ``;``
+``frame``      zero-based frame of a multi-frame file or slice of a volume; empty means 0
+``sha256``     SHA-256 of the image file in hexadecimal, or empty
+============== ========================================================================================
+
+Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.io.atomic import atomic_open
+
+Split = Literal["train", "validation", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+RECORD_COLUMNS = ("image", "label", "patient_id", "split", "fold", "mask", "frame", "sha256")
+RECORDS_FILE = "records.csv"
+MASK_SEPARATOR = ";"
+
+_FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
+_SHOWN = 3
+
+
+def read_records(
+    path: str | os.PathLike[str], classes: Sequence[str] | None = None, require_label: bool = True
+) -> pd.DataFrame:
+    """Read and check a records table.
+
+    Parameters
+    ----------
+    path
+        CSV file; UTF-8 with or without byte order mark, any line ends.
+    classes
+        The labels a row may have; ``None`` accepts any text.
+    require_label
+        Whether the ``label`` column must exist and be filled in every row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All columns of ``RECORD_COLUMNS`` followed by the free ones, in the file's row order. Text columns hold
+        ``str`` with ``""`` for nothing, ``frame`` is ``int64`` and ``fold`` the nullable ``Int64``.
+
+    Raises
+    ------
+    RecordsError
+        For a file that is no such table, naming the file, row (the header is row 1), column and value.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecordsError(
+            f"{path}: no such records table; write one with 'radimagenet prepare' or give its path as datalist"
+        ) from None
+    except OSError as error:
+        raise RecordsError(
+            f"{path}: the records table cannot be read ({error.strerror}); expected a CSV file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecordsError(
+            f"{path}: byte {error.start} is not UTF-8; expected a CSV file, save it as 'CSV UTF-8'"
+        ) from error
+    header = _header(text, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text), dtype=str, na_filter=False, skip_blank_lines=False, index_col=False, low_memory=False
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        raise RecordsError(
+            f"{path}: not a CSV table with {len(header)} columns in every row ({error}); quote cells that hold a comma"
+        ) from error
+    frame = frame.fillna("")
+    filled = (frame != "").any(axis=1).to_numpy()
+    rows = np.flatnonzero(filled) + _FIRST_ROW
+    return check_records(frame[filled].reset_index(drop=True), path, classes, require_label, rows)
+
+
+def check_records(
+    frame: pd.DataFrame,
+    source: str | os.PathLike[str] = "records table",
+    classes: Sequence[str] | None = None,
+    require_label: bool = True,
+    rows: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Bring a table made in memory into the form of `read_records`, with the same checks.
+
+    Parameters
+    ----------
+    frame
+        Any data frame with an ``image`` column; missing columns of the contract are added empty.
+    source
+        What errors call the table.
+    classes, require_label
+        As for `read_records`.
+    rows
+        ``(n,)`` row numbers that errors name; by default those the table has once written to a file.
+
+    Raises
+    ------
+    RecordsError
+        As `read_records` does.
+    """
+    source = os.fspath(source)
+    required = ("image", "label") if require_label else ("image",)
+    for column in required:
+        if column not in frame.columns:
+            raise RecordsError(
+                f"{source}: no column '{column}' among {_listed(map(str, frame.columns))}; "
+                f"expected a comma-separated table with a header line that names '{column}'"
+            )
+    if frame.empty:
+        raise RecordsError(f"{source}: the table has no rows; expected one row an image")
+    rows = np.arange(len(frame)) + _FIRST_ROW if rows is None else rows
+
+    columns: dict[str, pd.Series] = {}
+    for column in RECORD_COLUMNS:
+        if column in ("fold", "frame"):
+            columns[column] = _whole_numbers(frame, column, source, rows)
+        else:
+            columns[column] = _text(frame, column, source)
+    columns["frame"] = columns["frame"].fillna(0).astype("int64")
+    for name in frame.columns:
+        if name not in columns:
+            columns[str(name)] = _text(frame, name, source, free=True)
+    checked = pd.DataFrame(columns)
+    checked.attrs = dict(frame.attrs)
+
+    for column in required:
+        _refuse(checked[column] == "", checked[column], rows, source, f"expected every row to have its {column}")
+    if classes is not None:
+        outside = ~checked["label"].isin([*classes, ""])
+        _refuse(outside, checked["label"], rows, source, f"expected one of the classes {_listed(classes)}")
+    outside = ~checked["split"].isin([*SPLITS, ""])
+    _refuse(outside, checked["split"], rows, source, f"expected {', '.join(SPLITS)} or nothing")
+    given = checked["sha256"] != ""
+    if given.any():
+        malformed = given & ~checked["sha256"].str.fullmatch(r"[0-9a-fA-F]{64}")
+        _refuse(malformed, checked["sha256"], rows, source, "expected 64 hexadecimal digits or nothing")
+    repeated = checked.duplicated(["image", "frame"])
+    _refuse(repeated, checked["image"], rows, source, "the image and frame are listed before; keep one of the rows")
+    _refuse_straddling(checked, "split", rows, source)
+    _refuse_straddling(checked, "fold", rows, source)
+    return checked
+
+
+def write_records(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Check a records table and write it as CSV, atomically and byte for byte the same for the same table.
+
+    Rows keep their order. The columns of the contract come first, the free ones after them in their order.
+
+    Raises
+    ------
+    RecordsError
+        When `read_records` would refuse the table (labels may be missing).
+    """
+    checked = check_records(frame, path, require_label=False)
+    with atomic_open(path, "w", encoding="utf-8", newline="") as stream:
+        checked.to_csv(stream, index=False, lineterminator="\n")
+
+
+def to_datalist(
+    frame: pd.DataFrame,
+    root: str | os.PathLike[str],
+    classes: Sequence[str] | None,
+    split: Split | None = None,
+    fold: int | None = None,
+    check_files: bool = True,
+) -> list[dict[str, Any]]:
+    """Select rows of a records table as the list of dictionaries that MONAI's dataset classes take.
+
+    Parameters
+    ----------
+    frame
+        As `read_records` or `check_records` gives it.
+    root
+        The dataset folder that relative paths start from.
+    classes
+        Class names in the order of the network's outputs; ``None`` leaves ``label`` out.
+    split
+        The part wanted; ``None`` takes every row.
+    fold
+        ``None`` goes by the ``split`` column. With a number ``k`` the ``fold`` column decides instead: fold ``k`` is
+        ``test``, the next fold (after the last comes the first) is ``validation``, the others are ``train``.
+    check_files
+        Whether every image and mask of the selection must exist.
+
+    Returns
+    -------
+    list of dict
+        In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table),
+        ``patient_id`` (str), ``label`` (class index; where ``classes`` is given), ``mask`` (list of paths; where the
+        row has any) and ``sha256`` (where the row has it).
+
+    Raises
+    ------
+    RecordsError
+        For an empty selection, a label outside the classes or missing files.
+    ConfigurationError
+        For an unknown split name, or a fold without a split.
+    """
+    positions = np.flatnonzero(_selected(frame, split, fold))
+    part = frame.iloc[positions]
+    root = os.fspath(root)
+    images = [os.path.join(root, image) for image in part["image"]]
+    masks = [[os.path.join(root, mask) for mask in cell.split(MASK_SEPARATOR) if mask] for cell in part["mask"]]
+    items: list[dict[str, Any]] = [
+        {"image": image, "frame": number, "record": position, "patient_id": patient}
+        for image, number, position, patient in zip(
+            images, part["frame"].tolist(), positions.tolist(), part["patient_id"].tolist(), strict=True
+        )
+    ]
+    if classes is not None:
+        index = {name: number for number, name in enumerate(classes)}
+        labels = part["label"].map(index)
+        outside = labels.isna()
+        _refuse(outside, part["label"], positions + _FIRST_ROW, "records table", f"expected one of {_listed(classes)}")
+        for item, label in zip(items, labels.astype(int).tolist(), strict=True):
+            item["label"] = label
+    for item, mask, digest in zip(items, masks, part["sha256"], strict=True):
+        if mask:
+            item["mask"] = mask
+        if digest:
+            item["sha256"] = digest
+    if check_files:
+        _refuse_missing([*images, *(path for mask in masks for path in mask)], root)
+    return items
+
+
+def load_datalist(
+    datalist: str | os.PathLike[str] | None,
+    dataset_dir: str | os.PathLike[str],
+    classes: Sequence[str] | None,
+    split: Split | None = None,
+    fold: int | None = None,
+    check_files: bool = True,
+) -> list[dict[str, Any]]:
+    """Read a records table and select from it: what the bundles' configs call.
+
+    Parameters
+    ----------
+    datalist
+        Path of the records table; ``None`` or ``""`` takes ``records.csv`` in ``dataset_dir``.
+    dataset_dir
+        The folder that relative paths in the table start from.
+    classes, split, fold, check_files
+        As for `to_datalist`.
+
+    Raises
+    ------
+    RecordsError
+        As `read_records` and `to_datalist` do, and for a dataset folder that is missing or empty.
+    ConfigurationError
+        As `to_datalist` does.
+    """
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise RecordsError(f"dataset_dir '{folder}' is not a folder; give the folder that holds the images")
+    if not datalist and next(folder.iterdir(), None) is None:
+        raise RecordsError(f"dataset_dir '{folder}' is empty; expected images and {RECORDS_FILE}")
+    frame = read_records(datalist or folder / RECORDS_FILE, classes, require_label=classes is not None)
+    return to_datalist(frame, folder, classes, split, fold, check_files)
+
+
+def _header(text: str, path: Path) -> list[str]:
+    """The column names; pandas would silently rename repeated ones."""
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    if not any(header):
+        raise RecordsError(f"{path}: the file is empty; expected a CSV table whose first line names the columns")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise RecordsError(f"{path}: column {_listed(repeated)} occurs twice in the header; rename one of them")
+    return header
+
+
+def _text(frame: pd.DataFrame, column: Any, source: str, free: bool = False) -> pd.Series:
+    if column not in frame.columns:
+        return pd.Series("", index=frame.index, dtype=str)
+    values = frame[column]
+    if not free and pd.api.types.is_float_dtype(values) and values.notna().any():
+        raise RecordsError(
+            f"{source}: column '{column}' holds floating point numbers such as {values.dropna().iloc[0]!r}; "
+            "expected text, read the table with dtype=str"
+        )
+    return values.astype(object).where(values.notna(), "").astype(str)
+
+
+def _whole_numbers(frame: pd.DataFrame, column: str, source: str, rows: np.ndarray) -> pd.Series:
+    if column not in frame.columns:
+        return pd.Series(pd.NA, index=frame.index, dtype="Int64")
+    # A table has few different folds and frames, so parsing the distinct values keeps a million rows fast.
+    codes, distinct = pd.factorize(frame[column])
+    parsed = [_whole_number(value) for value in distinct]
+    numbers = np.array([-1 if number is None else number for number in parsed] + [-2], dtype=np.int64)[codes]
+    _refuse(pd.Series(numbers == -1), frame[column], rows, source, "expected a whole number from 0, or nothing")
+    return pd.Series(pd.array(numbers, dtype="Int64"), index=frame.index).mask(numbers < 0)
+
+
+def _whole_number(value: object) -> int | None:
+    """The number a cell holds, -2 for an empty cell, ``None`` for anything else."""
+    if isinstance(value, str):
+        if not value:
+            return -2
+        return int(value) if value.isdecimal() and value.isascii() and len(value) < 10 else None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value) if 0 <= int(value) < 10**9 else None
+    if isinstance(value, float | np.floating) and float(value).is_integer() and 0 <= value < 10**9:
+        return int(value)
+    return None
+
+
+def _refuse(wrong: pd.Series, values: pd.Series, rows: np.ndarray, source: str, expected: str) -> None:
+    positions = np.flatnonzero(wrong.to_numpy(dtype=bool))
+    if positions.size:
+        others = f" (and {positions.size - 1} more rows)" if positions.size > 1 else ""
+        value = values.iloc[positions[0]]
+        raise RecordsError(
+            f"{source}: row {rows[positions[0]]}, column '{values.name}' is {value!r}{others}; {expected}"
+        )
+
+
+def _refuse_straddling(frame: pd.DataFrame, column: str, rows: np.ndarray, source: str) -> None:
+    """A patient on both sides of a split would make the test set easier than new patients are."""
+    known = (frame["patient_id"] != "") & frame[column].notna() & (frame[column] != "")
+    pairs = frame.loc[known, ["patient_id", column]].drop_duplicates()
+    straddling = pairs[pairs.duplicated("patient_id")]
+    if len(straddling):
+        patient = straddling["patient_id"].iloc[0]
+        parts = pairs.loc[pairs["patient_id"] == patient, column]
+        where = " and ".join(f"{column} {value} (row {rows[position]})" for position, value in parts.items())
+        raise RecordsError(
+            f"{source}: patient_id {patient!r} is in {where}, as are {straddling['patient_id'].nunique() - 1} more "
+            f"patients; expected each patient in one {column} only, split by patient"
+        )
+
+
+def _selected(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:
+    """``(n,)`` booleans."""
+    if split is None:
+        if fold is not None:
+            raise ConfigurationError(f"fold {fold} was given without a split; say which of {', '.join(SPLITS)} of it")
+        return np.ones(len(frame), dtype=bool)
+    if split not in SPLITS:
+        raise ConfigurationError(f"split '{split}' is unknown; expected one of {', '.join(SPLITS)}")
+    if fold is None:
+        selected = (frame["split"] == split).to_numpy(dtype=bool)
+        if not selected.any():
+            counts = frame["split"].replace("", "no split").value_counts()
+            raise RecordsError(
+                f"no row of the records table is in split '{split}' ({_counted(counts.to_dict())}); "
+                "fill its split column, or give a fold"
+            )
+        return selected
+    folds = sorted(int(number) for number in frame["fold"].dropna().unique())
+    if fold not in folds or len(folds) < 3:
+        raise RecordsError(
+            f"fold {fold} was asked of a records table with folds {folds}; expected one of them and three or more"
+        )
+    if frame["fold"].isna().any():
+        raise RecordsError(
+            f"fold {fold} was asked but {int(frame['fold'].isna().sum())} rows have no fold; fill the fold column"
+        )
+    after = folds[(folds.index(fold) + 1) % len(folds)]
+    numbers = frame["fold"].to_numpy(dtype=np.int64)
+    if split == "test":
+        return numbers == fold
+    return numbers == after if split == "validation" else (numbers != fold) & (numbers != after)
+
+
+def _refuse_missing(paths: Sequence[str], root: str) -> None:
+    """One listing a folder: a look-up per file would take minutes for a million files on a network disk."""
+    names: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in names:
+            try:
+                with os.scandir(folder) as entries:
+                    names[folder] = {entry.name for entry in entries}
+            except OSError:
+                names[folder] = set()
+        if name not in names[folder]:
+            missing.append(path)
+    if missing:
+        raise RecordsError(
+            f"{len(missing)} of {len(paths)} files of the records table do not exist under '{root}', first "
+            f"{_listed(missing)}; check dataset_dir or write the table again"
+        )
+
+
+def _listed(names: Any) -> str:
+    names = [f"'{name}'" for name in names]
+    more = f" and {len(names) - _SHOWN * 3} more" if len(names) > _SHOWN * 3 else ""
+    return ", ".join(names[: _SHOWN * 3]) + more
+
+
+def _counted(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())

@@ -1,0 +1,408 @@
+"""Synthetic breast ultrasound in the on-disk layout of BUSI.
+
+The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
+tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
+
+Model of the image, in millimeters of depth and width under a linear probe:
+
+- Skin, subcutaneous fat with Cooper's ligaments, fibroglandular tissue with fat lobules, pectoral muscle.
+- Fully developed speckle: circular complex Gaussian scatterers blurred by a point spread function that is finer along
+  the beam than across it, so the envelope is Rayleigh distributed (Wagner et al., IEEE Trans. Sonics Ultrason. 1983);
+  K distributed where a mass is heterogeneous. A few looks are compounded.
+- Attenuation along the beam against a time-gain compensation set for normal tissue, so that shadows and enhancement
+  behind a mass follow from what it attenuates.
+- Log compression to a dynamic range of about 60 dB.
+
+Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
+overlap, drives margin, shape, orientation, texture, halo and posterior features, each with noise of its own: no single
+feature decides, and no reader of the images can be right every time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS, PUBLISHED_COUNTS
+from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.io.atomic import atomic_write_text
+
+README = """These images are phantoms: computed breast ultrasound, not patients.
+
+They lie in the folder layout of the BUSI dataset (Al-Dhabyani et al., Data in Brief 2020;28:104863) and hold no image
+of it. They are meant for tests and demonstrations of software. Nothing measured on them says anything about patients.
+
+Written by radimagenet_monai.phantoms.busi with seed {seed}, longer side {low} to {high} pixels:
+{counts}.
+"""
+
+_SIMULATED_SIDE = 256  # smaller pictures are computed at least this large and reduced, as speckle needs the pixels
+_ANGLES = 720
+_DYNAMIC_RANGE_DB = 60.0
+
+
+def write_busi_phantom(
+    out: str | os.PathLike[str],
+    images: int | Mapping[str, int] = 780,
+    seed: int = 0,
+    size: tuple[int, int] = (360, 600),
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Write a BUSI folder of synthetic images with their masks.
+
+    Each image is a function of ``seed``, ``size``, its finding and its number alone: a larger set holds the smaller
+    one, and the number of worker processes does not matter.
+
+    Parameters
+    ----------
+    out
+        Folder that receives ``Dataset_BUSI_with_GT`` and a ``README.txt`` that says what the images are.
+    images
+        Number of images, divided into benign, malignant and normal as in BUSI, or the number of each.
+    seed
+        Of all random draws.
+    size
+        Smallest and largest length of an image's longer side in pixels; BUSI's are about 500.
+    workers
+        Processes that compute images.
+    progress
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    pathlib.Path
+        ``out``, the folder to make records from.
+
+    Raises
+    ------
+    ConfigurationError
+        For numbers that make no dataset, and where ``out`` holds such a folder already.
+    """
+    counts = _counts(images)
+    low, high = size
+    if not 32 <= low <= high:
+        raise ConfigurationError(f"size {size} was given; expected (smallest, largest) longer side from 32 pixels")
+    out = Path(out)
+    target = out / DATASET_FOLDER
+    if target.exists():
+        raise ConfigurationError(f"'{target}' exists already; give another folder, or remove it first")
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = [(finding, number) for finding in FINDINGS for number in range(1, counts[finding] + 1)]
+    with tempfile.TemporaryDirectory(prefix=f".{DATASET_FOLDER}.", dir=out) as temporary:
+        folder = Path(temporary) / DATASET_FOLDER
+        for finding in FINDINGS:
+            (folder / finding).mkdir(parents=True)
+        write = partial(_write_image, folder, seed, (low, high))
+        bar = partial(tqdm, total=len(jobs), desc="Writing BUSI phantom", unit="image", disable=not progress or None)
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+                list(bar(pool.map(write, jobs, chunksize=4)))
+        else:
+            list(bar(map(write, jobs)))
+        listed = ", ".join(f"{counts[finding]} {finding}" for finding in FINDINGS)
+        atomic_write_text(out / "README.txt", README.format(seed=seed, low=low, high=high, counts=listed))
+        folder.rename(target)
+    return out
+
+
+def simulate(
+    finding: str, number: int, seed: int = 0, size: tuple[int, int] = (360, 600)
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Compute one image and its masks.
+
+    Parameters
+    ----------
+    finding
+        ``"benign"``, ``"malignant"`` or ``"normal"``.
+    number
+        Of the image among those of its finding, from 1.
+    seed, size
+        As for `write_busi_phantom`.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        ``(rows, columns)`` uint8.
+    masks : list of numpy.ndarray
+        ``(rows, columns)`` bool, one a mass; one without any pixel for a normal image.
+    """
+    rng = np.random.default_rng([seed, FINDINGS.index(finding), number])
+    longer = int(rng.integers(size[0], size[1] + 1))
+    shorter = round(longer * rng.uniform(0.68, 0.98))
+    enlarged = max(1.0, _SIMULATED_SIDE / longer)
+    columns, rows = round(longer * enlarged), round(shorter * enlarged)
+    view = _View(rows, columns, depth=rng.uniform(30, 46))
+
+    anatomy = _draw_anatomy(rng, view)
+    masses: list[_Mass] = []
+    if finding != "normal":
+        masses.append(_draw_mass(rng, finding, view, anatomy, masses))
+        if rng.random() < 0.05:
+            masses.append(_draw_mass(rng, finding, view, anatomy, masses))
+    echo, excess, specular = _tissue(rng, view, anatomy)
+    masks = [_add_mass(rng, view, mass, echo, excess, specular) for mass in masses]
+    image = _scan(rng, view, echo, excess, specular)
+    if not masks:
+        masks = [np.zeros((rows, columns), bool)]
+    if enlarged > 1:
+        image = cv2.resize(image, (longer, shorter), interpolation=cv2.INTER_AREA)
+        masks = [_reduced(mask, (longer, shorter)) for mask in masks]
+    return image, masks
+
+
+@dataclass(frozen=True)
+class _View:
+    """The scanned field: ``depth`` millimeters over ``rows`` pixels, square pixels."""
+
+    rows: int
+    columns: int
+    depth: float
+
+    @property
+    def pixels_per_mm(self) -> float:
+        return self.rows / self.depth
+
+    @property
+    def width(self) -> float:
+        return self.columns / self.pixels_per_mm
+
+    def smooth(self, rng: np.random.Generator, axial: float, lateral: float) -> np.ndarray:
+        """``(rows, columns)`` smooth unit-variance noise with details of so many millimeters."""
+        grid = (max(2, round(self.depth / axial)) + 1, max(2, round(self.width / lateral)) + 1)
+        coarse = rng.standard_normal(grid, dtype=np.float32)
+        return cv2.resize(coarse, (self.columns, self.rows), interpolation=cv2.INTER_CUBIC)
+
+    def profile(self, rng: np.random.Generator, lateral: float) -> np.ndarray:
+        """``(1, columns)`` smooth unit-variance noise across the beam."""
+        coarse = rng.standard_normal((1, max(2, round(self.width / lateral)) + 1), dtype=np.float32)
+        return cv2.resize(coarse, (self.columns, 1), interpolation=cv2.INTER_CUBIC)
+
+
+@dataclass(frozen=True)
+class _Anatomy:
+    """``(1, columns)`` depths in millimeters at which a layer ends."""
+
+    skin: np.ndarray
+    fat: np.ndarray
+    gland: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Mass:
+    depth: float  # of the center, mm
+    lateral: float
+    half_height: float
+    half_width: float
+    tilt: float  # radians
+    radius: np.ndarray  # (_ANGLES,) margin relative to the ellipse
+    edge: float  # mm over which the margin fades
+    echo: float  # dB
+    texture: float  # dB of slow variation inside
+    clumping: float  # 1 / shape of the K distribution; 0 is Rayleigh
+    excess: float  # dB/mm attenuated more than normal tissue, there and back
+    halo: float  # dB of the echogenic rim outside
+    capsule: float  # strength of the specular lines where the beam meets the margin
+    edge_shadow: float  # dB behind the lateral margins
+    calcifications: int
+
+
+def _counts(images: int | Mapping[str, int]) -> dict[str, int]:
+    if isinstance(images, Mapping):
+        if set(images) != set(FINDINGS) or min(images.values()) < 0 or sum(images.values()) < 1:
+            raise ConfigurationError(f"images {dict(images)} were given; expected a number for each of {FINDINGS}")
+        return {finding: int(images[finding]) for finding in FINDINGS}
+    if images < len(FINDINGS):
+        raise ConfigurationError(f"images {images} was given; expected {len(FINDINGS)} or more")
+    total = sum(PUBLISHED_COUNTS.values())
+    counts = {finding: max(1, round(images * PUBLISHED_COUNTS[finding] / total)) for finding in FINDINGS}
+    counts["benign"] = images - counts["malignant"] - counts["normal"]
+    return counts
+
+
+def _write_image(folder: Path, seed: int, size: tuple[int, int], job: tuple[str, int]) -> None:
+    finding, number = job
+    image, masks = simulate(finding, number, seed, size)
+    # BUSI mixes pixel formats: mostly RGB, a few gray or RGBA; masks mostly of one bit.
+    look = np.random.default_rng([seed, FINDINGS.index(finding), number, 1]).random()
+    picture = Image.fromarray(image).convert("L" if look < 0.05 else "RGBA" if look < 0.1 else "RGB")
+    stem = folder / finding / f"{finding} ({number})"
+    picture.save(f"{stem}.png", compress_level=3)
+    for lesion, mask in enumerate(masks):
+        suffix = f"_mask_{lesion}" if lesion else "_mask"
+        Image.fromarray(mask.astype(np.uint8) * 255).convert("1" if look < 0.8 else "L").save(f"{stem}{suffix}.png")
+
+
+def _draw_anatomy(rng: np.random.Generator, view: _View) -> _Anatomy:
+    skin = rng.uniform(1.2, 2.2) + 0.1 * view.profile(rng, 12)
+    fat = skin + np.clip(rng.uniform(2, 9) + 1.5 * view.profile(rng, 9), 0.8, None)
+    gland = rng.uniform(0.68, 0.95) * view.depth + 1.0 * view.profile(rng, 15)
+    return _Anatomy(skin, fat, np.maximum(gland, fat + 4))
+
+
+def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _Anatomy, others: list[_Mass]) -> _Mass:
+    suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.75)
+
+    def degree() -> float:
+        """0 ... 1, how suspicious one feature looks."""
+        return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.8)))))
+
+    shape, margin, orientation, texture, posterior, halo = (degree() for _ in range(6))
+    cyst = finding == "benign" and rng.random() < 0.2
+    smaller = 0.6 if others else 1.0
+    diameter = smaller * float(np.clip(rng.lognormal(np.log(13 + 2.0 * shape), 0.32), 5, 0.62 * view.depth))
+    aspect = float(np.clip(rng.normal(0.58 + 0.34 * orientation, 0.1), 0.38, 1.5))
+    half_width, half_height = diameter / 2 / np.sqrt(aspect), diameter / 2 * np.sqrt(aspect)
+    top = float(anatomy.skin.max()) + 2 + half_height
+    bottom = max(top + 0.5, min(float(anatomy.gland.mean()), 0.9 * view.depth) - half_height)
+    laterals = rng.uniform(0.18, 0.82, size=16) * view.width
+    lateral = float(max(laterals, key=lambda x: min((abs(x - other.lateral) for other in others), default=0.0)))
+    if not others:
+        lateral = float(np.clip(rng.normal(0.5, 0.12), 0.25, 0.75)) * view.width
+    return _Mass(
+        depth=float(rng.uniform(top, bottom)),
+        lateral=lateral,
+        half_height=half_height,
+        half_width=half_width,
+        tilt=float(rng.normal(0, 0.16 + 0.1 * orientation)),
+        radius=_margin(rng, 0.3 * shape if cyst else shape, 0.2 * margin if cyst else margin),
+        edge=0.25 + (0 if cyst else rng.uniform(0.2, 1.0) * margin),
+        echo=-50.0 if cyst else float(rng.normal(-28.5 - 2.5 * texture, 3.0)),
+        texture=0.5 if cyst else 0.8 + 3.2 * texture,
+        clumping=0.0 if cyst else 0.9 * texture,
+        excess=-0.75 if cyst else float(rng.normal(-0.45 + 1.35 * posterior, 0.18)),
+        halo=0.0 if cyst else 7.0 * max(0.0, halo - 0.25),
+        capsule=float(rng.uniform(0.4, 1.0)) * (1 - margin),
+        edge_shadow=float(rng.uniform(1, 6)) * (1 - margin),
+        calcifications=int(rng.poisson(3.0 * texture)) if rng.random() < 0.35 else 0,
+    )
+
+
+def _margin(rng: np.random.Generator, shape: float, margin: float) -> np.ndarray:
+    """``(_ANGLES,)`` factors on the ellipse's radius: gentle lobes, irregularity, microlobulation, spicules."""
+    angle = np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)
+    radius = np.ones(_ANGLES)
+    for order in range(2, 6):
+        height = rng.normal(0, 0.022 + 0.085 * shape) / np.sqrt(order - 1)
+        radius += height * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
+    for _ in range(6):
+        order = int(rng.integers(8, 22))
+        radius += rng.normal(0, 0.034 * margin) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
+    if rng.random() < margin:
+        for _ in range(rng.integers(5, 15)):
+            away = np.angle(np.exp(1j * (angle - rng.uniform(0, 2 * np.pi))))
+            radius += rng.uniform(0.12, 0.5) * margin * np.exp(-np.abs(away) / rng.uniform(0.03, 0.09))
+    return np.clip(radius, 0.55, 1.9).astype(np.float32)
+
+
+def _tissue(rng: np.random.Generator, view: _View, anatomy: _Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Echo level (dB), attenuation beyond normal tissue (dB/mm) and specular reflectors (amplitude) without masses."""
+    depth = (np.arange(view.rows, dtype=np.float32)[:, None] + 0.5) / view.pixels_per_mm
+
+    def above(boundary: np.ndarray, blur: float = 0.25) -> np.ndarray:
+        return np.clip((boundary - depth) / blur + 0.5, 0, 1).astype(np.float32)
+
+    lobules = 1 / (1 + np.exp(-4 * (view.smooth(rng, 3.5, 8) - rng.uniform(0.3, 1.3))))
+    streaks = view.smooth(rng, 0.9, 5)
+    gland = rng.normal(-13, 1.5) + 2.2 * streaks + 1.5 * view.smooth(rng, 4, 4) - 8.0 * lobules
+    ligaments = np.exp(-((view.smooth(rng, 3.0, 7.0) / 0.10) ** 2))
+    fat = rng.normal(-23, 1.5) + 1.2 * view.smooth(rng, 1.2, 4) + 9.0 * ligaments
+    muscle = rng.normal(-24, 1.5) + 5.0 * np.clip(view.smooth(rng, 0.8, 14), -0.5, None)
+    skin = rng.normal(-7, 1.5)
+
+    in_skin, in_fat, in_gland = above(anatomy.skin), above(anatomy.fat, 0.6), above(anatomy.gland)
+    echo = muscle + in_gland * (gland - muscle)
+    echo += in_fat * (fat - echo)
+    echo += in_skin * (skin - echo)
+    specular = np.zeros_like(echo)
+    for boundary, strength in ((anatomy.skin, 0.5), (anatomy.gland, 0.35)):
+        broken = np.clip(0.6 + 0.7 * view.profile(rng, 5), 0, None)
+        specular += strength * broken * np.exp(-(((depth - boundary) / 0.22) ** 2))
+    # Poor contact, ligaments and the nipple shade whole beams, with and without a mass.
+    excess = 0.12 * view.smooth(rng, 8, 6) * (depth > anatomy.skin) + 0.10 * np.maximum(view.profile(rng, 3), 0) ** 2
+    return echo.astype(np.float32), excess.astype(np.float32), specular.astype(np.float32)
+
+
+def _add_mass(
+    rng: np.random.Generator, view: _View, mass: _Mass, echo: np.ndarray, excess: np.ndarray, specular: np.ndarray
+) -> np.ndarray:
+    """Put a mass into the tissue maps, in place, and return its mask as a reader would trace it."""
+    down = (np.arange(view.rows, dtype=np.float32)[:, None] + 0.5) / view.pixels_per_mm - mass.depth
+    across = (np.arange(view.columns, dtype=np.float32)[None] + 0.5) / view.pixels_per_mm - mass.lateral
+    cosine, sine = np.float32(np.cos(mass.tilt)), np.float32(np.sin(mass.tilt))
+    x = (across * cosine + down * sine) / np.float32(mass.half_width)
+    y = (down * cosine - across * sine) / np.float32(mass.half_height)
+    distance, angle = cv2.cartToPolar(x, y)
+    bin_of = (angle * np.float32(_ANGLES / (2 * np.pi))).astype(np.int32) % _ANGLES
+    scale = np.float32(np.sqrt(mass.half_width * mass.half_height))
+    inward = (mass.radius[bin_of] - distance) * scale  # about millimeters inside the margin
+    window = np.hanning(33)
+    traced = np.convolve(np.pad(mass.radius, 16, mode="wrap"), window / window.sum(), mode="valid")
+    mask = distance < traced.astype(np.float32)[bin_of]
+
+    inside = np.clip(inward / np.float32(mass.edge) + 0.5, 0, 1)
+    level = mass.echo + mass.texture * view.smooth(rng, 2.5, 2.5)
+    if mass.clumping > 0.05:
+        drawn = rng.gamma(1 / mass.clumping, mass.clumping, size=echo.shape).astype(np.float32)
+        clumps = cv2.GaussianBlur(drawn, (0, 0), 0.25 * view.pixels_per_mm)
+        level = level + 10 * np.log10(np.maximum(clumps, 0.05))
+    rim = np.exp(-((np.minimum(inward + 0.9, 0) / 0.9) ** 2)) * (inward < 0)
+    echo += mass.halo * rim
+    echo += inside * (level - echo)
+    excess += inside * mass.excess
+    # Where the margin is square to the beam it reflects; where it runs along the beam it refracts.
+    on_margin = np.exp(-((inward / 0.22) ** 2))
+    facing = np.abs(y) / np.maximum(distance, 1e-3)
+    specular += 0.3 * mass.capsule * on_margin * facing**4
+    lateral_margin = on_margin * np.clip(1 - facing, 0, 1) ** 2
+    excess += mass.edge_shadow / max(mass.half_height, 1.0) * lateral_margin
+    for _ in range(mass.calcifications):
+        row = round((mass.depth + rng.uniform(-0.6, 0.6) * mass.half_height) * view.pixels_per_mm)
+        column = round((mass.lateral + rng.uniform(-0.6, 0.6) * mass.half_width) * view.pixels_per_mm)
+        if 0 <= row < view.rows and 0 <= column < view.columns:
+            cv2.circle(specular, (column, row), max(1, round(0.15 * view.pixels_per_mm)), 0.9, -1)
+    return mask
+
+
+def _scan(
+    rng: np.random.Generator, view: _View, echo: np.ndarray, excess: np.ndarray, specular: np.ndarray
+) -> np.ndarray:
+    """``(rows, columns)`` uint8 log-compressed envelope."""
+    scale = view.pixels_per_mm
+    beam = cv2.GaussianBlur(excess, (0, 0), sigmaX=0.45 * scale, sigmaY=0.2 * scale)
+    loss = np.clip(np.cumsum(beam, axis=0) / scale, -12, 26)
+    amplitude = 10 ** ((echo - loss) / 20)
+    axial, lateral = max(0.5, 0.11 * scale), max(0.7, rng.uniform(0.2, 0.3) * scale)
+    # A unit-energy point spread function keeps the mean echo power whatever its width.
+    gain = np.float32(np.sqrt(4 * np.pi * axial * lateral))
+    mirror = cv2.GaussianBlur(specular * 10 ** (-loss / 20), (0, 0), sigmaX=lateral, sigmaY=axial)
+    looks = int(rng.integers(1, 4))
+    power = np.zeros_like(echo)
+    for _ in range(looks):
+        real = cv2.GaussianBlur(
+            amplitude * rng.standard_normal(echo.shape, np.float32), (0, 0), sigmaX=lateral, sigmaY=axial
+        )
+        imaginary = cv2.GaussianBlur(
+            amplitude * rng.standard_normal(echo.shape, np.float32), (0, 0), sigmaX=lateral, sigmaY=axial
+        )
+        power += ((gain * real + mirror) ** 2 + (gain * imaginary) ** 2) / (2 * looks)
+    noise_floor = 10 ** (rng.uniform(-58, -50) / 10)
+    decibels = 10 * np.log10(power + noise_floor)
+    gray = (decibels + _DYNAMIC_RANGE_DB - rng.normal(4, 3)) / _DYNAMIC_RANGE_DB
+    return np.round(np.clip(gray, 0, 1) * 255).astype(np.uint8)
+
+
+def _reduced(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
