@@ -1,1 +1,47 @@
-"""Native CT, MR, ultrasound and radiograph intensities to the canonical image."""
+"""Native CT, MR, ultrasound and radiograph intensities to the canonical image.
+
+The canonical image is float32, ``(C, H, W)`` with C = 1 or 3, in [0, 1], upright. The MONAI dictionary transforms
+below are named from a JSON config as ``radimagenet_monai.intensity.<Class>``; importing this package loads neither
+torch nor MONAI until one of them is touched.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radimagenet_monai.intensity.auto import AutoIntensityd
+    from radimagenet_monai.intensity.ct import CTWindowd
+    from radimagenet_monai.intensity.mr import MRPercentiled
+    from radimagenet_monai.intensity.radiograph import RadiographVOId
+    from radimagenet_monai.intensity.range_check import CanonicalRangeCheckd
+    from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
+
+_MODULE_OF = {
+    "AutoIntensityd": "auto",
+    "CTWindowd": "ct",
+    "CanonicalRangeCheckd": "range_check",
+    "MRPercentiled": "mr",
+    "RadiographVOId": "radiograph",
+    "UltrasoundLuminanced": "ultrasound",
+}
+
+__all__ = [
+    "AutoIntensityd",
+    "CTWindowd",
+    "CanonicalRangeCheckd",
+    "MRPercentiled",
+    "RadiographVOId",
+    "UltrasoundLuminanced",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,322 @@
+"""The DICOM grayscale pipeline on stored values: modality LUT, VOI LUT or window, polarity, padding.
+
+Each step is a function of a stored value alone. A frame of integers is therefore rendered through one table over the
+values that it spans (`map_stored`), which is as exact as rendering each pixel and several times faster. The slow
+statement of the same with pydicom's functions is `radimagenet_monai.intensity.reference`.
+
+Standard: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric interpretation),
+C.7.5.1.1.2 (pixel padding).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from radimagenet_monai.errors import RadImageNetError, UnreadableImageError
+
+
+@contextmanager
+def header_faults(path: str) -> Iterator[None]:
+    """Turn whatever a malformed header provokes into `UnreadableImageError` with stage ``"intensity"``.
+
+    pydicom converts elements when they are first touched, so a damaged one may raise nearly anything at nearly any
+    place; the package's own errors pass as they are.
+    """
+    try:
+        yield
+    except RadImageNetError:
+        raise
+    except Exception as error:
+        raise UnreadableImageError(path, "intensity", error) from error
+
+
+def map_stored(stored: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``function`` of every stored value, as float32 of the same shape.
+
+    Parameters
+    ----------
+    stored
+        Any shape, integer or float.
+    function
+        Pointwise; takes and gives float64.
+    """
+    if stored.size and stored.dtype.kind in "iu":
+        low, high = int(stored.min()), int(stored.max())
+        if high - low < stored.size:
+            table = function(np.arange(low, high + 1, dtype=np.float64)).astype(np.float32)
+            return np.take(table, np.subtract(stored, low, dtype=np.int64))
+    return function(stored.astype(np.float64)).astype(np.float32)
+
+
+def number(header: Dataset, keyword: str) -> float | None:
+    """The single finite number in ``keyword``; ``None`` where the element is absent or empty.
+
+    Raises
+    ------
+    ValueError
+        For several values, or one that is not finite.
+    """
+    value = header.get(keyword)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, int | float):
+        raise ValueError(f"{keyword} holds {value!r}, expected one number")
+    if not math.isfinite(value):
+        raise ValueError(f"{keyword} is {value}, expected a finite number")
+    return float(value)
+
+
+def numbers(header: Dataset, keyword: str) -> list[float]:
+    """All numbers in ``keyword``, empty where the element is absent or empty."""
+    value = header.get(keyword)
+    if value is None or value == "":
+        return []
+    return [float(item) for item in ([value] if isinstance(value, int | float | str) else value)]
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """A modality or VOI lookup table (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    Attributes
+    ----------
+    first
+        The input value that maps to the first entry; smaller inputs do too.
+    entries
+        Output values, shape ``(n,)``; inputs beyond the table map to the last one.
+    bits
+        Bits of an entry: outputs lie in ``0 .. 2**bits - 1``.
+    """
+
+    first: int
+    entries: np.ndarray
+    bits: int
+
+    @property
+    def largest(self) -> int:
+        """The largest output the entries' bits can state."""
+        return 2**self.bits - 1
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        index = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
+        return self.entries[index.astype(np.int64)]
+
+
+def byte_order(*datasets: Dataset) -> str:
+    """``"<"`` or ``">"``: the order of OW bytes in the first dataset that knows its encoding, else little endian."""
+    for dataset in datasets:
+        meta = getattr(dataset, "file_meta", None)
+        syntax = meta.get("TransferSyntaxUID") if meta is not None else None
+        if syntax is not None and not syntax.is_private:
+            return "<" if syntax.is_little_endian else ">"
+        little = dataset.original_encoding[1]
+        if little is not None:
+            return "<" if little else ">"
+    return "<"
+
+
+def read_lookup_table(item: Dataset, header: Dataset, name: str) -> LookupTable:
+    """The table in an item of Modality LUT Sequence or VOI LUT Sequence.
+
+    Raises
+    ------
+    ValueError
+        For a descriptor or data that contradict each other or the standard.
+    """
+    descriptor = item.get("LUTDescriptor")
+    if descriptor is None or len(descriptor) != 3:
+        raise ValueError(f"{name}: LUT Descriptor holds {descriptor!r}, expected three values")
+    length, first, bits = (int(value) for value in descriptor)
+    length = length or 2**16
+    if length < 0 or not (bits == 8 or 10 <= bits <= 16):
+        raise ValueError(f"{name}: LUT Descriptor [{length}, {first}, {bits}] is not one that the standard allows")
+    data = item.get("LUTData")
+    if data is None:
+        raise ValueError(f"{name}: no LUT Data")
+    if isinstance(data, bytes):
+        entries = np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{byte_order(header, item)}u2")
+    else:
+        entries = np.atleast_1d(np.asarray(data))
+    if entries.ndim != 1 or len(entries) < length:
+        raise ValueError(f"{name}: LUT Data holds {entries.size} entries, the descriptor states {length}")
+    entries = entries[:length].astype(np.float64)
+    if entries.min() < 0 or entries.max() > 2**bits - 1:
+        raise ValueError(f"{name}: LUT entries up to {entries.max():.0f} do not fit the {bits} bits of the descriptor")
+    return LookupTable(first, entries, bits)
+
+
+def stored_range(header: Dataset) -> tuple[int, int]:
+    """The smallest and largest stored value that Bits Stored and Pixel Representation allow."""
+    bits = header.get("BitsStored")
+    if not isinstance(bits, int) or not 1 <= bits <= 64:
+        raise ValueError(f"Bits Stored is {bits!r}, expected 1 to 64")
+    if header.get("PixelRepresentation"):
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1
+
+
+@dataclass(frozen=True)
+class ModalityTransform:
+    """Stored values to the modality's own (HU for CT): a table, a line, or nothing (PS3.3 C.11.1)."""
+
+    table: LookupTable | None
+    slope: float
+    intercept: float
+    stated: bool
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self.table is not None:
+            return self.table(values)
+        return values * self.slope + self.intercept if self.stated else values
+
+    def output_range(self, header: Dataset) -> tuple[float, float]:
+        """The smallest and largest value that can come out."""
+        if self.table is not None:
+            return 0.0, float(self.table.largest)
+        ends = [bound * self.slope + self.intercept for bound in stored_range(header)]
+        return min(ends), max(ends)
+
+
+def modality_transform(header: Dataset) -> ModalityTransform:
+    """The modality LUT of a frame; Modality LUT Sequence goes before the rescale pair, as in pydicom.
+
+    Raises
+    ------
+    ValueError
+        For a malformed table, a slope of 0 or a number that is not finite.
+    """
+    if header.get("ModalityLUTSequence"):
+        table = read_lookup_table(header.ModalityLUTSequence[0], header, "Modality LUT")
+        return ModalityTransform(table, 1.0, 0.0, True)
+    slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
+    if slope is None or intercept is None:
+        return ModalityTransform(None, 1.0, 0.0, False)
+    if slope == 0:
+        raise ValueError("Rescale Slope is 0, which would make every value the same")
+    return ModalityTransform(None, slope, intercept, True)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window to [0, 1]: one of the three VOI LUT functions (PS3.3 C.11.2.1.2, C.11.2.1.3).
+
+    ``LINEAR`` has the half-pixel terms of the standard (centre - 0.5, width - 1); ``LINEAR_EXACT`` runs from
+    centre - width/2 to centre + width/2; ``SIGMOID`` is the logistic function.
+    """
+
+    center: float
+    width: float
+    function: str = "LINEAR_EXACT"
+
+    def __post_init__(self) -> None:
+        if self.function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+            raise ValueError(f"VOI LUT Function {self.function!r} is not LINEAR, LINEAR_EXACT or SIGMOID")
+        if not (math.isfinite(self.center) and math.isfinite(self.width)):
+            raise ValueError(f"window {self.center}/{self.width} is not finite")
+        least = 1 if self.function == "LINEAR" else 0
+        if self.width < least or self.width == 0:
+            raise ValueError(f"Window Width {self.width:g} is too small for a {self.function} window")
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self.function == "SIGMOID":
+            # The exponent is bounded so that far values saturate without an overflow warning.
+            return 1 / (1 + np.exp(np.clip(-4 * (values - self.center) / self.width, -700, 700)))
+        center, width = self.center, self.width
+        if self.function == "LINEAR":
+            center, width = center - 0.5, width - 1
+        if width == 0:
+            return (values > center).astype(np.float64)
+        return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def header_window(header: Dataset, index: int = 0) -> Window | None:
+    """The window number ``index`` of a header, ``None`` where the header holds none.
+
+    Raises
+    ------
+    ValueError
+        For centres and widths of unequal number, an index beyond them, or a width the standard forbids.
+    """
+    centers, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
+    if not centers or not widths:
+        return None
+    if index >= min(len(centers), len(widths)):
+        raise ValueError(f"window {index} asked for, the header holds {min(len(centers), len(widths))}")
+    function = str(header.get("VOILUTFunction") or "LINEAR").upper()
+    return Window(centers[index], widths[index], function)
+
+
+def voi_transform(
+    header: Dataset, index: int = 0, prefer_lut: bool = True
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Modality values to [0, 1] by the header's VOI LUT or window; ``None`` where the header holds neither.
+
+    Where a header holds both, ``prefer_lut`` decides, as in pydicom's ``apply_voi_lut``. A VOI LUT's entries are
+    divided by the largest value that their bits can state.
+    """
+    items = header.get("VOILUTSequence")
+    has_table = bool(items) and items[0].get("LUTDescriptor") is not None and items[0].get("LUTData") is not None
+    window = header_window(header, index) if not (has_table and prefer_lut) else None
+    if window is not None:
+        return window
+    if not has_table:
+        return None
+    if index >= len(items):
+        raise ValueError(f"VOI LUT {index} asked for, the header holds {len(items)}")
+    table = read_lookup_table(items[index], header, "VOI LUT")
+    return lambda values: table(values) / table.largest
+
+
+def is_inverted(header: Dataset) -> bool:
+    """Whether small values are shown white: MONOCHROME1, or Presentation LUT Shape INVERSE.
+
+    A conforming radiograph states both of one image, so they are never added up.
+    """
+    return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+
+
+def padding_bounds(header: Dataset) -> tuple[float, float] | None:
+    """The stored values that are pixel padding, as an inclusive range, or ``None`` (PS3.3 C.7.5.1.1.2)."""
+    value = number(header, "PixelPaddingValue")
+    if value is None:
+        return None
+    limit = number(header, "PixelPaddingRangeLimit")
+    ends = [_as_stored(bound, header) for bound in (value, value if limit is None else limit)]
+    return min(ends), max(ends)
+
+
+def is_padding(values: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarray:
+    """A mask of the stored values within ``bounds``."""
+    if bounds is None:
+        return np.zeros(values.shape, dtype=bool)
+    return (values >= bounds[0]) & (values <= bounds[1])
+
+
+def _as_stored(value: float, header: Dataset) -> float:
+    """A padding value written with the wrong sign (US for SS or the reverse), as the pixels hold it."""
+    bits = header.get("BitsAllocated")
+    if isinstance(bits, int):
+        if header.get("PixelRepresentation") and value >= 2 ** (bits - 1):
+            return value - 2**bits
+        if not header.get("PixelRepresentation") and value < 0:
+            return value + 2**bits
+    return value
+
+
+def value_range(frames: Sequence[np.ndarray], bounds: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
+    """The smallest and largest finite value of ``frames`` outside their padding ``bounds``; (0, 0) if none is."""
+    low, high = math.inf, -math.inf
+    for frame, bound in zip(frames, bounds, strict=True):
+        if bound is not None:
+            frame = frame[~is_padding(frame, bound)]
+        if frame.dtype.kind == "f":
+            frame = frame[np.isfinite(frame)]
+        if frame.size:
+            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    return (low, high) if low <= high else (0.0, 0.0)

@@ -1,0 +1,154 @@
+"""What all intensity policies share: taking a native image, giving a canonical one."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from radimagenet_monai.errors import IntensityError, UnreadableImageError
+from radimagenet_monai.intensity.modality import Policy, check_modality
+from radimagenet_monai.intensity.scan_region import Box
+from radimagenet_monai.io.native_image import NativeImage
+
+#: Where MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
+FILE_KEY = "filename_or_obj"
+
+
+@dataclass(frozen=True)
+class CanonicalFrame:
+    """A canonical image before it becomes a tensor.
+
+    Attributes
+    ----------
+    pixels
+        float32, ``(C, H, W)``, C = 1 or 3, in [0, 1].
+    description
+        What was done, in a few words, for the metadata of outputs.
+    crop
+        Where ``pixels`` lies in the original frame; ``None`` for all of it.
+    """
+
+    pixels: np.ndarray
+    description: str
+    crop: Box | None = None
+
+
+class IntensityPolicyd(MapTransform):
+    """Base of the policies: one dictionary transform a modality, native image in, canonical image out.
+
+    Input is ``data[key]``: a `NativeImage`, of which ``data[frame_key]`` (default frame 0) is taken; or a plain array,
+    tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``, upright. Output is
+    ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata ``filename_or_obj`` and
+    ``spacing`` (mm between rows and between columns) where known, ``frame``, ``modality``, ``original_shape`` (rows,
+    columns), ``crop`` (first row, first column, end row, end column) and ``intensity`` (what was done).
+
+    Parameters
+    ----------
+    keys
+        Keys of the images.
+    frame_key
+        Key of the frame number.
+    allow_modality_mismatch
+        Go on with an image whose header names a modality of another policy.
+    allow_missing_keys
+        Do not raise where a key is missing.
+
+    Raises
+    ------
+    IntensityError
+        The modality or the values do not fit the policy.
+    UnreadableImageError
+        The header's lookup tables or windows are damaged, or the frame does not exist; stage ``"intensity"``.
+    """
+
+    policy: ClassVar[Policy]
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        frame_key: str = "frame",
+        allow_modality_mismatch: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.frame_key = frame_key
+        self.allow_modality_mismatch = allow_modality_mismatch
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        frame = int(out.get(self.frame_key, 0))
+        for key in self.key_iterator(out):
+            image = as_native_image(out[key])
+            if not 0 <= frame < len(image):
+                raise UnreadableImageError(
+                    image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"
+                )
+            self.check(image)
+            out[key] = as_metatensor(self.canonical(image, frame), image, frame)
+        return out
+
+    def check(self, image: NativeImage) -> None:
+        """Refuse an image of another modality."""
+        check_modality(image, self.policy, self.allow_modality_mismatch)
+
+    @abstractmethod
+    def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
+        """The canonical image of one frame, the modality being settled."""
+
+
+def as_native_image(value: Any) -> NativeImage:
+    """A `NativeImage` as it is; a plain array, tensor or MetaTensor as one frame without a header.
+
+    Raises
+    ------
+    IntensityError
+        For a shape other than ``(H, W)`` and ``(1 or 3, H, W)``, or values that are not numbers.
+    """
+    if isinstance(value, NativeImage):
+        return value
+    name = str(value.meta.get(FILE_KEY, "")) if isinstance(value, MetaTensor) else ""
+    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    label = name or "array"
+    if isinstance(value, str | os.PathLike) or array.dtype.kind not in "biuf":
+        raise IntensityError(
+            f"{value if isinstance(value, str | os.PathLike) else label}: a {type(value).__name__} was given, an image "
+            "was expected; put LoadNativeImaged before the intensity policy"
+        )
+    if array.ndim == 3 and array.shape[0] == 3:
+        pixels = np.moveaxis(array, 0, -1)[np.newaxis]
+    elif array.ndim == 2 or (array.ndim == 3 and array.shape[0] == 1):
+        pixels = array.reshape(1, *array.shape[-2:])
+    else:
+        raise IntensityError(
+            f"{label}: shape {tuple(array.shape)} was given, (H, W), (1, H, W) or (3, H, W) was expected; take one "
+            "slice, channel first"
+        )
+    return NativeImage(path=name, source="array", pixels=pixels, headers=())
+
+
+def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> MetaTensor:
+    """A canonical frame with the metadata that outputs may show; nothing of the patient is among them."""
+    rows, columns = image.pixels.shape[1:3]
+    meta: dict[str, Any] = {
+        "frame": frame,
+        "modality": image.modality or "unknown",
+        "original_shape": (int(rows), int(columns)),
+        "crop": canonical.crop or (0, 0, int(rows), int(columns)),
+        "intensity": canonical.description,
+    }
+    # MONAI collates the keys that all images of a batch share and cannot collate None.
+    if image.path:
+        meta[FILE_KEY] = image.path
+    if image.spacing is not None:
+        meta["spacing"] = image.spacing
+    pixels = np.ascontiguousarray(canonical.pixels, dtype=np.float32)
+    return MetaTensor(torch.from_numpy(pixels), meta=meta)

@@ -1,0 +1,62 @@
+"""The range of images that carry no header: pictures, arrays and volumes of 8 or 16 bits.
+
+Such data have been rendered by somebody else already (windowed, VOI applied). All that is left to know is which value
+stands for white, and the file seldom says. The rule, by the values of the whole file and not of one frame:
+
+==========================  =================================================
+values                      white
+==========================  =================================================
+boolean                     1
+``uint8``                   255
+``uint16``                  4095 where nothing is larger (12 bits in a 16-bit file), else 65535
+float within [0, 1]         1
+other numbers from 0        the smallest of 255, 4095, 65535 that holds them
+below 0 or above 65535      refused: not a rendered image
+==========================  =================================================
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from radimagenet_monai.errors import IntensityError
+from radimagenet_monai.intensity.grayscale import map_stored
+from radimagenet_monai.intensity.luminance import rgb_luminance
+from radimagenet_monai.io.native_image import NativeImage
+
+
+def white_value(image: NativeImage) -> float:
+    """The value that stands for white in a rendered image, by the table of this module.
+
+    Raises
+    ------
+    IntensityError
+        For values that no rendered image of 8 or 16 bits holds.
+    """
+    pixels = image.pixels
+    if pixels.dtype == np.uint8:
+        return 255.0
+    if pixels.dtype == bool:
+        return 1.0
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
+        return 1.0
+    choices = (4095.0, 65535.0) if pixels.dtype == np.uint16 else (255.0, 4095.0, 65535.0)
+    for white in choices:
+        if low >= 0 and high <= white:
+            return white
+    raise IntensityError(
+        f"{image.path}: values {low:g} to {high:g} ({pixels.dtype}) were given, an image of 8 or 16 bits or within "
+        "[0, 1] was expected; rescale it, or give the original DICOM or volume file"
+    )
+
+
+def rendered_luminance(image: NativeImage, frame: int) -> np.ndarray:
+    """One frame of a rendered image as luminance: float32 ``(rows, columns)`` in [0, 1]."""
+    white = white_value(image)
+    pixels = image.pixels[frame]
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    if image.is_color:
+        return rgb_luminance(pixels, white)
+    return map_stored(pixels, lambda values: values / white)

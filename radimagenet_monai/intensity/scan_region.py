@@ -1,0 +1,124 @@
+"""Where the scan lies in an ultrasound frame: by the header, or by the picture.
+
+By the header (PS3.3 C.8.5.5): of the regions of Sequence of Ultrasound Regions with Region Spatial Format 2D (1) and
+Region Data Type Tissue (1), the one of largest area, joined with those that lie at least half within it. A region is
+believed when it fits the image: it may stick out by 1 % of a side (writers disagree on whether the maximum is the last
+pixel or the one after), is then cut to the image, and must keep 16 pixels a side. Otherwise its numbers describe
+another matrix, for example the one before a resize.
+
+By the picture: the scan is the largest solid lit area. Its surroundings are black and hold only burnt-in text, scales
+and gray bars, all of them thin. A frame is cropped only where black lies on both sides of the scan, left and right or
+above and below; a scan that fills its frame and merely darkens with depth is left whole.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from pydicom.dataset import Dataset
+
+from radimagenet_monai.intensity.grayscale import number
+
+#: Row and column of the first pixel inside, row and column after the last one.
+Box = tuple[int, int, int, int]
+
+_TWO_DIMENSIONAL = 1
+_TISSUE = 1
+_SMALLEST_SIDE = 16
+
+#: Black is up to this luminance above the surroundings: ringing of JPEG around burnt-in text stays below.
+_LIT = 10 / 255
+#: Speckle is closed over gaps of this part of the shorter side; strokes thinner than the second are not scan.
+_GAP = 0.02
+_THIN = 0.05
+#: The scan holds at least this part of the frame; a margin below the second part of a side is not worth a crop.
+_LEAST_AREA = 0.08
+_LEAST_MARGIN = 0.02
+
+
+def header_region(header: Dataset, shape: tuple[int, ...]) -> Box | None:
+    """The 2-D tissue region that a header states, or ``None`` where it states none that fits ``shape``.
+
+    Parameters
+    ----------
+    header
+        With or without Sequence of Ultrasound Regions.
+    shape
+        Rows and columns of the image.
+    """
+    boxes = []
+    for item in header.get("SequenceOfUltrasoundRegions") or []:
+        if item.get("RegionSpatialFormat") == _TWO_DIMENSIONAL and item.get("RegionDataType") == _TISSUE:
+            box = _stated_box(item, int(shape[0]), int(shape[1]))
+            if box is not None:
+                boxes.append(box)
+    if not boxes:
+        return None
+    largest = max(boxes, key=_area)
+    joined = [box for box in boxes if 2 * _area(_intersection(box, largest)) >= _area(box)]
+    rows, columns, end_rows, end_columns = zip(*joined, strict=True)
+    return min(rows), min(columns), max(end_rows), max(end_columns)
+
+
+def _stated_box(item: Dataset, rows: int, columns: int) -> Box | None:
+    limits = [
+        number(item, f"RegionLocation{end}{axis}{place}") for end, place in (("Min", 0), ("Max", 1)) for axis in "YX"
+    ]
+    if any(limit is None for limit in limits):
+        return None
+    # The standard's maximum is the last pixel inside.
+    row, column, last_row, last_column = (int(limit) for limit in limits if limit is not None)
+    slack_rows, slack_columns = max(1, rows // 100), max(1, columns // 100)
+    if row < -slack_rows or column < -slack_columns:
+        return None
+    if last_row >= rows + slack_rows or last_column >= columns + slack_columns:
+        return None
+    box = max(0, row), max(0, column), min(rows, last_row + 1), min(columns, last_column + 1)
+    if box[2] - box[0] < _SMALLEST_SIDE or box[3] - box[1] < _SMALLEST_SIDE:
+        return None
+    return box
+
+
+def _area(box: Box) -> int:
+    return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
+
+
+def _intersection(one: Box, other: Box) -> Box:
+    return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
+
+
+def picture_region(luminance: np.ndarray) -> Box | None:
+    """The bounding box of the scan in a frame, or ``None`` where the scan fills its frame or cannot be told.
+
+    Parameters
+    ----------
+    luminance
+        ``(rows, columns)`` in [0, 1]; of a clip, the largest value of each pixel over its frames.
+    """
+    rows, columns = luminance.shape
+    side = min(rows, columns)
+    if side < 4 * _SMALLEST_SIDE:
+        return None
+    border = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
+    lit = (luminance > float(np.median(border)) + _LIT).astype(np.uint8)
+    solid = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, _disk(_GAP * side))
+    core = cv2.morphologyEx(solid, cv2.MORPH_OPEN, _disk(_THIN * side))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    # The opening rounds off the tip of a sector; what of the lit area lies within its reach is scan again.
+    scan = cv2.bitwise_and(cv2.dilate((labels == largest).astype(np.uint8), _disk(_THIN * side)), solid)
+    if scan.mean() < _LEAST_AREA:
+        return None
+    (row, *_, last_row), (column, *_, last_column) = (np.flatnonzero(scan.any(axis=axis)) for axis in (1, 0))
+    above, below = row >= _LEAST_MARGIN * rows, rows - 1 - last_row >= _LEAST_MARGIN * rows
+    left, right = column >= _LEAST_MARGIN * columns, columns - 1 - last_column >= _LEAST_MARGIN * columns
+    if not ((above and below) or (left and right)):
+        return None
+    return int(row), int(column), int(last_row) + 1, int(last_column) + 1
+
+
+def _disk(diameter: float) -> np.ndarray:
+    size = max(3, 2 * round(diameter / 2) + 1)
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
