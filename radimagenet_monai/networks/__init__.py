@@ -1,22 +1,37 @@
-"""Encoders, input normalization, classifiers."""
+"""Encoders, input normalization and classifiers.
+
+Torch is imported when one of them is asked for, so that listing the architectures stays instant.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from radimagenet_monai.networks.classifier import Classifier, build_classifier
     from radimagenet_monai.networks.encoder import Encoder, build_encoder
 
-__all__ = ["Classifier", "Encoder", "build_classifier", "build_encoder"]
+_MODULE_OF = {
+    "Classifier": "classifier",
+    "Encoder": "encoder",
+    "build_classifier": "classifier",
+    "build_encoder": "encoder",
+}
 
-_HOME = {"Classifier": "classifier", "build_classifier": "classifier", "Encoder": "encoder", "build_encoder": "encoder"}
+__all__ = [
+    "Classifier",
+    "Encoder",
+    "build_classifier",
+    "build_encoder",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Torch is imported when a network is asked for, so that listing architectures stays instant.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

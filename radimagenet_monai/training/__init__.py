@@ -1,1 +1,84 @@
-"""Engine pieces: inference precision, checkpoints, resume, determinism, run record."""
+"""Pieces of MONAI engines: precision, determinism, checkpoints, run record, predictions.
+
+A JSON config names these as ``radimagenet_monai.training.<Name>``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radimagenet_monai.training.checkpoint import BestModel, TrainingCheckpoint
+    from radimagenet_monai.training.determinism import SeedIterations
+    from radimagenet_monai.training.distributed import (
+        BroadcastBuffers,
+        local_device,
+        start_process_group,
+        stop_process_group,
+        unwrap_network,
+        wrap_network,
+    )
+    from radimagenet_monai.training.inferer import AutocastInferer
+    from radimagenet_monai.training.launch import show_errors_in_one_line
+    from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
+    from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
+    from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
+    from radimagenet_monai.training.progress import Progress
+    from radimagenet_monai.training.run_record import RunRecord
+
+_MODULE_OF = {
+    "AreaUnderROC": "predictions",
+    "AutocastInferer": "inferer",
+    "BestModel": "checkpoint",
+    "BroadcastBuffers": "distributed",
+    "EvaluationWriter": "outputs",
+    "PredictionCollector": "predictions",
+    "PredictionWriter": "outputs",
+    "Progress": "progress",
+    "RunRecord": "run_record",
+    "SeedIterations": "determinism",
+    "TrainingCheckpoint": "checkpoint",
+    "load_model": "model_file",
+    "local_device": "distributed",
+    "operating_point": "model_file",
+    "show_errors_in_one_line": "launch",
+    "start_process_group": "distributed",
+    "stop_process_group": "distributed",
+    "trained_fact": "model_file",
+    "unwrap_network": "distributed",
+    "wrap_network": "distributed",
+}
+
+__all__ = [
+    "AreaUnderROC",
+    "AutocastInferer",
+    "BestModel",
+    "BroadcastBuffers",
+    "EvaluationWriter",
+    "PredictionCollector",
+    "PredictionWriter",
+    "Progress",
+    "RunRecord",
+    "SeedIterations",
+    "TrainingCheckpoint",
+    "load_model",
+    "local_device",
+    "operating_point",
+    "show_errors_in_one_line",
+    "start_process_group",
+    "stop_process_group",
+    "trained_fact",
+    "unwrap_network",
+    "wrap_network",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

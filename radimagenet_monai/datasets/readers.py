@@ -1,0 +1,116 @@
+"""Public datasets by name: how each is recognized, read, summarized, and found by a bundle."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radimagenet_monai.datasets import busi
+from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.io.atomic import atomic_write_text
+
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class DatasetReader:
+    """The entry points of one dataset module."""
+
+    read: Callable[..., pd.DataFrame]
+    looks_like: Callable[[str | os.PathLike[str]], bool]
+    summary: Callable[[pd.DataFrame], dict[str, Any]]
+
+
+READERS: dict[str, DatasetReader] = {"busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary)}
+
+
+def get_reader(name: str) -> DatasetReader:
+    """The reader of that name.
+
+    Raises
+    ------
+    ConfigurationError
+        Where there is none; the message lists those there are.
+    """
+    try:
+        return READERS[name]
+    except (KeyError, TypeError):
+        raise ConfigurationError(f"no reader for dataset {name!r}; there is one for {', '.join(READERS)}") from None
+
+
+def prepare(
+    name: str, root: str | os.PathLike[str], out: str | os.PathLike[str], seed: int = 0
+) -> tuple[Path, dict[str, Any]]:
+    """Read the dataset ``name`` in ``root`` and write ``records.csv`` and ``summary.json`` into ``out``.
+
+    Image paths in the table are relative to ``root``.
+
+    Returns
+    -------
+    tuple
+        Path of the table, and the summary: counts beside the published ones, differences, odd files.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown dataset.
+    RecordsError
+        For a folder that does not hold it.
+    """
+    reader = get_reader(name)
+    frame = reader.read(root, seed=seed)
+    facts = reader.summary(frame)
+    out = Path(out)
+    write_records(frame, out / RECORDS_FILE)
+    atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return out / RECORDS_FILE, facts
+
+
+def bundle_datalist(
+    dataset: str,
+    dataset_dir: str | os.PathLike[str],
+    datalist: str | os.PathLike[str] | None,
+    classes: Sequence[str],
+    split: Split | None = None,
+    fold: int | None = None,
+) -> list[dict[str, Any]]:
+    """The items of one split, from a records table or straight from a dataset in its own on-disk format.
+
+    Parameters
+    ----------
+    dataset
+        Name of the bundle's dataset.
+    dataset_dir
+        Folder of the images.
+    datalist
+        Records table; where empty, ``records.csv`` in ``dataset_dir``, and where that does not exist either and the
+        folder is the dataset as its authors give it out, the split that ``radimagenet prepare`` makes with seed 0.
+    classes, split, fold
+        As for `radimagenet_monai.datasets.records.to_datalist`.
+
+    Raises
+    ------
+    RecordsError
+        Where no records can be had from what was given.
+    """
+    if not dataset_dir:
+        raise RecordsError("no dataset folder was given; add --dataset_dir with the folder that holds the images")
+    folder = Path(dataset_dir)
+    reader = READERS.get(dataset)
+    if not datalist and reader and not (folder / RECORDS_FILE).exists() and reader.looks_like(folder):
+        return to_datalist(_read_once(dataset, str(folder.resolve())), folder, classes, split, fold)
+    return load_datalist(datalist, folder, classes, split, fold)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(dataset: str, folder: str) -> pd.DataFrame:
+    # Training and validation each ask for their part of the same folder; reading it hashes every picture.
+    return READERS[dataset].read(folder, seed=0)

@@ -1,0 +1,83 @@
+"""One process or many, started by torchrun: the few places where it makes a difference."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import distributed, nn
+
+
+def is_distributed() -> bool:
+    """Whether this process belongs to a group of several."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def rank() -> int:
+    """Number of this process, 0 in a run of one."""
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def start_process_group() -> None:
+    """Join the processes that torchrun started: NCCL where every one has a GPU, gloo elsewhere."""
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def stop_process_group() -> None:
+    """Leave the group at the end of a run."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def local_device() -> torch.device:
+    """The GPU that belongs to this process of its machine, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def wrap_network(network: nn.Module, device: torch.device | str) -> nn.Module:
+    """``network`` on ``device`` in channels-last layout, as DistributedDataParallel in a run of several processes."""
+    device = torch.device(device)
+    network = network.to(device=device, memory_format=torch.channels_last)
+    if not is_distributed():
+        return network
+    return nn.parallel.DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])
+
+
+def unwrap_network(network: nn.Module) -> nn.Module:
+    """The network itself. Evaluation runs on it, because ranks may have unequal numbers of batches there."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """``item`` of every process, in rank order, in every process."""
+    if not is_distributed():
+        return [item]
+    items: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(items, item)
+    return items
+
+
+class BroadcastBuffers:
+    """Handler that gives every process the batch norm statistics of the first at the end of an epoch.
+
+    DistributedDataParallel does so before each forward pass only, so without this the processes would validate
+    networks that differ by their last batch.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        if is_distributed():
+            for buffer in self.network.buffers():
+                distributed.broadcast(buffer, src=0)

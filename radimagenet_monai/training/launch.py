@@ -1,0 +1,53 @@
+"""What ``python -m monai.bundle run`` needs around a run: errors in one line."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from types import TracebackType
+
+from radimagenet_monai.errors import RadImageNetError, one_line
+
+
+def show_errors_in_one_line() -> None:
+    """Print an error that is the input's fault as one line, without MONAI's chain of tracebacks; exit status 1.
+
+    MONAI wraps every error of a config in "Failed to instantiate ..."; the reader needs the innermost one. Has an
+    effect only in a process that was started as ``python -m monai.bundle``: a library must not change how other
+    programs report their errors.
+    """
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name.startswith("monai.bundle"):
+        sys.excepthook = _excepthook
+
+
+def user_error_line(error: BaseException) -> str | None:
+    """The line to show for ``error`` where the user can mend it, or ``None`` where it is a defect of the program."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, RadImageNetError):
+            return f"error: {seen}"
+        if isinstance(seen, OSError):
+            return f"error: {_describe_os_error(seen)}"
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _describe_os_error(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    way_out = {
+        errno.ENOSPC: "; free some space, or give another --output_dir",
+        errno.EDQUOT: "; free some space, or give another --output_dir",
+        errno.EROFS: "; give an --output_dir that can be written to",
+        errno.EACCES: "; give an --output_dir that can be written to",
+    }.get(error.errno or 0, "")
+    return one_line(f"{place}{error.strerror or error}{way_out}")
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    line = user_error_line(error)
+    if line is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print(line, file=sys.stderr)

@@ -1,0 +1,137 @@
+"""The trained network of a bundle, ``models/model.pt``, and what is known of it, ``models/model.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def save_model(path: str | os.PathLike[str], network: nn.Module, facts: dict[str, Any]) -> None:
+    """Write the state dict of ``network`` to ``path`` and ``facts`` beside it, each atomically.
+
+    The facts name the SHA-256 of the state dict they belong to, so that a pair torn by a kill is noticed.
+    """
+    stream = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, stream)
+    data = stream.getvalue()
+    atomic_write_bytes(path, data)
+    facts = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
+    atomic_write_text(_facts_path(path), json.dumps(facts, indent=2) + "\n")
+
+
+def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: str | None = None) -> None:
+    """Load a state dict into ``network``, strictly and in place.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is missing, damaged, needs code to load, or was made for another network; the message names
+        the architecture it was made for, where known.
+    """
+    path = Path(path)
+    state = load_torch_file(path)
+    facts = _read_facts(path)
+    trained = facts.get("architecture")
+    if architecture and trained and trained != architecture:
+        raise WeightsError(
+            f"{path} holds a trained {trained}, but the architecture is {architecture!r}; give --architecture {trained}"
+        )
+    load_strictly(network, state, path)
+
+
+def load_torch_file(path: str | os.PathLike[str]) -> Any:
+    """Tensors and plain containers from a torch file; nothing in it is executed.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is missing, damaged, or needs code to load.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(
+            f"{path} does not exist; train the bundle first, or give the path of trained weights"
+        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path} is not a readable file of tensors: {reason}") from error
+
+
+def load_strictly(network: nn.Module, state: Any, path: str | os.PathLike[str]) -> None:
+    """``load_state_dict(strict=True)`` with an error that says in one line what does not fit."""
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, expected a state dict")
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(names)} {kind} (first: {names[0]})"
+        for kind, names in (("missing", missing), ("unexpected", extra), ("misshaped", shapes))
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{path} was made for another network: of {len(expected)} tensors {', '.join(problems)}")
+    network.load_state_dict(state, strict=True)
+
+
+def trained_fact(bundle_root: str | os.PathLike[str], name: str, default: Any) -> Any:
+    """A fact of the bundle's trained model, such as ``"architecture"``, or ``default`` where there is none."""
+    return _read_facts(Path(bundle_root) / "models" / "model.pt").get(name, default)
+
+
+def operating_point(model: str | os.PathLike[str], threshold: float | None = None) -> float:
+    """The decision threshold of a trained model: as given, or as fixed on its validation data, or 0.5.
+
+    Raises
+    ------
+    WeightsError
+        Where ``model.json`` belongs to another ``model.pt``: its threshold would be wrong.
+    """
+    if threshold is not None:
+        return float(threshold)
+    facts = _read_facts(model)
+    if "threshold" not in facts:
+        logger.warning("no operating point is known for %s; decisions are made at %s", model, DEFAULT_THRESHOLD)
+        return DEFAULT_THRESHOLD
+    if Path(model).is_file() and facts.get("sha256") != hashlib.sha256(Path(model).read_bytes()).hexdigest():
+        raise WeightsError(
+            f"{_facts_path(model)} does not describe {Path(model).name} (SHA-256 differs); give --threshold"
+        )
+    return float(facts["threshold"])
+
+
+def _facts_path(path: str | os.PathLike[str]) -> Path:
+    return Path(path).with_suffix(".json")
+
+
+def _read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    facts = _facts_path(path)
+    try:
+        return dict(json.loads(facts.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{facts} is not JSON: {error}") from error

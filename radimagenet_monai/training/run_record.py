@@ -1,0 +1,172 @@
+"""``run.json``: what was run, with which versions, data, weights and machine, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from radimagenet_monai.errors import one_line
+from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.training.distributed import rank, unwrap_network
+
+RUN_FILE = "run.json"
+
+_PACKAGES = (
+    "radimagenet-monai",
+    "monai",
+    "torch",
+    "pytorch-ignite",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pydicom",
+    "nibabel",
+    "opencv-python-headless",
+)
+
+
+class RunRecord:
+    """Handler that keeps ``run.json`` up to date from the start of a run to its end, also a failed one.
+
+    Parameters
+    ----------
+    folder
+        Where ``run.json`` is written.
+    settings
+        The run's settings, JSON-serializable.
+    network
+        Its parameters and buffers at the start are hashed: the record of the initialization.
+    data
+        The list of dictionaries of the dataset; hashed by `hash_datalist`.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        network: nn.Module,
+        data: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.path = Path(folder) / RUN_FILE
+        self.record: dict[str, Any] = {"settings": dict(settings)}
+        self.network = network
+        self.data = data
+        self._started = 0.0
+        self._epoch_started = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_end)
+        engine.add_event_handler(Events.COMPLETED, self._end)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def _start(self, engine: Any) -> None:
+        self._started = time.monotonic()
+        self.record.update(
+            status="running",
+            started=_now(),
+            versions=package_versions(),
+            hardware=hardware(),
+            processes=torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
+            threads=torch.get_num_threads(),
+            images=len(self.data),
+            data_sha256=hash_datalist(self.data),
+            weights_sha256=hash_state(unwrap_network(self.network)),
+            # Where a resumed run took over.
+            first_epoch=engine.state.epoch + 1,
+            epoch_seconds=[],
+        )
+        self._write()
+
+    def _epoch_start(self, engine: Any) -> None:
+        self._epoch_started = time.monotonic()
+
+    def _epoch_end(self, engine: Any) -> None:
+        self.record["epoch_seconds"].append(round(time.monotonic() - self._epoch_started, 3))
+        self.record["epochs"] = engine.state.epoch
+        self._write()
+
+    def _end(self, engine: Any) -> None:
+        self.record.update(status="completed", ended=_now(), seconds=round(time.monotonic() - self._started, 3))
+        self._write()
+
+    def _fail(self, engine: Any, error: BaseException) -> None:
+        self.record.update(status="failed", ended=_now(), error=one_line(f"{type(error).__name__}: {error}"))
+        # The error that ended the run is the one to report, and it may come from this very disk.
+        with contextlib.suppress(OSError):
+            self._write()
+        raise error
+
+    def _write(self) -> None:
+        if rank() == 0:
+            atomic_write_text(self.path, json.dumps(self.record, indent=2, default=str) + "\n")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages whose behavior a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def hardware() -> dict[str, Any]:
+    """Processor and accelerators of this machine; no host or user name."""
+    return {
+        "platform": platform.platform(),
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def hash_datalist(data: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 over file name, frame, label and content hash of every item, in order.
+
+    File names enter without their folder, so that the same data in another place have the same hash.
+    """
+    digest = hashlib.sha256()
+    for item in data:
+        row = [Path(str(item["image"])).name, item.get("frame", 0), item.get("label"), item.get("sha256") or ""]
+        digest.update(json.dumps(row, default=str).encode())
+    return digest.hexdigest()
+
+
+def hash_state(network: nn.Module) -> str:
+    """SHA-256 over names and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
