@@ -1,0 +1,150 @@
+"""Looking through a compressed frame before a C decoder sees it.
+
+The decoders fill what is missing with grey, believe sizes that a damaged stream claims, and some of them crash on
+them. These checks read the markers of JPEG (ITU-T T.81), JPEG-LS (T.87) and JPEG 2000 (T.800, also HTJ2K, T.814) and
+the header of DICOM's RLE (PS3.5 Annex G), and refuse a frame that is cut short or is not the size of the image.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from radimagenet_monai.io.limits import MAX_CODESTREAM_TILES
+
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_STANDALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
+_ADOBE = 0xEE
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the image's header says about every frame of it."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+
+
+def require_whole_jpeg(data: bytes, frame: Frame) -> bool:
+    """Check a JPEG or JPEG-LS stream.
+
+    Returns
+    -------
+    bool
+        Whether an Adobe marker is present, by which some decoders convert colors on their own.
+
+    Raises
+    ------
+    ValueError
+        When the stream is damaged, cut short, or of another size than ``frame``.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("the frame is no JPEG stream")
+    adobe = False
+    sized = False
+    position = 2
+    while True:
+        if position + 4 > len(data):
+            raise ValueError("the JPEG stream ends within its header")
+        if data[position] != 0xFF:
+            raise ValueError("the JPEG stream holds no marker where one is due")
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if length < 2 or position + 2 + length > len(data):
+            raise ValueError("the JPEG stream ends within its header")
+        if marker == _ADOBE and data[position + 4 : position + 9] == b"Adobe":
+            adobe = True
+        if marker in _START_OF_FRAME:
+            if sized or length < 8:
+                raise ValueError("the JPEG stream holds a damaged or second frame header")
+            sized = True
+            precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
+            _require_size(frame, rows, columns, samples, precision)
+        if marker == _START_OF_SCAN:
+            break
+        position += 2 + length
+    if not sized:
+        raise ValueError("the JPEG stream holds no frame header")
+    if data.rfind(_END_OF_IMAGE) < position:
+        raise ValueError("the JPEG stream is cut short (no end-of-image marker)")
+    return adobe
+
+
+def require_whole_jpeg2000(data: bytes, frame: Frame) -> None:
+    """Check a JPEG 2000 codestream, bare or in a JP2 file: its size, and that every tile is there whole.
+
+    Raises
+    ------
+    ValueError
+        When the stream is damaged, cut short, or of another size than ``frame``.
+    """
+    start = data.find(b"\xff\x4f\xff\x51")
+    if start < 0 or start + 42 > len(data):
+        raise ValueError("the frame is no JPEG 2000 stream")
+    (length,) = struct.unpack_from(">H", data, start + 4)
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, samples = struct.unpack_from(
+        ">8IH", data, start + 8
+    )
+    if length != 38 + 3 * samples or start + 4 + length > len(data):
+        raise ValueError("the JPEG 2000 stream ends within its header or holds a damaged one")
+    precisions = [(data[start + 42 + 3 * sample] & 0x7F) + 1 for sample in range(samples)]
+    _require_size(frame, bottom - top, right - left, samples, max(precisions, default=0))
+    if not tile_width or not tile_height or right <= tile_left or bottom <= tile_top:
+        raise ValueError("the JPEG 2000 stream claims tiles without size")
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    if tiles > MAX_CODESTREAM_TILES:
+        raise ValueError(f"the JPEG 2000 stream claims {tiles} tiles; at most {MAX_CODESTREAM_TILES} are read")
+
+    position = start + 4 + length
+    while data[position : position + 2] != b"\xff\x90":
+        if position + 4 > len(data) or data[position] != 0xFF:
+            raise ValueError("the JPEG 2000 stream ends within its header or holds a damaged one")
+        position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    seen: set[int] = set()
+    while data[position : position + 2] == b"\xff\x90":
+        if position + 12 > len(data):
+            raise ValueError("the JPEG 2000 stream is cut short")
+        tile, size = struct.unpack_from(">HI", data, position + 4)
+        seen.add(tile)
+        # A size of 0 is allowed for the last tile-part: it lasts until the end-of-codestream marker.
+        end = position + size if size else data.rfind(_END_OF_IMAGE)
+        if end < position + 14 or end > len(data):
+            raise ValueError("the JPEG 2000 stream is cut short")
+        position = end
+    if seen != set(range(tiles)):
+        raise ValueError(f"the JPEG 2000 stream holds {len(seen)} of {tiles} tiles")
+
+
+def require_whole_rle(data: bytes, frame: Frame) -> None:
+    """Check the header of a frame of DICOM RLE: one segment a byte plane, in order and within the frame.
+
+    Raises
+    ------
+    ValueError
+        When the header does not fit ``frame``.
+    """
+    if len(data) < 64:
+        raise ValueError("the RLE frame ends within its header")
+    count, *offsets = struct.unpack_from("<16I", data)
+    expected = frame.samples * -(-frame.bits_allocated // 8)
+    if count != expected:
+        raise ValueError(f"the RLE frame holds {count} segments, not {expected}")
+    starts = [*offsets[:count], len(data)]
+    if starts[0] != 64 or any(low >= high for low, high in zip(starts[:-1], starts[1:], strict=True)):
+        raise ValueError("the RLE frame is cut short or its segments are out of order")
+
+
+def _require_size(frame: Frame, rows: int, columns: int, samples: int, precision: int) -> None:
+    if (rows, columns, samples) != (frame.rows, frame.columns, frame.samples):
+        raise ValueError(
+            f"the compressed frame is {rows} x {columns} x {samples}, "
+            f"the header says {frame.rows} x {frame.columns} x {frame.samples} (rows x columns x samples)"
+        )
+    if not 1 <= precision <= frame.bits_allocated:
+        raise ValueError(f"the compressed frame has {precision} bits, the header allocates {frame.bits_allocated}")

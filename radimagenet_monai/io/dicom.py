@@ -1,0 +1,559 @@
+"""Reading DICOM: one file (single frame, multi-frame, enhanced multi-frame) or the files of one series.
+
+Pixels leave as *stored values*, with color as stored (YBR stays YBR, palette indices stay indices), because the
+intensity policies need them so and because the conversion to RGB costs several times the decoding. Slices with a
+known orientation leave upright (`radimagenet_monai.io.geometry`).
+
+The frames of a multi-frame object keep the object's own order: annotations and reports refer to them by number.
+The slices of a series have no such number and are sorted by position.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import pydicom
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+    UID_dictionary,
+)
+
+from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io import codestream
+from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.geometry import Upright, series_normal, upright
+from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
+from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
+
+_HEADER_TAGS = frozenset(tag for keyword in HEADER_KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
+
+# Functional groups (PS3.3 C.7.6.16) whose elements belong to the image as an intensity policy sees it. Others repeat
+# the same keywords with another meaning, such as the LUTData of a pixel intensity relationship.
+_FUNCTIONAL_GROUPS = (
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+)
+# Elements that only describe; when damaged they are left out, where any other damaged element refuses the file.
+_DESCRIPTIVE = frozenset(
+    {
+        "BodyPartExamined",
+        "ImageType",
+        "LargestImagePixelValue",
+        "PixelAspectRatio",
+        "SliceThickness",
+        "SmallestImagePixelValue",
+        "SpacingBetweenSlices",
+        "ViewPosition",
+    }
+)
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_COLOR_OF_DECODED = {"YBR_FULL_422": "YBR_FULL"}
+_NOT_IMAGES = {
+    UID("1.2.840.10008.1.3.10"): "it is a DICOMDIR, an index of other files; give one of those",
+    UID("1.2.840.10008.5.1.4.1.1.66.4"): "it is a segmentation, a mask and not an image",
+    UID("1.2.840.10008.5.1.4.1.1.66.7"): "it is a label map, a mask and not an image",
+}
+_SAME_DIRECTION = 1e-3
+_SAME_POSITION_DIGITS = 3
+
+
+def read_dicom_file(path: str) -> NativeImage:
+    """Read one DICOM file with all its frames.
+
+    Parameters
+    ----------
+    path
+        A Part 10 file, or one without preamble or file meta information.
+
+    Returns
+    -------
+    NativeImage
+        ``pixels`` (frames, rows, columns[, 3]) of stored values in the machine's byte order; ``headers`` one a frame.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file is damaged, holds no image, or uses a transfer syntax that no decoder here knows.
+    """
+    pixels, headers = _read_frames(path)
+    with stage(path, "geometry"):
+        turns = [_frame_upright(header) for header in headers]
+        frames = [
+            pixels[index : index + 1] if turn is None else turn.slices(pixels[index : index + 1])
+            for index, turn in enumerate(turns)
+        ]
+        shape = frames[0].shape
+        if any(frame.shape != shape for frame in frames):
+            raise UnreadableImageError(path, "geometry", "frames of several orientations differ in size once upright")
+        if any(turns):
+            headers = _turned_headers(headers, turns, pixels.shape[1:3])
+            pixels = np.concatenate(frames)
+    return NativeImage(path, "dicom", np.ascontiguousarray(pixels), headers, _spacing(headers[0]))
+
+
+def read_dicom_series(path: str, files: Sequence[str]) -> NativeImage:
+    """Read the single-frame files of one series as one volume.
+
+    Slices are sorted by their position along the normal, in the slice order of `geometry`; slices at one position
+    (phases, echoes) by Instance Number. Without positions Instance Number alone decides, then the file name.
+
+    Parameters
+    ----------
+    path
+        The folder or archive, for the result and for errors about the series as a whole.
+    files
+        Its DICOM files, all of one Series Instance UID.
+
+    Raises
+    ------
+    UnreadableImageError
+        When a file is unreadable (its own path is named), or a slice differs from the others in size, color or
+        orientation, as a localizer in the same folder does.
+    """
+    if len(files) == 1:
+        image = read_dicom_file(files[0])
+        return NativeImage(path, image.source, image.pixels, image.headers, image.spacing)
+    slices = []
+    total = 0
+    for file in sorted(files):
+        dataset = load_dataset(file)
+        pixels, headers = _decode(file, dataset)
+        if len(pixels) != 1:
+            raise UnreadableImageError(
+                file, "geometry", f"a series of {len(files)} files holds a multi-frame file; give one file at a time"
+            )
+        slices.append(_Slice(file, pixels[0], headers[0], _instance_number(dataset)))
+        total += pixels.nbytes
+        if total > MAX_DECODED_BYTES:
+            limit = MAX_DECODED_BYTES // 1024**3
+            raise UnreadableImageError(path, "decode", f"the series is larger than {limit} GiB; give single files")
+    with stage(path, "geometry"):
+        slices, turn = _sorted_slices(slices)
+        pixels = np.stack([piece.pixels for piece in slices])
+        headers = [piece.header for piece in slices]
+        if turn is not None:
+            headers = _turned_headers(headers, [turn] * len(headers), pixels.shape[1:3])
+            pixels = turn.slices(pixels)
+    return NativeImage(path, "dicom", np.ascontiguousarray(pixels), headers, _spacing(headers[0]))
+
+
+def load_dataset(path: str, *, header_only: bool = False, tags: Sequence[str] | None = None) -> FileDataset:
+    """Parse a DICOM file without decoding its pixels.
+
+    Parameters
+    ----------
+    header_only
+        Stop before the pixel data.
+    tags
+        Keywords to read; all others are skipped.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file cannot be opened or parsed.
+    """
+    with stage(path, "open"), open(path, "rb") as stream:
+        _require_modest_inflation(path, stream.read(4096), os.path.getsize(path))
+    with stage(path, "header"):
+        dataset = pydicom.dcmread(
+            path, force=True, stop_before_pixels=header_only, specific_tags=list(tags) if tags else None
+        )
+        if len(dataset) == 0 and not tags:
+            raise UnreadableImageError(path, "header", "it holds no DICOM elements")
+    return dataset
+
+
+def number_of_frames(dataset: Dataset) -> int:
+    """The frames a dataset claims; 1 where the element is absent or damaged."""
+    try:
+        return max(1, int(dataset.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError):
+        return 1
+
+
+@dataclass(frozen=True)
+class _Slice:
+    file: str
+    pixels: np.ndarray
+    header: Dataset
+    instance: int
+
+
+def _read_frames(path: str) -> tuple[np.ndarray, list[Dataset]]:
+    return _decode(path, load_dataset(path))
+
+
+def _require_modest_inflation(path: str, head: bytes, size: int) -> None:
+    """Refuse a deflated file that inflates beyond the limit: pydicom inflates it in one piece."""
+    if head[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in head:
+        return
+    meta = pydicom.filereader.read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    with open(path, "rb") as stream:
+        # Preamble, prefix, and the group length element (12 bytes) that counts the bytes after itself.
+        stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflated = 0
+        pending = stream.read(1 << 20)
+        while pending and not inflater.eof:
+            inflated += len(inflater.decompress(pending, 1 << 24))
+            if inflated > MAX_DECODED_BYTES:
+                raise UnreadableImageError(
+                    path, "open", f"it inflates from {size} bytes beyond the limit of this reader"
+                )
+            pending = inflater.unconsumed_tail or stream.read(1 << 20)
+
+
+def _decode(path: str, dataset: FileDataset) -> tuple[np.ndarray, list[Dataset]]:
+    """The stored values of ``dataset`` as (frames, rows, columns[, 3]), and a header for each frame."""
+    with stage(path, "header"):
+        _require_image(path, dataset)
+        syntax = _transfer_syntax(path, dataset)
+        frames, frame = _image_size(path, dataset)
+        dtype_size = max(1, frame.bits_allocated // 8)
+        shape = (frames, frame.rows, frame.columns, frame.samples)
+        require_affordable(path, shape, dtype_size)
+        headers = _frame_headers(path, dataset, frames)
+    with stage(path, "decode"):
+        try:
+            decoder = get_decoder(syntax)
+        except NotImplementedError:
+            name = UID_dictionary[syntax][0] if syntax in UID_dictionary else "unknown or private"
+            raise UnreadableImageError(path, "decode", f"no decoder for its transfer syntax ({name})") from None
+        options: dict[str, str] = {}
+        if syntax.is_encapsulated:
+            options["decoding_plugin"] = _checked_plugin(dataset, syntax, frames, frame)
+        else:
+            _require_whole_native(dataset, frames, frame)
+        pixels, properties = decoder.as_array(dataset, raw=True, allow_excess_frames=False, **options)  # type: ignore[arg-type]  # the stubs know no **dict of mixed options
+        expected = shape if frame.samples > 1 else shape[:3]
+        if pixels.size != np.prod(expected):
+            raise UnreadableImageError(path, "decode", f"it decodes to {pixels.shape}, not to {expected}")
+        pixels = pixels.reshape(expected)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise UnreadableImageError(path, "decode", "its float pixel data hold values that are not finite")
+    for header in {id(header): header for header in headers}.values():
+        photometric = str(properties["photometric_interpretation"])
+        header.PhotometricInterpretation = _COLOR_OF_DECODED.get(photometric, photometric)
+        header.NumberOfFrames = frames
+        if frame.samples > 1:
+            header.PlanarConfiguration = 0
+    return pixels, headers
+
+
+def _require_image(path: str, dataset: Dataset) -> None:
+    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    if sop_class in _NOT_IMAGES:
+        raise UnreadableImageError(path, "header", _NOT_IMAGES[sop_class])
+    if "DirectoryRecordSequence" in dataset:
+        raise UnreadableImageError(path, "header", _NOT_IMAGES[UID("1.2.840.10008.1.3.10")])
+    present = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
+    if len(present) == 1:
+        return
+    # Only names out of the dictionary of DICOM: an unknown UID could be anything.
+    kind = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else "an object of unknown kind"
+    if present:
+        raise UnreadableImageError(path, "header", f"it holds {len(present)} kinds of pixel data at once ({kind})")
+    raise UnreadableImageError(path, "header", f"it holds no pixel data ({kind}), or ends before them; give an image")
+
+
+def _transfer_syntax(path: str, dataset: FileDataset) -> UID:
+    """The declared transfer syntax, or for a file without file meta information the one it was parsed by."""
+    declared = dataset.file_meta.get("TransferSyntaxUID")
+    undefined_length = any(k in dataset and dataset[k].is_undefined_length for k in _PIXEL_KEYWORDS)
+    if declared:
+        syntax = UID(str(declared))
+        if syntax in UID_dictionary and syntax.is_transfer_syntax and syntax.is_encapsulated != undefined_length:
+            state = "encapsulated" if undefined_length else "native"
+            raise UnreadableImageError(path, "header", f"its pixel data are {state}, unlike its transfer syntax says")
+        return syntax
+    if undefined_length:
+        raise UnreadableImageError(path, "header", "it holds compressed pixel data but names no transfer syntax")
+    implicit, little = dataset.original_encoding
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return syntax
+
+
+def _image_size(path: str, dataset: Dataset) -> tuple[int, codestream.Frame]:
+    frames = _integer(path, dataset, "NumberOfFrames", 1, 2**31 - 1, default=1)
+    if frames == 0:
+        frames = 1
+    samples = _integer(path, dataset, "SamplesPerPixel", 1, 3, default=1)
+    bits = _integer(path, dataset, "BitsAllocated", 1, 64)
+    frame = codestream.Frame(
+        rows=_integer(path, dataset, "Rows", 1, 65535),
+        columns=_integer(path, dataset, "Columns", 1, 65535),
+        samples=samples,
+        bits_allocated=bits,
+    )
+    if "PixelData" in dataset:
+        stored = _integer(path, dataset, "BitsStored", 1, bits)
+        high = _integer(path, dataset, "HighBit", 0, bits - 1, default=stored - 1)
+        _integer(path, dataset, "PixelRepresentation", 0, 1)
+        if high != stored - 1:
+            raise UnreadableImageError(
+                path, "header", f"its HighBit is {high}; with {stored} BitsStored only {stored - 1} is allowed"
+            )
+    if not dataset.get("PhotometricInterpretation"):
+        raise UnreadableImageError(path, "header", "it has no PhotometricInterpretation")
+    if samples == 1:
+        dataset.SamplesPerPixel = 1
+    return frames, frame
+
+
+def _integer(path: str, dataset: Dataset, keyword: str, low: int, high: int, default: int | None = None) -> int:
+    """An integer of the header within its limits; the error names the element and never quotes the value."""
+    raw = dataset.get(keyword)
+    if raw is None or raw == "":
+        if default is None:
+            raise UnreadableImageError(path, "header", f"it has no {keyword}")
+        return default
+    try:
+        value = int(raw)
+    except (TypeError, ValueError):
+        raise UnreadableImageError(path, "header", f"its {keyword} is no whole number") from None
+    if keyword == "NumberOfFrames" and value == 0:
+        return 0
+    if not low <= value <= high:
+        raise UnreadableImageError(path, "header", f"its {keyword} is {value}; {low} to {high} are possible")
+    return value
+
+
+def _encoded_frames(dataset: Dataset, frames: int) -> Iterator[bytes]:
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    return generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
+
+
+def _checked_plugin(dataset: Dataset, syntax: UID, frames: int, frame: codestream.Frame) -> str:
+    """Look through every compressed frame, then choose the fastest plug-in that leaves colors alone."""
+    plugin = "pylibjpeg"
+    adobe = False
+    count = 0
+    for count, data in enumerate(_encoded_frames(dataset, frames), 1):  # noqa: B007  # the count outlives the loop
+        if count > frames:
+            break
+        if syntax in JPEG2000TransferSyntaxes:
+            codestream.require_whole_jpeg2000(data, frame)
+        elif syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes:
+            adobe |= codestream.require_whole_jpeg(data, frame)
+        elif syntax == RLELossless:
+            codestream.require_whole_rle(data, frame)
+    if count < frames:
+        raise ValueError(f"it holds {count} of {frames} frames")
+    if syntax in JPEGLSTransferSyntaxes:
+        plugin = "pyjpegls"
+    elif syntax == JPEGBaseline8Bit and not adobe:
+        plugin = "pillow"
+    return plugin
+
+
+def _require_whole_native(dataset: Dataset, frames: int, frame: codestream.Frame) -> None:
+    keyword = next(keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset)
+    present = len(dataset[keyword].value or b"")
+    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else frame.samples
+    expected = ceil(frames * frame.rows * frame.columns * samples * frame.bits_allocated / 8)
+    if present < expected:
+        raise ValueError(f"it is cut short: {present} of {expected} bytes of pixel data are there")
+
+
+def _frame_headers(path: str, dataset: FileDataset, frames: int) -> list[Dataset]:
+    """The header of each frame, functional groups flattened; one shared object where frames do not differ."""
+    base = _allowed_elements(path, dataset, dataset.original_encoding)
+    for item in _items(dataset, "SharedFunctionalGroupsSequence")[:1]:
+        _flatten(path, item, base, dataset.original_encoding)
+    groups = _items(dataset, "PerFrameFunctionalGroupsSequence")
+    if not groups:
+        return [base] * frames
+    if len(groups) < frames:
+        raise UnreadableImageError(path, "header", f"it describes {len(groups)} of its {frames} frames")
+    headers = []
+    for item in groups[:frames]:
+        header = _copy(base)
+        _flatten(path, item, header, dataset.original_encoding)
+        headers.append(header)
+    return headers
+
+
+def _copy(header: Dataset) -> Dataset:
+    twin = Dataset()
+    twin.update({element.tag: element for element in header})
+    twin.set_original_encoding(*header.original_encoding)
+    return twin
+
+
+def _flatten(path: str, functional_group: Dataset, header: Dataset, encoding: tuple[bool | None, bool | None]) -> None:
+    for keyword in _FUNCTIONAL_GROUPS:
+        for item in _items(functional_group, keyword)[:1]:
+            header.update({element.tag: element for element in _allowed_elements(path, item, encoding)})
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    value = dataset.get(keyword)
+    return list(value) if isinstance(value, DicomSequence) else []
+
+
+def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, bool | None]) -> Dataset:
+    """A dataset of nothing but ``HEADER_KEYWORDS``, at every depth."""
+    header = Dataset()
+    for tag in sorted(_HEADER_TAGS.intersection(dataset.keys())):
+        keyword = keyword_for_tag(tag)
+        try:
+            element = dataset[tag]
+            if isinstance(element.value, DicomSequence):
+                items = [_allowed_elements(path, item, encoding) for item in element.value]
+                header.add_new(tag, "SQ", DicomSequence(items))
+            elif element.VM or keyword not in _DESCRIPTIVE:
+                header[tag] = element
+        except UnreadableImageError:
+            raise
+        except Exception as exc:
+            if keyword in _DESCRIPTIVE:
+                continue
+            cause = f"its {keyword} is damaged ({type(exc).__name__})"
+            raise UnreadableImageError(path, "header", cause) from None
+    header.set_original_encoding(*encoding)
+    return header
+
+
+def _vector(header: Dataset, keyword: str, length: int) -> np.ndarray | None:
+    """A list of finite numbers of the header, or ``None``."""
+    try:
+        values = np.asarray(header.get(keyword), dtype=float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return values if values.shape == (length,) and np.isfinite(values).all() else None
+
+
+def _frame_upright(header: Dataset) -> Upright | None:
+    """How a single frame is turned upright, or ``None`` where it stays as stored."""
+    orientation = _vector(header, "ImageOrientationPatient", 6)
+    # Ultrasound regions are given in stored rows and columns.
+    if orientation is None or "SequenceOfUltrasoundRegions" in header:
+        return None
+    column, row = orientation.reshape(2, 3)
+    try:
+        return upright(column, row, series_normal(orientation))
+    except ValueError:
+        return None
+
+
+def _sorted_slices(slices: list[_Slice]) -> tuple[list[_Slice], Upright | None]:
+    """Slices in anatomical order and how to turn them, once they are known to belong together."""
+    sizes = [(piece.pixels.shape, piece.header.PhotometricInterpretation) for piece in slices]
+    usual = max(sizes, key=sizes.count)
+    for piece, size in zip(slices, sizes, strict=True):
+        if size != usual:
+            raise UnreadableImageError(
+                piece.file,
+                "geometry",
+                f"this slice is {_described(size)} in a series of {_described(usual)}; move it out of the folder",
+            )
+    orientations = [_vector(piece.header, "ImageOrientationPatient", 6) for piece in slices]
+    positions = [_vector(piece.header, "ImagePositionPatient", 3) for piece in slices]
+    by_number = sorted(slices, key=lambda piece: (piece.instance, piece.file))
+    known = [orientation for orientation in orientations if orientation is not None]
+    if len(known) < len(slices):
+        return by_number, None
+    common = np.median(known, axis=0)
+    for piece, orientation in zip(slices, known, strict=True):
+        if np.abs(orientation - common).max() > _SAME_DIRECTION:
+            raise UnreadableImageError(
+                piece.file, "geometry", "this slice is oriented unlike its series (a localizer?); move it out"
+            )
+    turn = _frame_upright(slices[0].header)
+    if turn is None or any(position is None for position in positions):
+        return by_number, turn
+    normal = series_normal(common)
+    places = {
+        piece.file: round(float(position @ normal), _SAME_POSITION_DIGITS)
+        for piece, position in zip(slices, positions, strict=True)
+        if position is not None
+    }
+    return sorted(by_number, key=lambda piece: places[piece.file]), turn
+
+
+def _described(size: tuple[tuple[int, ...], str]) -> str:
+    return f"{size[0][0]} x {size[0][1]}{' in color' if len(size[0]) > 2 else ''}"
+
+
+def _turned_headers(
+    headers: Sequence[Dataset], turns: Sequence[Upright | None], size: tuple[int, ...]
+) -> list[Dataset]:
+    """Headers that describe the slices after turning: size, spacing, orientation and position."""
+    return [
+        header if turn is None else _turned_header(header, turn, size)
+        for header, turn in zip(headers, turns, strict=True)
+    ]
+
+
+def _turned_header(header: Dataset, turn: Upright, size: tuple[int, ...]) -> Dataset:
+    orientation = _vector(header, "ImageOrientationPatient", 6)
+    if orientation is None or not (turn.transpose or turn.flip_rows or turn.flip_columns):
+        return header
+    turned = _copy(header)
+    # Steps per stored index: columns grow along the first half of the orientation, rows along the second.
+    column_step, row_step = orientation.reshape(2, 3)
+    spacing = _vector(header, "PixelSpacing", 2)
+    between_rows, between_columns = (1.0, 1.0) if spacing is None else (float(spacing[0]), float(spacing[1]))
+    rows, columns = size
+    if turn.transpose:
+        column_step, row_step = row_step, column_step
+        between_rows, between_columns = between_columns, between_rows
+        rows, columns = columns, rows
+    corner = np.zeros(3)
+    if turn.flip_rows:
+        corner += row_step * between_rows * (rows - 1)
+        row_step = -row_step
+    if turn.flip_columns:
+        corner += column_step * between_columns * (columns - 1)
+        column_step = -column_step
+    turned.Rows, turned.Columns = rows, columns
+    turned.ImageOrientationPatient = [float(value) for value in (*column_step, *row_step)]
+    if spacing is not None:
+        turned.PixelSpacing = [between_rows, between_columns]
+        position = _vector(header, "ImagePositionPatient", 3)
+        if position is not None:
+            turned.ImagePositionPatient = [float(value) for value in position + corner]
+    return turned
+
+
+def _spacing(header: Dataset) -> tuple[float, float] | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        spacing = _vector(header, keyword, 2)
+        if spacing is not None and (spacing > 0).all():
+            return float(spacing[0]), float(spacing[1])
+    return None
+
+
+def _instance_number(dataset: Dataset) -> int:
+    try:
+        return int(dataset.get("InstanceNumber") or 0)
+    except (TypeError, ValueError, AttributeError):
+        return 0

@@ -1,0 +1,191 @@
+"""Reading pictures (PNG, JPEG, TIFF, BMP) and arrays (NPY).
+
+Pictures leave as a viewer shows them: palettes resolved, EXIF orientation applied, alpha composed over black, one bit
+as 0 and 255. Sixteen bits stay sixteen bits, also in color, where Pillow alone would cut them to eight.
+"""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.limits import require_affordable
+from radimagenet_monai.io.native_image import NativeImage
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_EXIF_ORIENTATION = 0x0112
+# EXIF orientation: (transpose, flip rows, flip columns), the flips after the transposition.
+_EXIF_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+_COLOR_MODES = frozenset({"RGB", "YCbCr", "RGBA", "RGBX", "P", "PA"})
+_ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
+_TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
+
+
+def read_picture(path: str) -> NativeImage:
+    """Read a PNG, JPEG, TIFF or BMP file; the pages of a TIFF file are its frames.
+
+    Returns
+    -------
+    NativeImage
+        ``pixels`` (pages, rows, columns) or (pages, rows, columns, 3) in RGB, uint8 or uint16.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file is damaged or cut short, is animated, or holds CMYK, 32-bit or float samples.
+    """
+    with stage(path, "open"):
+        picture = Image.open(path, formats=_FORMATS)
+    with picture:
+        with stage(path, "header"):
+            pages = getattr(picture, "n_frames", 1)
+            if pages > 1 and picture.format != "TIFF":
+                raise UnreadableImageError(path, "header", f"it is an animation of {pages} pictures; give single ones")
+            deep = _has_deep_color(path, picture)
+            width, height = picture.size
+            require_affordable(path, (pages, height, width, 4), 2 if deep or picture.mode.startswith("I") else 1)
+        frames = []
+        for page in range(pages):
+            with stage(path, "decode"):
+                picture.seek(page)
+                # Pillow notices cut and damaged files where OpenCV returns grey; so it always decodes first.
+                picture.load()
+                samples = _deep_color(path, page) if _has_deep_color(path, picture) else _samples(path, picture)
+                frames.append(_turned(samples, picture.getexif().get(_EXIF_ORIENTATION, 1)))
+            first = frames[0]
+            if frames[-1].shape != first.shape or frames[-1].dtype != first.dtype:
+                raise UnreadableImageError(path, "decode", "its pages differ in size or kind; give single pictures")
+    return NativeImage(path, "picture", np.stack(frames), ())
+
+
+def read_array(path: str) -> NativeImage:
+    """Read an NPY file: (rows, columns), (slices, rows, columns) or (slices, rows, columns, 3).
+
+    Raises
+    ------
+    UnreadableImageError
+        When it holds another shape, objects, complex or Boolean values, or fewer or more bytes than it says.
+    """
+    with stage(path, "header"), open(path, "rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise UnreadableImageError(path, "header", f"NPY version {version} is not an array of numbers")
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(stream)
+        if dtype.hasobject or dtype.kind not in "uif" or dtype.itemsize > 8:
+            raise UnreadableImageError(
+                path, "header", "it holds no integers or floating-point numbers of at most 64 bits"
+            )
+        if not (len(shape) in (2, 3) or (len(shape) == 4 and shape[-1] == 3)):
+            raise UnreadableImageError(
+                path, "header", f"its shape is {shape}; (rows, columns), (slices, rows, columns[, 3]) are read"
+            )
+        require_affordable(path, shape, dtype.itemsize)
+        expected = int(np.prod(shape)) * dtype.itemsize
+        present = os.fstat(stream.fileno()).st_size - stream.tell()
+        if present != expected:
+            raise UnreadableImageError(path, "decode", f"{present} of {expected} bytes of pixels are there")
+        pixels = np.frombuffer(stream.read(expected), dtype=dtype).reshape(shape, order="F" if fortran else "C")
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    return NativeImage(path, "array", np.array(pixels, dtype=dtype.newbyteorder("="), order="C"), ())
+
+
+def picture_pages(path: str) -> int:
+    """The pages of a picture, from its header alone; 1 where it cannot be opened."""
+    try:
+        with stage(path, "open"), Image.open(path, formats=_FORMATS) as picture:
+            return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    except UnreadableImageError:
+        return 1
+
+
+def array_slices(path: str) -> int:
+    """The slices of an NPY file, from its header alone; 1 where it cannot be opened."""
+    try:
+        with stage(path, "open"):
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except UnreadableImageError:
+        return 1
+    return int(shape[0]) if len(shape) > 2 else 1
+
+
+def _has_deep_color(path: str, picture: Image.Image) -> bool:
+    """Whether samples are 16-bit and several, or 16-bit with alpha, which Pillow would cut to 8."""
+    if picture.format == "PNG":
+        with open(path, "rb") as stream:
+            header = stream.read(26)
+        return header[24] == 16 and header[25] != 0
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]  # only TIFF pictures have it
+        bits = tags.get(_TIFF_BITS_PER_SAMPLE, (1,))
+        formats = tags.get(_TIFF_SAMPLE_FORMAT, (1,))
+        if set(formats) != {1} or max(bits) > 16:
+            raise UnreadableImageError(
+                path, "header", f"its samples have {max(bits)} bits, signed or floating; 8 or 16 bits unsigned are read"
+            )
+        return len(bits) > 1 and max(bits) == 16
+    return False
+
+
+def _deep_color(path: str, page: int) -> np.ndarray:
+    ok, pages = cv2.imreadmulti(path, start=page, count=1, flags=cv2.IMREAD_UNCHANGED)
+    if not ok or pages[0].dtype != np.uint16:
+        raise UnreadableImageError(path, "decode", "16-bit color of this kind is not read")
+    samples = np.asarray(pages[0])
+    if samples.ndim == 2:
+        return samples
+    color = samples[..., 2::-1]
+    if samples.shape[-1] == 4:
+        color = _over_black(color, samples[..., 3:])
+    return color
+
+
+def _samples(path: str, picture: Image.Image) -> np.ndarray:
+    mode = picture.mode
+    if mode == "1":
+        return np.asarray(picture.convert("L"))
+    if mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)
+    transparent = "transparency" in picture.info or mode in _ALPHA_MODES
+    if mode in ("L", "LA", "La"):
+        if not transparent:
+            return np.asarray(picture)
+        samples = np.asarray(picture.convert("LA"))
+        return _over_black(samples[..., 0], samples[..., 1])
+    if mode in _COLOR_MODES:
+        if not transparent:
+            return np.asarray(picture.convert("RGB"))
+        samples = np.asarray(picture.convert("RGBA"))
+        return _over_black(samples[..., :3], samples[..., 3:])
+    raise UnreadableImageError(
+        path, "decode", f"its color mode is {mode}; grey, palette and RGB of 8 or 16 bits are read"
+    )
+
+
+def _over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Compose over black in integers, rounding half up; opaque pixels are unchanged."""
+    full = int(np.iinfo(color.dtype).max)
+    return ((color.astype(np.uint32) * alpha + full // 2) // full).astype(color.dtype)
+
+
+def _turned(samples: np.ndarray, orientation: object) -> np.ndarray:
+    if orientation not in _EXIF_TURNS:
+        return samples
+    transpose, flip_rows, flip_columns = _EXIF_TURNS[orientation]  # type: ignore[index]  # checked by the line above
+    if transpose:
+        samples = samples.swapaxes(0, 1)
+    return samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]

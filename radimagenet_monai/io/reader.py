@@ -1,0 +1,337 @@
+"""``read_image``: the one way in for every image file, whatever its format."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import zipfile
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.dicom import load_dataset, number_of_frames, read_dicom_file, read_dicom_series
+from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.picture import array_slices, picture_pages, read_array, read_picture
+from radimagenet_monai.io.volume import (
+    GZIP_MAGIC,
+    gunzipped_head,
+    nifti_class,
+    read_nifti,
+    read_nrrd,
+    volume_frames,
+)
+
+_HEAD_BYTES = 540
+_DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+_SUPPORTED = "DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, BMP, NPY and ZIP are read"
+# The first element of a DICOM file without preamble: group 2 or 8, little or big endian, with a plausible element.
+_BARE_DICOM = tuple(
+    group.to_bytes(2, order) + element.to_bytes(2, order)
+    for order in ("little", "big")
+    for group, element in ((2, 0), (2, 1), (2, 2), (2, 0x10), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x16), (8, 0x18))
+)
+_JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "version", "lockfile"})
+_JUNK_SUFFIXES = frozenset(
+    {
+        ".xml",
+        ".csv",
+        ".txt",
+        ".json",
+        ".md",
+        ".pdf",
+        ".html",
+        ".log",
+        ".yaml",
+        ".yml",
+        ".raw",
+        ".img",
+        ".ini",
+        ".sha256",
+    }
+)
+
+
+def read_image(path: str | os.PathLike[str]) -> NativeImage:
+    """Read all frames of an image file, or of the one DICOM series in a folder or ZIP archive.
+
+    The format is told by content; the suffix only decides about files without any signature.
+
+    Parameters
+    ----------
+    path
+        A DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, BMP, NPY or ZIP file, or a folder.
+
+    Returns
+    -------
+    NativeImage
+        Upright frames of stored values, and of the header only what ``HEADER_KEYWORDS`` allows.
+
+    Raises
+    ------
+    UnreadableImageError
+        For everything that cannot be read whole. No other exception leaves this function.
+    """
+    name = os.fspath(path)
+    with stage(name, "open"):
+        if os.path.isdir(name):
+            return _read_folder(name)
+        if not os.path.exists(name):
+            raise UnreadableImageError(name, "open", "there is no such file")
+        if not os.path.isfile(name):
+            raise UnreadableImageError(name, "open", "it is neither a file nor a folder")
+        kind = image_kind(name)
+        if kind is None:
+            raise UnreadableImageError(name, "open", _unknown(name))
+        return _READERS[kind](name)
+
+
+def image_kind(path: str | os.PathLike[str]) -> str | None:
+    """The format of a file by its first bytes: ``"dicom"``, ``"nifti"``, ``"nrrd"``, ``"picture"``, ``"npy"``, ``"zip"``.
+
+    Returns
+    -------
+    str or None
+        ``None`` for anything else.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "picture"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"NRRD000"):
+        return "nrrd"
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if nifti_class(head) is not None:
+        return "nifti"
+    if head.startswith(GZIP_MAGIC) and nifti_class(gunzipped_head(os.fspath(path), _HEAD_BYTES)) is not None:
+        return "nifti"
+    if head.startswith(_BARE_DICOM):
+        return "dicom"
+    # Two letters alone would claim too much, so the size that follows them has to fit as well.
+    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, os.path.getsize(path)):
+        return "picture"
+    if head and Path(path).suffix.lower() in _DICOM_SUFFIXES:
+        return "dicom"
+    return None
+
+
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """The frames that ``read_image`` would give, from headers alone; 1 where that cannot be told."""
+    name = os.fspath(path)
+    try:
+        kind = image_kind(name)
+        if kind is None:
+            return 1
+        return _COUNTERS[kind](name)
+    except (OSError, UnreadableImageError):
+        return 1
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file name is none of an image: hidden files, thumbnails, tables, text."""
+    lower = name.lower()
+    return name.startswith(".") or lower in _JUNK_NAMES or os.path.splitext(lower)[1] in _JUNK_SUFFIXES
+
+
+def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImage, int]:
+    """An image through a small cache of this process, so that the frames of one volume do not read it again each.
+
+    Parameters
+    ----------
+    path
+        As for `read_image`.
+    frame
+        The frame wanted, from 0.
+
+    Returns
+    -------
+    tuple of NativeImage and int
+        The whole image, whose pixels are read-only because they are shared, and ``frame``.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `read_image`, or when the image has no such frame.
+    """
+    image = _cache.get(os.fspath(path))
+    if not 0 <= frame < len(image):
+        raise UnreadableImageError(
+            image.path, "decode", f"frame {frame} was asked for; it has {len(image)} frame(s), counted from 0"
+        )
+    return image, frame
+
+
+class _ImageCache:
+    """The images read last, as many as fit into ``MAX_CACHED_BYTES``, but always the last one."""
+
+    def __init__(self) -> None:
+        self._images: OrderedDict[tuple[str, str], NativeImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: str) -> NativeImage:
+        with stage(path, "open"):
+            key = (os.path.abspath(path), _stamp(path))
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+                return self._images[key]
+        image = read_image(path)
+        image.pixels.setflags(write=False)
+        with self._lock:
+            self._images[key] = image
+            total = sum(held.pixels.nbytes for held in self._images.values())
+            while total > MAX_CACHED_BYTES and len(self._images) > 1:
+                total -= self._images.popitem(last=False)[1].pixels.nbytes
+        return image
+
+
+_cache = _ImageCache()
+
+
+def _stamp(path: str) -> str:
+    """What changes when a file, or any file of a folder, does."""
+    if not os.path.isdir(path):
+        status = os.stat(path)
+        return f"{status.st_mtime_ns} {status.st_size}"
+    digest = hashlib.sha256()
+    for file in _files_below(path):
+        status = os.stat(file)
+        digest.update(f"{file}\0{status.st_mtime_ns} {status.st_size}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _unknown(path: str) -> str:
+    if os.path.getsize(path) == 0:
+        return "the file is empty"
+    return f"its content is of no known image format; {_SUPPORTED}"
+
+
+def _files_below(folder: str) -> list[str]:
+    """The files below ``folder`` that may belong to a series, sorted; refused where there are too many."""
+    files: list[str] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [os.path.join(parent, name) for name in sorted(names) if not is_junk(name)]
+        if len(files) > MAX_SERIES_FILES:
+            raise UnreadableImageError(
+                folder, "open", f"it holds more than {MAX_SERIES_FILES} files; give the folder of one series"
+            )
+    return files
+
+
+def _read_folder(folder: str) -> NativeImage:
+    files = [file for file in _files_below(folder) if image_kind(file) == "dicom"]
+    if not files:
+        raise UnreadableImageError(folder, "open", "the folder holds no DICOM image; give an image file")
+    return _read_series(folder, files)
+
+
+def _read_series(path: str, files: Iterable[str]) -> NativeImage:
+    """Read DICOM files that have to be one series; objects without an image (reports, structure sets) are passed over."""
+    series: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        header = load_dataset(file, header_only=True, tags=("SeriesInstanceUID", "Rows", "SOPClassUID"))
+        if "Rows" in header:
+            series[str(header.get("SeriesInstanceUID", ""))].append(file)
+    if not series:
+        raise UnreadableImageError(path, "open", "its DICOM files hold no image")
+    if len(series) > 1:
+        raise UnreadableImageError(
+            path, "open", f"it holds {len(series)} series; give the folder of one series, or single files"
+        )
+    return read_dicom_series(path, *series.values())
+
+
+def _read_zip(path: str) -> NativeImage:
+    """Read the one image or series of an archive, unpacked into a temporary folder within the limits."""
+    with TemporaryDirectory(prefix="radimagenet-") as folder:
+        files = _unpacked(path, folder)
+        try:
+            if len(files) == 1 and image_kind(files[0]) not in (None, "zip"):
+                image = read_image(files[0])
+            else:
+                dicom = [file for file in files if image_kind(file) == "dicom"]
+                if not dicom:
+                    raise UnreadableImageError(
+                        path, "open", f"the archive holds {len(files)} files, not one image or DICOM series; unpack it"
+                    )
+                image = _read_series(path, dicom)
+        except UnreadableImageError as exc:
+            # The temporary name means nothing to the reader of the error.
+            raise UnreadableImageError(path, exc.stage, exc.cause) from None
+    return NativeImage(path, image.source, image.pixels, image.headers, image.spacing)
+
+
+def _unpacked(path: str, folder: str) -> list[str]:
+    """Write the members of an archive under names of our own; neither their names nor their sizes are believed."""
+    files = []
+    total = 0
+    with stage(path, "open"), zipfile.ZipFile(path) as archive:
+        members = _members(archive)
+        if len(members) > MAX_SERIES_FILES:
+            raise UnreadableImageError(path, "open", f"the archive holds more than {MAX_SERIES_FILES} files")
+        for number, member in enumerate(members):
+            target = os.path.join(folder, f"{number:06d}{Path(member.filename).suffix.lower()[:8]}")
+            with archive.open(member) as source, open(target, "wb") as sink:
+                while block := source.read(1 << 20):
+                    total += len(block)
+                    if total > MAX_DECODED_BYTES:
+                        raise UnreadableImageError(path, "open", "the archive inflates beyond the limit of this reader")
+                    sink.write(block)
+            files.append(target)
+    return files
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not is_junk(os.path.basename(member.filename)) and "__MACOSX/" not in member.filename
+    ]
+    return sorted(members, key=lambda member: member.filename)
+
+
+def _zip_frames(path: str) -> int:
+    """Archives are counted by members; a single member by its own frames."""
+    with stage(path, "open"), zipfile.ZipFile(path) as archive:
+        members = _members(archive)
+    if len(members) != 1:
+        return max(1, len(members))
+    with TemporaryDirectory(prefix="radimagenet-") as folder:
+        return count_frames(_unpacked(path, folder)[0])
+
+
+def _dicom_frames(path: str) -> int:
+    return number_of_frames(load_dataset(path, header_only=True, tags=("NumberOfFrames",)))
+
+
+_READERS: dict[str, Callable[[str], NativeImage]] = {
+    "dicom": read_dicom_file,
+    "nifti": read_nifti,
+    "nrrd": read_nrrd,
+    "picture": read_picture,
+    "npy": read_array,
+    "zip": _read_zip,
+}
+_COUNTERS: dict[str, Callable[[str], int]] = {
+    "dicom": _dicom_frames,
+    "nifti": volume_frames,
+    "nrrd": volume_frames,
+    "picture": picture_pages,
+    "npy": array_slices,
+    "zip": _zip_frames,
+}

@@ -1,0 +1,49 @@
+"""The reader as a MONAI dictionary transform."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from radimagenet_monai.io.reader import read_frame
+
+
+class LoadNativeImaged(MapTransform):
+    """Replace a path by the `NativeImage` it names.
+
+    Parameters
+    ----------
+    keys
+        Keys of paths: files, series folders, archives.
+    frame_key
+        Key of the frame wanted, 0 where absent. It is checked and left in place for the intensity policy, which takes
+        the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
+    allow_missing_keys
+        Whether a missing key is passed over.
+
+    Notes
+    -----
+    Images come through the cache of `read_frame`: their pixels are read-only.
+    """
+
+    def __init__(self, keys: KeysCollection, frame_key: str = "frame", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.frame_key = frame_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read every key of ``data``.
+
+        Raises
+        ------
+        UnreadableImageError
+            When a file cannot be read or has no such frame.
+        """
+        loaded = dict(data)
+        for key in self.key_iterator(loaded):
+            image, _ = read_frame(os.fspath(loaded[key]), int(loaded.get(self.frame_key, 0) or 0))
+            loaded[key] = image
+        return loaded

@@ -1,0 +1,171 @@
+"""Reading volumes: NIfTI (.nii, .nii.gz) and NRRD (.nrrd, .nhdr).
+
+A volume leaves as upright slices along its third stored axis (`radimagenet_monai.io.geometry`), with the file's own
+scaling applied, so that a CT volume is in Hounsfield units.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import nibabel as nib
+import numpy as np
+
+from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.geometry import RAS_TO_LPS, upright
+from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.nrrd import read_nrrd_header, read_nrrd_samples
+
+GZIP_MAGIC = b"\x1f\x8b"
+_NIFTI_CLASSES: dict[bytes, type[nib.Nifti1Image]] = {b"n+1\0": nib.Nifti1Image, b"n+2\0": nib.Nifti2Image}
+_RGB_FIELDS = ("R", "G", "B")
+
+
+def nifti_class(head: bytes) -> type[nib.Nifti1Image] | None:
+    """The nibabel class for a file that starts with ``head`` (348 bytes or more), or ``None`` for no NIfTI."""
+    if head[4:8] in (b"n+2\0", b"ni2\0"):
+        return _NIFTI_CLASSES.get(head[4:8])
+    return _NIFTI_CLASSES.get(head[344:348])
+
+
+def gunzipped_head(path: str, size: int) -> bytes:
+    """The first ``size`` bytes inside a gzip file; fewer or none where it is damaged."""
+    with open(path, "rb") as stream:
+        try:
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(stream.read(1 << 16), size)
+        except zlib.error:
+            return b""
+
+
+def read_nifti(path: str) -> NativeImage:
+    """Read a single-file NIfTI-1 or NIfTI-2 volume, gzipped or not.
+
+    Further axes (time, echoes, directions) are unrolled: all slices of the first volume, then those of the second.
+    Without sform and qform the file's axes are taken as nibabel takes them (to the left, anterior, superior).
+
+    Returns
+    -------
+    NativeImage
+        ``pixels`` (slices, rows, columns[, 3]): the stored type where the file scales by 1 and 0, else float32
+        (float64 for stored types that need it).
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file is cut short, fails its gzip checksum, or has an affine that places it nowhere.
+    """
+    with stage(path, "open"), open(path, "rb") as stream:
+        data = stream.read(len(GZIP_MAGIC))
+        stream.seek(0)
+        data = _gunzip(path, stream.read()) if data == GZIP_MAGIC else stream.read()
+    with stage(path, "header"):
+        kind = nifti_class(data[:540])
+        if kind is None:
+            raise UnreadableImageError(path, "header", "it holds no single-file NIfTI volume")
+        image = kind.from_bytes(data)
+        shape = image.shape
+        dtype = image.get_data_dtype()
+        color = dtype.names is not None and tuple(dtype.names[:3]) == _RGB_FIELDS
+        if dtype.kind not in "uif" and not color:
+            raise UnreadableImageError(path, "header", "its voxels are neither real numbers nor RGB")
+        if not 2 <= len(shape) <= 7:
+            raise UnreadableImageError(path, "header", f"it has {len(shape)} axes; images have two or more")
+        require_affordable(path, shape, max(dtype.itemsize, 4))
+        offset = int(image.header.get_data_offset() if hasattr(image.header, "get_data_offset") else 0)
+        present, expected = len(data) - offset, int(np.prod(shape)) * dtype.itemsize
+        if present < expected:
+            raise UnreadableImageError(
+                path, "decode", f"it is cut short: {present} of {expected} bytes of voxels are there"
+            )
+        affine = np.asarray(image.affine, float)
+    with stage(path, "decode"):
+        if color:
+            raw = np.asanyarray(image.dataobj)
+            volumes = np.stack([_volumes(raw[name]) for name in _RGB_FIELDS], axis=-1)
+        else:
+            volumes = _volumes(_scaled(image))
+    return _upright_volume(path, volumes, RAS_TO_LPS @ affine[:3, :3])
+
+
+def read_nrrd(path: str) -> NativeImage:
+    """Read an NRRD volume or picture: raw, gzip, bzip2 or ascii, attached or detached beside its header.
+
+    Without a space the axes are taken as LPS, as ITK does.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file is damaged or cut short, is not one image, or keeps its data outside its folder.
+    """
+    with stage(path, "header"):
+        header = read_nrrd_header(path)
+        require_affordable(path, (*header.sizes, 3 if header.color else 1), header.dtype.itemsize)
+    with stage(path, "decode"):
+        samples = read_nrrd_samples(path, header)
+    with stage(path, "geometry"):
+        directions = header.directions
+        if len(header.sizes) == 2:
+            samples = samples[None]
+            directions = np.vstack([directions, np.cross(*directions)])
+    return _upright_volume(path, samples[None], directions.T)
+
+
+def volume_frames(path: str) -> int:
+    """The slices of a NIfTI or NRRD file, from its header alone; 1 where it cannot be opened."""
+    try:
+        with stage(path, "open"), open(path, "rb") as stream:
+            head = stream.read(540)
+            if head.startswith(b"NRRD"):
+                sizes = read_nrrd_header(path).sizes
+                return sizes[2] if len(sizes) > 2 else 1
+            if head.startswith(GZIP_MAGIC):
+                head = gunzipped_head(path, 540)
+            kind = nifti_class(head)
+            if kind is None:
+                return 1
+            header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+            return max(1, int(np.prod(header.get_data_shape()[2:])))
+    except UnreadableImageError:
+        return 1
+
+
+def _gunzip(path: str, data: bytes) -> bytes:
+    """``data`` inflated to its end, where the checksum is, and no further than the limit."""
+    parts = []
+    size = 0
+    while data:
+        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        parts.append(inflater.decompress(data, MAX_DECODED_BYTES + 540 - size))
+        size += len(parts[-1])
+        if not inflater.eof:
+            cause = "it inflates beyond the limit" if inflater.unconsumed_tail else "it is cut short: gzip does not end"
+            raise UnreadableImageError(path, "decode", cause)
+        data = inflater.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _scaled(image: nib.Nifti1Image) -> np.ndarray:
+    """The voxels with slope and intercept applied; the stored type where there is nothing to apply."""
+    proxy = image.dataobj
+    if (proxy.slope, proxy.inter) == (1.0, 0.0):
+        voxels = np.asanyarray(proxy)
+        return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    return np.asarray(proxy.get_scaled(dtype=np.float32))
+
+
+def _volumes(voxels: np.ndarray) -> np.ndarray:
+    """Voxels (x, y[, z[, further ...]]) as (volumes, slices, rows, columns): axis z, then y, then x of each volume."""
+    spatial = (*voxels.shape, 1)[:3]
+    return voxels.reshape(*spatial, -1, order="F").transpose(3, 2, 1, 0)
+
+
+def _upright_volume(path: str, volumes: np.ndarray, directions: np.ndarray) -> NativeImage:
+    """Turn (volumes, slices, rows, columns, ...) upright; ``directions`` holds the LPS step of x, y, z as columns."""
+    with stage(path, "geometry"):
+        column_step, row_step, slice_step = directions.T
+        turn = upright(column_step, row_step, slice_step)
+        pixels = np.concatenate([turn.volume(volume) for volume in volumes])
+        spacing = turn.spacing(float(np.linalg.norm(row_step)), float(np.linalg.norm(column_step)))
+    return NativeImage(path, "volume", np.ascontiguousarray(pixels), (), spacing)
