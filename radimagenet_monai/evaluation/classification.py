@@ -1,0 +1,122 @@
+"""What a reader of a binary classification study expects to see, from labels and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.delong import AucEstimate, estimate_auc
+from radimagenet_monai.evaluation.predictions import check_labels, check_scores
+from radimagenet_monai.evaluation.proportions import OperatingPoint, operating_point
+from radimagenet_monai.evaluation.roc import average_precision
+
+
+@dataclass(frozen=True)
+class BinaryEvaluation:
+    """Discrimination, operating point and accuracy of probabilities on one set of images.
+
+    Attributes
+    ----------
+    images, positives, negatives
+        Numbers of images.
+    patients
+        Number of patients; ``None`` where unknown.
+    confidence
+        Of all intervals.
+    auc
+        With DeLong's interval on the logit scale.
+    operating_point
+        Counts, sensitivity, specificity, predictive values and accuracy with Wilson intervals.
+    balanced_accuracy, average_precision
+        ``None`` where a class is absent.
+    brier
+        Mean squared difference of probability and label, 0 at best.
+    notes
+        What limits the numbers, one sentence each.
+    """
+
+    images: int
+    positives: int
+    negatives: int
+    patients: int | None
+    confidence: float
+    auc: AucEstimate
+    operating_point: OperatingPoint
+    balanced_accuracy: float | None
+    average_precision: float | None
+    brier: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionary of numbers, strings, lists and ``None``, for JSON without NaN."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+def evaluate_binary(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    threshold: float,
+    patient_ids: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> BinaryEvaluation:
+    """Evaluate the probabilities of the positive class.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` 1 for the positive class, 0 else.
+    probabilities
+        ``(n,)`` in [0, 1], of the positive class.
+    threshold
+        At and above which an image is called positive; choose it on validation data.
+    patient_ids
+        ``(n,)``; empty text is unknown. Only counted: the intervals take images for independent, and a note says so
+        where patients have several.
+    confidence
+        Of the intervals.
+
+    Raises
+    ------
+    RadImageNetError
+        For arrays that are no labels or probabilities, or of different lengths.
+    """
+    positive = check_labels(labels)
+    values = check_scores(probabilities, positive.size, probabilities=True)
+    auc = estimate_auc(positive, values, confidence)
+    point = operating_point(positive, values, threshold, confidence)
+    notes = []
+    if auc.reason:
+        notes.append(f"The AUC {'is' if auc.auc is None else 'interval is'} not estimable: {auc.reason}.")
+    patients = _count_patients(patient_ids, positive.size)
+    if patients is not None and patients < positive.size:
+        notes.append(
+            f"{positive.size} images are of {patients} patients; the intervals take images for independent "
+            "and are too narrow."
+        )
+    return BinaryEvaluation(
+        images=int(positive.size),
+        positives=auc.positives,
+        negatives=auc.negatives,
+        patients=patients,
+        confidence=confidence,
+        auc=auc,
+        operating_point=point,
+        balanced_accuracy=point.balanced_accuracy,
+        average_precision=None if auc.auc is None else average_precision(positive, values),
+        brier=float(np.mean((values - positive) ** 2)),
+        notes=tuple(notes),
+    )
+
+
+def _count_patients(patient_ids: Sequence[str] | None, images: int) -> int | None:
+    if patient_ids is None:
+        return None
+    if len(patient_ids) != images:
+        raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {images} images; expected one an image")
+    names = {str(name) for name in patient_ids}
+    return None if "" in names else len(names)

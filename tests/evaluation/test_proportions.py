@@ -1,0 +1,59 @@
+"""Wilson intervals against scipy, operating points against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_score, recall_score
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.proportions import operating_point, wilson
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 400), st.data(), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_wilson_equals_scipy(total: int, data: st.DataObject, confidence: float) -> None:
+    successes = data.draw(st.integers(0, total))
+    ours = wilson(successes, total, confidence)
+    theirs = binomtest(successes, total).proportion_ci(confidence, method="wilson")
+    assert ours.low == pytest.approx(theirs.low, abs=1e-12)
+    assert ours.high == pytest.approx(theirs.high, abs=1e-12)
+    assert 0 <= ours.low <= ours.estimate <= ours.high <= 1
+
+
+def test_no_trials_have_no_proportion() -> None:
+    assert wilson(0, 0).estimate is None
+    assert wilson(0, 0).low is None
+
+
+@pytest.mark.parametrize(("successes", "total", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 95)])
+def test_impossible_numbers_are_refused(successes: int, total: int, confidence: float) -> None:
+    with pytest.raises(RadImageNetError, match="expected"):
+        wilson(successes, total, confidence)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_operating_point_equals_sklearn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 80)
+    scores = np.round(rng.random(80), 1)
+    point = operating_point(labels, scores, 0.4)
+    called = (scores >= 0.4).astype(int)
+    (tn, fp), (fn, tp) = confusion_matrix(labels, called)
+    counts = (point.true_negatives, point.false_positives, point.false_negatives, point.true_positives)
+    assert counts == (tn, fp, fn, tp)
+    assert point.sensitivity.estimate == pytest.approx(recall_score(labels, called))
+    assert point.specificity.estimate == pytest.approx(recall_score(labels, called, pos_label=0))
+    assert point.ppv.estimate == pytest.approx(precision_score(labels, called))
+    assert point.npv.estimate == pytest.approx(precision_score(labels, called, pos_label=0))
+    assert point.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, called))
+
+
+def test_absent_class_has_no_sensitivity() -> None:
+    point = operating_point([0, 0], [0.1, 0.9], 0.5)
+    assert point.sensitivity.estimate is None
+    assert point.balanced_accuracy is None
+    assert point.specificity.estimate == 0.5
