@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 from radimagenet_monai.io.limits import MAX_CODESTREAM_TILES
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
-_ADOBE = 0xEE
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,8 @@ class Frame:
     bits_allocated: int
 
 
-def require_whole_jpeg(data: bytes, frame: Frame) -> bool:
-    """Check a JPEG or JPEG-LS stream.
-
-    Returns
-    -------
-    bool
-        Whether an Adobe marker is present, by which some decoders convert colors on their own.
+def require_whole_jpeg(data: bytes, frame: Frame) -> None:
+    """Check a JPEG or JPEG-LS stream: its size, and that it has an end.
 
     Raises
     ------
@@ -43,7 +38,6 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> bool:
     """
     if data[:2] != b"\xff\xd8":
         raise ValueError("the frame is no JPEG stream")
-    adobe = False
     sized = False
     position = 2
     while True:
@@ -58,8 +52,6 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> bool:
         (length,) = struct.unpack_from(">H", data, position + 2)
         if length < 2 or position + 2 + length > len(data):
             raise ValueError("the JPEG stream ends within its header")
-        if marker == _ADOBE and data[position + 4 : position + 9] == b"Adobe":
-            adobe = True
         if marker in _START_OF_FRAME:
             if sized or length < 8:
                 raise ValueError("the JPEG stream holds a damaged or second frame header")
@@ -73,7 +65,6 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> bool:
         raise ValueError("the JPEG stream holds no frame header")
     if data.rfind(_END_OF_IMAGE) < position:
         raise ValueError("the JPEG stream is cut short (no end-of-image marker)")
-    return adobe
 
 
 def require_whole_jpeg2000(data: bytes, frame: Frame) -> None:
@@ -136,7 +127,7 @@ def require_whole_rle(data: bytes, frame: Frame) -> None:
     if count != expected:
         raise ValueError(f"the RLE frame holds {count} segments, not {expected}")
     starts = [*offsets[:count], len(data)]
-    if starts[0] != 64 or any(low >= high for low, high in zip(starts[:-1], starts[1:], strict=True)):
+    if starts[0] != 64 or any(low >= high for low, high in pairwise(starts)):
         raise ValueError("the RLE frame is cut short or its segments are out of order")
 
 

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames
@@ -51,9 +52,9 @@ def find_images(root: str | os.PathLike[str]) -> list[ImageItem]:
         When ``root`` does not exist or a folder cannot be listed.
     """
     name = os.fspath(root)
-    if not os.path.exists(name):
+    if not Path(name).exists():
         raise UnreadableImageError(name, "open", "there is no such file or folder")
-    if not os.path.isdir(name):
+    if not Path(name).is_dir():
         return [ImageItem(name, count_frames(name))]
 
     def refuse(error: OSError) -> None:
@@ -81,17 +82,16 @@ def series_files(path: str | os.PathLike[str]) -> list[str]:
         Instance UID. Only headers are read, once per folder until it changes.
     """
     name = os.fspath(path)
-    if os.path.isdir(name) or not os.path.isfile(name):
+    if not Path(name).is_file():
         return [name]
-    folder = os.path.dirname(name) or "."
+    folder = Path(name).parent
     try:
-        series = _series_of_folder(folder, os.stat(folder).st_mtime_ns)
+        series = _series_of_folder(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return [name]
-    file = os.path.basename(name)
     for files in series:
-        if file in files:
-            return [os.path.join(os.path.dirname(name), sibling) for sibling in files]
+        if Path(name).name in files:
+            return [str(folder / sibling) for sibling in files]
     return [name]
 
 

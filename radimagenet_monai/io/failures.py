@@ -1,4 +1,4 @@
-"""How failures of the reading libraries leave this package: as ``UnreadableImageError``, quiet and without header values.
+"""How failures of the reading libraries leave this package: quiet, and without header values.
 
 The libraries quote header values in exceptions, warnings and log records (``Invalid value for VR PN: '...'``), and a
 header holds the patient's name. So what they say passes through here.

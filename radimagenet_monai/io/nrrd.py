@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -197,12 +198,12 @@ def _directions(fields: dict[str, str], axes: int, color: bool) -> np.ndarray:
 def _detached(path: str, name: str) -> str:
     if name.upper().startswith("LIST") or "%" in name:
         raise ValueError("the NRRD data lie in several files; join them into one first")
-    if os.path.basename(name) != name or name in ("", ".", ".."):
+    if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError("the NRRD data file must lie in the same folder as the header and be given by name alone")
-    source = os.path.join(os.path.dirname(path), name)
-    if os.path.islink(source):
+    source = Path(path).parent / name
+    if source.is_symlink():
         raise ValueError("the NRRD data file is a link; it must lie in the same folder as the header")
-    return source
+    return str(source)
 
 
 def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:

@@ -185,7 +185,7 @@ def _over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def _turned(samples: np.ndarray, orientation: object) -> np.ndarray:
     if orientation not in _EXIF_TURNS:
         return samples
-    transpose, flip_rows, flip_columns = _EXIF_TURNS[orientation]  # type: ignore[index]  # checked by the line above
+    transpose, flip_rows, flip_columns = _EXIF_TURNS[orientation]
     if transpose:
         samples = samples.swapaxes(0, 1)
     return samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]

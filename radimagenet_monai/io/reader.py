@@ -78,11 +78,11 @@ def read_image(path: str | os.PathLike[str]) -> NativeImage:
     """
     name = os.fspath(path)
     with stage(name, "open"):
-        if os.path.isdir(name):
+        if Path(name).is_dir():
             return _read_folder(name)
-        if not os.path.exists(name):
+        if not Path(name).exists():
             raise UnreadableImageError(name, "open", "there is no such file")
-        if not os.path.isfile(name):
+        if not Path(name).is_file():
             raise UnreadableImageError(name, "open", "it is neither a file nor a folder")
         kind = image_kind(name)
         if kind is None:
@@ -91,12 +91,12 @@ def read_image(path: str | os.PathLike[str]) -> NativeImage:
 
 
 def image_kind(path: str | os.PathLike[str]) -> str | None:
-    """The format of a file by its first bytes: ``"dicom"``, ``"nifti"``, ``"nrrd"``, ``"picture"``, ``"npy"``, ``"zip"``.
+    """The format of a file by its first bytes.
 
     Returns
     -------
     str or None
-        ``None`` for anything else.
+        ``"dicom"``, ``"nifti"``, ``"nrrd"``, ``"picture"``, ``"npy"``, ``"zip"``, or ``None`` for anything else.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
     if head.startswith(_BARE_DICOM):
         return "dicom"
     # Two letters alone would claim too much, so the size that follows them has to fit as well.
-    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, os.path.getsize(path)):
+    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, Path(path).stat().st_size):
         return "picture"
     if head and Path(path).suffix.lower() in _DICOM_SUFFIXES:
         return "dicom"
@@ -144,7 +144,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
 def is_junk(name: str) -> bool:
     """Whether a file name is none of an image: hidden files, thumbnails, tables, text."""
     lower = name.lower()
-    return name.startswith(".") or lower in _JUNK_NAMES or os.path.splitext(lower)[1] in _JUNK_SUFFIXES
+    return name.startswith(".") or lower in _JUNK_NAMES or Path(lower).suffix in _JUNK_SUFFIXES
 
 
 def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImage, int]:
@@ -184,7 +184,7 @@ class _ImageCache:
 
     def get(self, path: str) -> NativeImage:
         with stage(path, "open"):
-            key = (os.path.abspath(path), _stamp(path))
+            key = (str(Path(path).resolve()), _stamp(path))
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
@@ -204,18 +204,18 @@ _cache = _ImageCache()
 
 def _stamp(path: str) -> str:
     """What changes when a file, or any file of a folder, does."""
-    if not os.path.isdir(path):
-        status = os.stat(path)
+    if not Path(path).is_dir():
+        status = Path(path).stat()
         return f"{status.st_mtime_ns} {status.st_size}"
     digest = hashlib.sha256()
     for file in _files_below(path):
-        status = os.stat(file)
+        status = Path(file).stat()
         digest.update(f"{file}\0{status.st_mtime_ns} {status.st_size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _unknown(path: str) -> str:
-    if os.path.getsize(path) == 0:
+    if Path(path).stat().st_size == 0:
         return "the file is empty"
     return f"its content is of no known image format; {_SUPPORTED}"
 
@@ -241,7 +241,7 @@ def _read_folder(folder: str) -> NativeImage:
 
 
 def _read_series(path: str, files: Iterable[str]) -> NativeImage:
-    """Read DICOM files that have to be one series; objects without an image (reports, structure sets) are passed over."""
+    """Read DICOM files that have to be one series; objects without an image, such as reports, are passed over."""
     series: dict[str, list[str]] = defaultdict(list)
     for file in files:
         header = load_dataset(file, header_only=True, tags=("SeriesInstanceUID", "Rows", "SOPClassUID"))
@@ -300,7 +300,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = [
         member
         for member in archive.infolist()
-        if not member.is_dir() and not is_junk(os.path.basename(member.filename)) and "__MACOSX/" not in member.filename
+        if not member.is_dir() and not is_junk(Path(member.filename).name) and "__MACOSX/" not in member.filename
     ]
     return sorted(members, key=lambda member: member.filename)
 

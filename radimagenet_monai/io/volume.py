@@ -7,6 +7,7 @@ scaling applied, so that a CT volume is in Hounsfield units.
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING, cast
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,9 @@ from radimagenet_monai.io.geometry import RAS_TO_LPS, upright
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.nrrd import read_nrrd_header, read_nrrd_samples
+
+if TYPE_CHECKING:
+    from nibabel.arrayproxy import ArrayProxy
 
 GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_CLASSES: dict[bytes, type[nib.Nifti1Image]] = {b"n+1\0": nib.Nifti1Image, b"n+2\0": nib.Nifti2Image}
@@ -148,11 +152,12 @@ def _gunzip(path: str, data: bytes) -> bytes:
 
 def _scaled(image: nib.Nifti1Image) -> np.ndarray:
     """The voxels with slope and intercept applied; the stored type where there is nothing to apply."""
-    proxy = image.dataobj
+    proxy = cast("ArrayProxy", image.dataobj)
     if (proxy.slope, proxy.inter) == (1.0, 0.0):
         voxels = np.asanyarray(proxy)
         return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
-    return np.asarray(proxy.get_scaled(dtype=np.float32))
+    exact_in_float32 = proxy.dtype.itemsize <= 2 or proxy.dtype == np.float32
+    return np.asarray(proxy, dtype=np.float32 if exact_in_float32 else np.float64)
 
 
 def _volumes(voxels: np.ndarray) -> np.ndarray:
