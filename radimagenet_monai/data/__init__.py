@@ -1,1 +1,48 @@
-"""Packed store, sampling and augmentation of canonical images."""
+"""From canonical images to batches: packed store, augmentation, sampler and loader.
+
+A JSON config names these as ``radimagenet_monai.data.<Name>``; importing this package loads neither torch nor MONAI
+until one of them is touched.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radimagenet_monai.data.augmentation import AffineAugmentation
+    from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
+    from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
+    from radimagenet_monai.data.sampler import EpochSampler, SampleKey
+
+_MODULE_OF = {
+    "AffineAugmentation": "augmentation",
+    "EpochSampler": "sampler",
+    "PackedDataset": "packed_store",
+    "PackedStore": "packed_store",
+    "PrepareBatch": "loader",
+    "SampleKey": "sampler",
+    "build_loader": "loader",
+    "collate_packed": "loader",
+}
+
+__all__ = [
+    "AffineAugmentation",
+    "EpochSampler",
+    "PackedDataset",
+    "PackedStore",
+    "PrepareBatch",
+    "SampleKey",
+    "build_loader",
+    "collate_packed",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

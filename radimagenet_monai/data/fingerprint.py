@@ -1,0 +1,182 @@
+"""What a packed image depends on, in a form that can be compared: the transform's configuration, the file's state."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+import os
+import stat
+import sys
+import types
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, OneOf, Randomizable, RandomOrder, SomeOf
+
+from radimagenet_monai.errors import ConfigurationError
+
+Stamp = tuple[int, int] | str
+
+
+def describe_transform(transform: Any) -> Any:
+    """The configuration of a deterministic transform as JSON values, equal for equal pixels.
+
+    An object becomes its class name and, recursively, its state (what ``pickle`` would keep, so a class that caches
+    results leaves them out in ``__getstate__``); an array becomes the hash of its values; a function its name and the
+    hash of its byte code, constants and closure. The versions of the packages that the classes come from are part of
+    it, since a new version may compute other pixels.
+
+    Raises
+    ------
+    ConfigurationError
+        For a random transform (its result cannot be stored), or an object whose state cannot be seen.
+    """
+    packages: set[str] = set()
+    described = _describe(transform, "transform", packages, ())
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in sorted(packages)}
+    return {"transform": described, "versions": {name: version for name, version in versions.items() if version}}
+
+
+def digest(description: Any) -> str:
+    """SHA-256 of a JSON value, in hexadecimal."""
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_stamp(path: str) -> Stamp:
+    """Size in bytes and modification time in nanoseconds; for a folder a hash of those of all files below it.
+
+    Raises
+    ------
+    OSError
+        If there is nothing at ``path`` or it may not be looked at.
+    """
+    status = Path(path).stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size, status.st_mtime_ns
+    files = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders.sort()
+        for name in sorted(names):
+            entry = Path(folder, name)
+            status = entry.stat()
+            files.append([entry.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns])
+    return digest(files)
+
+
+def image_key(path: str, frame: int | None, stamp: Stamp, sha256: str | None, extra: Sequence[Any]) -> bytes:
+    """16 bytes that stand for one frame of a file in a known state.
+
+    Parameters
+    ----------
+    path
+        Made absolute here.
+    frame
+        As in the record; ``None`` where the record has none.
+    stamp
+        From `file_stamp`.
+    sha256
+        Of the file, if the record has it.
+    extra
+        JSON values of further columns that the transform reads.
+    """
+    text = json.dumps([os.path.normpath(Path(path).absolute()), frame, stamp, sha256, list(extra)], ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _describe(value: Any, place: str, packages: set[str], above: tuple[int, ...]) -> Any:
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, enum.Enum)):
+        return value
+    if isinstance(value, float):
+        return value.hex()  # JSON has no infinities and no NaN
+    if id(value) in above:
+        return f"cycle {len(above) - above.index(id(value))}"
+    above = (*above, id(value))
+
+    def inner(part: Any, name: object) -> Any:
+        return _describe(part, f"{place}.{name}", packages, above)
+
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return type(value).__name__  # MONAI's Compose owns one even where nothing is random
+    if isinstance(value, enum.Enum):
+        return [_name(type(value)), value.name]
+    if isinstance(value, bytes):
+        return ["bytes", hashlib.sha256(value).hexdigest()]
+    if isinstance(value, os.PathLike):
+        return ["path", os.fspath(value)]
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        array = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
+        return ["array", str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+    if isinstance(value, np.dtype | torch.dtype | torch.device | slice | complex | types.EllipsisType):
+        return [type(value).__name__, str(value)]
+    if isinstance(value, Mapping):
+        entries = [[inner(key, "key"), inner(item, key)] for key, item in value.items()]
+        return ["mapping", sorted(entries, key=lambda entry: json.dumps(entry[0], sort_keys=True))]
+    if isinstance(value, Set):
+        return ["set", sorted(json.dumps(inner(item, "item"), sort_keys=True) for item in value)]
+    if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | np.ufunc):
+        return ["name", _name(value)]
+    if isinstance(value, functools.partial):
+        return ["partial", inner(value.func, "func"), inner(value.args, "args"), inner(value.keywords, "keywords")]
+    if isinstance(value, types.MethodType):
+        return ["method", value.__name__, inner(value.__self__, value.__name__)]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        parts = [_describe_code(value.__code__), inner(value.__defaults__, "defaults"), inner(cells, "closure")]
+        return ["function", _name(value), *parts, inner(value.__kwdefaults__, "kwdefaults")]
+    if type(value) in (list, tuple):
+        return [inner(item, position) for position, item in enumerate(value)]
+    return _describe_object(value, place, packages, inner)
+
+
+def _describe_object(value: Any, place: str, packages: set[str], inner: Any) -> Any:
+    kind = type(value)
+    random_compose = isinstance(value, OneOf | RandomOrder | SomeOf)
+    if random_compose or (isinstance(value, Randomizable) and not isinstance(value, Compose)):
+        raise ConfigurationError(
+            f"{place}: {kind.__name__} is random, and a packed store keeps one result for ever; "
+            "give the dataset an augmentation instead"
+        )
+    packages.add(kind.__module__.partition(".")[0])
+    state = value.__getstate__()
+    if state is None and not isinstance(value, Sequence):
+        text = repr(value)
+        if " at 0x" in text and kind.__init__ is not object.__init__:
+            raise ConfigurationError(
+                f"{place}: the state of a {_name(kind)} cannot be seen, so a change of it would go unnoticed; "
+                "give its class a __getstate__"
+            )
+        return {"class": _name(kind), "state": None if " at 0x" in text else text}
+    described = {"class": _name(kind), "state": inner(state, kind.__name__)}
+    if isinstance(value, Sequence):
+        described["items"] = [inner(item, position) for position, item in enumerate(value)]
+    return described
+
+
+def _describe_code(code: types.CodeType) -> list[Any]:
+    constants: list[Any] = []
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            constants.append(_describe_code(constant))
+        elif isinstance(constant, frozenset):
+            constants.append(sorted(map(repr, constant)))  # its own order changes with the process
+        else:
+            constants.append(repr(constant))
+    return [hashlib.sha256(code.co_code).hexdigest(), constants, list(code.co_names)]
+
+
+def _name(thing: Any) -> str:
+    module = getattr(thing, "__module__", None)
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing))
+    return f"{module}.{name}" if module else str(name)

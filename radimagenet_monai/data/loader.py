@@ -1,0 +1,156 @@
+"""Batches out of a packed dataset, and their way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from monai.engines import utils as engine_utils
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from radimagenet_monai.data.augmentation import AffineAugmentation
+from radimagenet_monai.data.sampler import EpochSampler, Uneven
+from radimagenet_monai.errors import ConfigurationError
+
+
+def build_loader(
+    dataset: Dataset,
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    drop_last: bool = False,
+    num_replicas: int | None = None,
+    rank: int | None = None,
+    uneven: Uneven | None = None,
+    **options: Any,
+) -> DataLoader:
+    """A data loader whose batches depend on ``(seed, epoch)`` alone.
+
+    They are the same with any number of workers, forked or spawned, and reading them leaves the global random state
+    untouched, so a run that is resumed at an epoch goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    dataset
+        `PackedDataset`, or any whose items are dictionaries and which takes a `SampleKey`.
+    batch_size
+        Images in a batch of this process.
+    shuffle, seed, num_replicas, rank, uneven
+        As for `EpochSampler`.
+    num_workers
+        Processes that read and augment; 0: this one.
+    drop_last
+        Leave out a last batch that is not full.
+    **options
+        For ``torch.utils.data.DataLoader``; with workers, ``persistent_workers`` is on unless set here.
+    """
+    if num_workers:
+        options.setdefault("persistent_workers", True)
+        options.setdefault("worker_init_fn", _limit_threads)
+    options.setdefault("collate_fn", collate_packed)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, uneven),  # type: ignore[arg-type]
+        num_workers=num_workers,
+        drop_last=drop_last,
+        # Its own generator: a loader without one draws from the global state whenever an iteration begins.
+        generator=torch.Generator().manual_seed(seed),
+        **options,
+    )
+
+
+def collate_packed(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join items into a batch.
+
+    Tensors are stacked, with ``(C, H, W)`` images in channels-last memory as they lie in the store; columns of
+    integers, of floating point numbers and of booleans become tensors; all other columns become lists.
+    """
+    return {key: _join([item[key] for item in items]) for key in items[0]}
+
+
+class PrepareBatch(engine_utils.PrepareBatch):
+    """From a collated batch to what MONAI's engines give to the network and the loss.
+
+    The image goes to the device as uint8 and becomes float32 in [0, 1], channels-last, there.
+
+    Parameters
+    ----------
+    augmentation
+        Applied to the whole batch on the device, by the keys ``epoch`` and ``index`` of the batch. Give it to the
+        trainer only, and not to the dataset as well.
+    image_key, label_key
+        Keys of the batch.
+    """
+
+    def __init__(
+        self, augmentation: AffineAugmentation | None = None, image_key: str = "image", label_key: str = "label"
+    ) -> None:
+        self.augmentation = augmentation
+        self.image_key = image_key
+        self.label_key = label_key
+
+    def __call__(
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Image and label of a batch.
+
+        Parameters
+        ----------
+        batchdata
+            From `collate_packed` or MONAI's collate functions: the image ``(N, C, H, W)``, uint8 or floating point in
+            [0, 1]; the label, if any, ``(N,)`` integers.
+        device, non_blocking, kwargs
+            For ``Tensor.to``.
+
+        Returns
+        -------
+        tuple
+            float32 ``(N, C, H, W)`` in [0, 1], and int64 ``(N,)`` or ``None``.
+
+        Raises
+        ------
+        ConfigurationError
+            If an augmentation was given and the batch has no ``epoch`` and ``index``.
+        """
+        image = torch.as_tensor(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking, **kwargs)
+        scale = 1 / 255 if image.dtype == torch.uint8 else 1
+        image = image.to(torch.float32, memory_format=torch.channels_last)
+        if scale != 1:
+            image = image * scale
+        if self.augmentation is not None:
+            if "epoch" not in batchdata or "index" not in batchdata:
+                raise ConfigurationError(
+                    "augmentation on the device needs 'epoch' and 'index' in each batch; "
+                    "use a PackedDataset with build_loader"
+                )
+            image = self.augmentation.warp_batch(image, batchdata["epoch"], batchdata["index"])
+            image = image.contiguous(memory_format=torch.channels_last)
+        label = batchdata.get(self.label_key)
+        if label is not None:
+            label = torch.as_tensor(label).to(device=device, dtype=torch.long, non_blocking=non_blocking)
+        return image, label
+
+
+def _join(values: list[Any]) -> Any:
+    if isinstance(values[0], torch.Tensor) and values[0].ndim == 3:
+        # default_collate stacks into shared memory when it runs in a worker.
+        return default_collate([image.permute(1, 2, 0) for image in values]).permute(0, 3, 1, 2)
+    if isinstance(values[0], torch.Tensor):
+        return default_collate(values)
+    kinds = {type(value) for value in values}
+    if kinds <= {int, float} or kinds == {bool}:
+        return torch.as_tensor(np.asarray(values))
+    return values
+
+
+def _limit_threads(worker_id: int) -> None:
+    cv2.setNumThreads(0)
