@@ -1,1 +1,34 @@
-"""Public datasets in their own on-disk formats, turned into records."""
+"""Public datasets in their own on-disk formats, turned into records.
+
+pandas is imported when one of the names below is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radimagenet_monai.datasets.readers import bundle_datalist, prepare
+    from radimagenet_monai.datasets.records import load_datalist, read_records, to_datalist, write_records
+
+_MODULE_OF = {
+    "bundle_datalist": "readers",
+    "load_datalist": "records",
+    "prepare": "readers",
+    "read_records": "records",
+    "to_datalist": "records",
+    "write_records": "records",
+}
+
+__all__ = ["bundle_datalist", "load_datalist", "prepare", "read_records", "to_datalist", "write_records"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

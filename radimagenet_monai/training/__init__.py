@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.determinism import SeedIterations
     from radimagenet_monai.training.distributed import (
         BroadcastBuffers,
+        is_first_process,
         local_device,
         start_process_group,
         stop_process_group,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
+    from radimagenet_monai.training.preflight import require_writable
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
 
@@ -39,9 +41,11 @@ _MODULE_OF = {
     "RunRecord": "run_record",
     "SeedIterations": "determinism",
     "TrainingCheckpoint": "checkpoint",
+    "is_first_process": "distributed",
     "load_model": "model_file",
     "local_device": "distributed",
     "operating_point": "model_file",
+    "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
     "start_process_group": "distributed",
     "stop_process_group": "distributed",
@@ -62,9 +66,11 @@ __all__ = [
     "RunRecord",
     "SeedIterations",
     "TrainingCheckpoint",
+    "is_first_process",
     "load_model",
     "local_device",
     "operating_point",
+    "require_writable",
     "show_errors_in_one_line",
     "start_process_group",
     "stop_process_group",

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.io.atomic import atomic_write_bytes
 from radimagenet_monai.training.distributed import rank, unwrap_network
 from radimagenet_monai.training.model_file import load_strictly, load_torch_file, save_model
+from radimagenet_monai.training.run_record import hash_datalist
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
+_MAY_CHANGE = {"max_epochs", "bundle_version"}
 
 
 class TrainingCheckpoint:
@@ -41,7 +44,9 @@ class TrainingCheckpoint:
         Where ``checkpoint.pt`` is kept; it is replaced atomically.
     settings
         What must not change between the runs (architecture, classes, seed, ...). A checkpoint with other settings is
-        refused.
+        refused; more epochs and another version of the bundle are welcome.
+    data
+        ``data`` of the training dataset, which must not change either.
     resume
         Restore the checkpoint at the start of the run. Without one the run starts from the beginning, so that a
         scheduler may always start a job with ``--resume true``.
@@ -53,6 +58,7 @@ class TrainingCheckpoint:
         network: nn.Module,
         optimizer: Optimizer,
         settings: dict[str, Any],
+        data: Sequence[Mapping[str, Any]],
         lr_scheduler: Any = None,
         evaluator: Any = None,
         resume: bool = False,
@@ -60,7 +66,7 @@ class TrainingCheckpoint:
         self.path = Path(folder) / CHECKPOINT_NAME
         self.network = network
         self.optimizer = optimizer
-        self.settings = settings
+        self.settings = {**settings, "data": hash_datalist(data)}
         self.lr_scheduler = lr_scheduler
         self.evaluator = evaluator
         self.resume = bool(resume)
@@ -140,13 +146,21 @@ class BestModel:
         facts = {**self.settings, "epoch": engine.state.epoch, name: float(engine.state.best_metric)}
         table = engine.state.predictions
         if table.probabilities.shape[1] == 2:
-            facts["threshold"] = youden_threshold(table.labels, table.probabilities[:, 1])
+            chosen = youden_threshold(table.labels, table.probabilities[:, 1])
+            facts["threshold"] = chosen.threshold
             facts["threshold_rule"] = "maximizes Youden's index on the validation split"
+            facts["validation_sensitivity"] = chosen.sensitivity
+            facts["validation_specificity"] = chosen.specificity
         save_model(self.path, unwrap_network(self.network), facts)
 
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    different = [name for name in current if saved.get(name) != current[name]]
+    different = [name for name in current if name not in _MAY_CHANGE and saved.get(name) != current[name]]
+    if "data" in different:
+        raise ConfigurationError(
+            f"{path} was saved in a run on other training records; resume with the same ones, or give another "
+            "--output_dir to start anew"
+        )
     if different:
         name = different[0]
         raise ConfigurationError(

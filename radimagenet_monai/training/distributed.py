@@ -20,6 +20,11 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that writes files and talks to the terminal."""
+    return rank() == 0
+
+
 def start_process_group() -> None:
     """Join the processes that torchrun started: NCCL where every one has a GPU, gloo elsewhere."""
     if not distributed.is_initialized():
@@ -44,7 +49,8 @@ def local_device() -> torch.device:
 def wrap_network(network: nn.Module, device: torch.device | str) -> nn.Module:
     """``network`` on ``device`` in channels-last layout, as DistributedDataParallel in a run of several processes."""
     device = torch.device(device)
-    network = network.to(device=device, memory_format=torch.channels_last)
+    # The stub of Module.to leaves out memory_format.
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not is_distributed():
         return network
     return nn.parallel.DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])

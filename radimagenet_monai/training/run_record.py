@@ -52,6 +52,8 @@ class RunRecord:
         Its parameters and buffers at the start are hashed: the record of the initialization.
     data
         The list of dictionaries of the dataset; hashed by `hash_datalist`.
+    evaluator
+        Its best key metric is recorded.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class RunRecord:
         settings: Mapping[str, Any],
         network: nn.Module,
         data: Sequence[Mapping[str, Any]],
+        evaluator: Any = None,
     ) -> None:
         self.path = Path(folder) / RUN_FILE
         self.record: dict[str, Any] = {"settings": dict(settings)}
         self.network = network
         self.data = data
+        self.evaluator = evaluator
         self._started = 0.0
         self._epoch_started = 0.0
 
@@ -99,6 +103,13 @@ class RunRecord:
     def _epoch_end(self, engine: Any) -> None:
         self.record["epoch_seconds"].append(round(time.monotonic() - self._epoch_started, 3))
         self.record["epochs"] = engine.state.epoch
+        if self.evaluator is not None:
+            known = self.evaluator.state
+            self.record["best_metric"] = {
+                "name": known.key_metric_name,
+                "value": known.best_metric,
+                "epoch": known.best_metric_epoch,
+            }
         self._write()
 
     def _end(self, engine: Any) -> None:

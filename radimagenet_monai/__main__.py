@@ -1,0 +1,6 @@
+"""``python -m radimagenet_monai`` is ``radimagenet``."""
+
+from radimagenet_monai.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""``radimagenet``: the command line. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai import __version__
+from radimagenet_monai.errors import RadImageNetError, one_line
+
+DEFAULT_BUNDLES = "bundles"
+
+
+def info(json: bool = False, task: str | None = None) -> None:
+    """Show what this version offers: tasks, architectures, weights, datasets.
+
+    Args:
+        json: print one JSON object with the keys tasks, architectures, weights, datasets.
+        task: show everything about this task only.
+    """
+    catalogue = _catalogue(task)
+    print(_to_json(catalogue) if json else _to_text(catalogue, detailed=task is not None))
+
+
+def prepare(name: str, root: str, out: str, seed: int = 0) -> None:
+    """Turn a dataset, as its authors give it out, into records.csv with patient-disjoint splits and folds.
+
+    Args:
+        name: the dataset, e.g. busi.
+        root: folder of the dataset.
+        out: folder that receives records.csv and summary.json.
+        seed: of the split.
+    """
+    from radimagenet_monai.datasets.readers import prepare as write_prepared
+
+    table, facts = write_prepared(str(name), str(root), str(out), seed)
+    print(f"{facts['images']} images of {facts['patients']} patients: {_counts(facts['labels'])}")
+    print(f"split: {_counts(facts['splits'])}")
+    if facts["differences"]:
+        print(f"differs from the published counts: {_counts(facts['differences'])}")
+    for note in facts["notes"][:10]:
+        print(f"note: {note}")
+    if len(facts["notes"]) > 10:
+        print(f"note: {len(facts['notes']) - 10} more in {Path(out) / 'summary.json'}")
+    print(table)
+
+
+def phantom(name: str, out: str, images: int = 200, size: int | None = None, seed: int = 0, workers: int = 2) -> None:
+    """Write synthetic images in the on-disk format of a dataset. They are phantoms, not patients.
+
+    Args:
+        name: the dataset to imitate, e.g. busi.
+        out: folder to write to.
+        images: how many.
+        size: rows of an image (default: that of the dataset).
+        seed: of all random draws.
+        workers: processes that draw.
+    """
+    from radimagenet_monai.phantoms import write_phantom
+
+    print(write_phantom(str(name), str(out), images=images, size=size, seed=seed, workers=workers))
+
+
+def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
+    """Write bundles from the task catalogue.
+
+    Args:
+        names: of the bundles; all released ones by default.
+        out: folder that receives a folder a bundle.
+    """
+    from radimagenet_monai.collection.render import write_bundles
+
+    for folder in write_bundles(str(out), [str(name) for name in names]):
+        print(folder)
+
+
+def check(path: str = DEFAULT_BUNDLES) -> None:
+    """Check that bundles are up to date, follow MONAI's metadata schema and have all properties. Exit status 1 if not.
+
+    Args:
+        path: folder of one bundle, or of bundles.
+    """
+    from radimagenet_monai.collection.check import check_bundles
+
+    failed = False
+    for name, problems in check_bundles(str(path)).items():
+        print(f"{name}: {'ok' if not problems else f'{len(problems)} problems'}")
+        for problem in problems:
+            failed = True
+            print(f"  {problem}")
+    if failed:
+        raise SystemExit(1)
+
+
+def demo(out: str = "demo_output", images: int = 240, epochs: int = 10, image_size: int = 96, seed: int = 0) -> None:
+    """Walk the whole way on phantoms: images, records, training, evaluation, inference, report.
+
+    Args:
+        out: folder that receives everything; removed first if it is an earlier demo.
+        images: number of phantom images.
+        epochs: of training.
+        image_size: in pixels.
+        seed: of phantoms and training.
+    """
+    from radimagenet_monai.experiments.demo import run_demo
+
+    print(run_demo(str(out), images=images, epochs=epochs, image_size=image_size, seed=seed))
+
+
+COMMANDS: dict[str, Any] = {
+    "info": info,
+    "prepare": prepare,
+    "phantom": phantom,
+    "bundles": {"render": render, "check": check},
+    "demo": demo,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exit status 1 with one line on standard error for what the user can mend."""
+    import fire
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in (["--version"], ["version"]):
+        print(__version__)
+        return
+    try:
+        fire.Fire(COMMANDS, command=arguments, name="radimagenet")
+    except RadImageNetError as error:
+        _stop(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _stop(one_line(f"{place}{error.strerror or error}"))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+def _catalogue(task: str | None) -> dict[str, Any]:
+    from radimagenet_monai.networks.architectures import ARCHITECTURES
+    from radimagenet_monai.tasks import DATASETS, TASKS, get_task
+    from radimagenet_monai.weights.catalogue import CATALOGUE
+
+    tasks = [get_task(task)] if task else list(TASKS.values())
+    datasets = [DATASETS[tasks[0].dataset]] if task else list(DATASETS.values())
+    return {
+        "version": __version__,
+        "tasks": {item.name: _plain(item) for item in tasks},
+        "architectures": {item.name: _plain(item) for item in ARCHITECTURES.values()},
+        "weights": {item.name: item.to_dict() for item in CATALOGUE.values()},
+        "datasets": {item.name: _plain(item) for item in datasets},
+    }
+
+
+def _plain(item: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(item)
+
+
+def _to_json(catalogue: dict[str, Any]) -> str:
+    return json.dumps(catalogue, indent=2, ensure_ascii=False)
+
+
+def _to_text(catalogue: dict[str, Any], detailed: bool) -> str:
+    if detailed:
+        parts = {"task": next(iter(catalogue["tasks"].values())), "dataset": next(iter(catalogue["datasets"].values()))}
+        return "\n\n".join(
+            "\n".join([name, *(f"  {key}: {_value(value)}" for key, value in part.items())])
+            for name, part in parts.items()
+        )
+    lines = [f"RadImageNet on MONAI {catalogue['version']}", "", "tasks (* bundle in this version)"]
+    for name, task in catalogue["tasks"].items():
+        lines.append(f"  {'*' if task['released'] else ' '} {name:44} {task['title']}")
+    lines += ["", "architectures"]
+    for name, item in catalogue["architectures"].items():
+        lines.append(f"    {name:20} {item['num_features']} features, {item['num_parameters']:,} parameters")
+    lines += ["", "weights"]
+    for name, item in catalogue["weights"].items():
+        lines.append(f"    {name:28} {item['origin']}")
+    lines += ["", "datasets (* has a reader)"]
+    for name, item in catalogue["datasets"].items():
+        lines.append(f"  {'*' if item['reader'] else ' '} {name:20} {item['title']}")
+    return "\n".join([*lines, "", "more: radimagenet info --task NAME, radimagenet info --json"])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_value(item) for item in value[:6]) + (f"; ... {len(value)} in all" if len(value) > 6 else "")
+    return str(value)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

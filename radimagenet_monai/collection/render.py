@@ -1,0 +1,132 @@
+"""Bundles made from the task catalogue: one folder each, complete by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from radimagenet_monai import __version__
+from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
+from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.tasks import DATASETS, TASKS, Kind, Modality, Task, get_task
+
+_MODALITY_NAMES = {
+    Modality.CT: "CT",
+    Modality.MR: "MRI",
+    Modality.US: "ultrasound",
+    Modality.RADIOGRAPH: "radiograph",
+}
+
+_INTENSITY_TEXTS = {
+    "UltrasoundLuminanced": "Ultrasound: the image is cropped to the scan region that the DICOM header or the picture "
+    "itself shows, and reduced to luminance (YBR and palette images without a detour through RGB).",
+    "CTWindowd": "CT: stored values become Hounsfield units by the modality LUT, then the named windows.",
+    "MRPercentiled": "MRI: intensities are scaled by percentiles of the whole volume or series, not of the slice.",
+    "RadiographVOId": "Radiograph: modality and VOI LUT are applied and MONOCHROME1 is inverted.",
+    "AutoIntensityd": "The intensity policy goes by the modality of the header.",
+}
+
+
+def released_tasks() -> list[Task]:
+    """The tasks whose bundle exists in this version."""
+    return [task for task in TASKS.values() if task.released]
+
+
+def render_bundle(task: Task) -> dict[str, str]:
+    """All files of the bundle of ``task``: relative path with ``/`` to text."""
+    if task.kind is not Kind.CLASSIFICATION:
+        raise ConfigurationError(f"there is no template for {task.kind.value} yet; {task.name} cannot be rendered")
+    environment = Environment(
+        loader=PackageLoader("radimagenet_monai.collection", "templates"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # JSON, Markdown and plain text; nothing of it is HTML
+    )
+    context = _context(task)
+    rendered = {
+        "LICENSE": _package_text("templates/common/LICENSE"),
+        "configs/logging.conf": _package_text("templates/common/configs/logging.conf"),
+        "models/.gitkeep": "",
+    }
+    prefix = f"{task.kind.value}/"
+    for name in environment.list_templates(extensions=["j2"]):
+        if name.startswith(prefix):
+            path = name.removeprefix(prefix).removesuffix(".j2")
+            text = environment.get_template(name).render(context)
+            rendered[path] = _canonical_json(text) if path.endswith(".json") else text
+    return dict(sorted(rendered.items()))
+
+
+def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[Path]:
+    """Write the bundles ``names`` (all released ones by default) into ``out/<name>`` and return their folders.
+
+    Files that are up to date are left alone; trained models and outputs in the folders are not touched.
+    """
+    tasks = [get_task(name) for name in names] if names else released_tasks()
+    folders = []
+    for task in tasks:
+        folder = Path(out) / task.name
+        for path in stale_files(folder, task):
+            atomic_write_text(folder / path, render_bundle(task)[path])
+        folders.append(folder)
+    return folders
+
+
+def stale_files(folder: str | os.PathLike[str], task: Task) -> list[str]:
+    """Files of the bundle in ``folder`` that are missing or differ from what `render_bundle` gives."""
+    stale = []
+    for path, text in render_bundle(task).items():
+        target = Path(folder) / path
+        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            stale.append(path)
+    return stale
+
+
+def _context(task: Task) -> dict[str, Any]:
+    dataset = DATASETS[task.dataset]
+    options = dict(task.intensity)
+    policy = options.pop("name")
+    assert task.modality is not None
+    modality_name = _MODALITY_NAMES[task.modality]
+    windows = options.get("windows", [modality_name])
+    return {
+        "task": task,
+        "dataset": dataset,
+        "version": BUNDLE_VERSION,
+        "changelog": BUNDLE_CHANGELOG,
+        "package_version": __version__,
+        "versions": TESTED_VERSIONS,
+        "architectures": [architecture.title for architecture in ARCHITECTURES.values()],
+        "modality_name": modality_name,
+        "description": f"{task.title}: a classifier of {modality_name} images of the {task.anatomy} on a RadImageNet "
+        f"encoder, after the protocol of Mei et al. 2022.",
+        "label_classes": ", ".join(f"{index} {name}" for index, name in enumerate(task.classes)),
+        "channel_def": {str(index): str(name) for index, name in enumerate(windows)},
+        "class_def": {str(index): name for index, name in enumerate(task.classes)},
+        "intensity": {
+            "_target_": f"radimagenet_monai.intensity.{policy}",
+            "keys": "image",
+            **options,
+            "allow_modality_mismatch": "@allow_modality_mismatch",
+        },
+        "intensity_text": _INTENSITY_TEXTS[policy],
+        "dataset_dir_text": f"the {dataset.title.split(' (')[0]} folder as its authors give it out"
+        if dataset.reader
+        else "a folder prepared with a records table",
+    }
+
+
+def _canonical_json(text: str) -> str:
+    return json.dumps(json.loads(text), indent=4, ensure_ascii=False) + "\n"
+
+
+def _package_text(path: str) -> str:
+    return (files("radimagenet_monai.collection") / path).read_text(encoding="utf-8")

@@ -1,0 +1,30 @@
+"""Checks that cost nothing and are made before hours of work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from radimagenet_monai.errors import ConfigurationError
+
+
+def require_writable(*folders: str | os.PathLike[str]) -> None:
+    """Refuse folders that could not be written to later. Creates nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        For a path that is a file, lies below one, or that the user may not write to.
+    """
+    for folder in folders:
+        existing = Path(folder).absolute()
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise ConfigurationError(
+                f"'{folder}' cannot be an output folder: '{existing}' is a file; give another --output_dir"
+            )
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"'{folder}' cannot be written to: '{existing}' is read-only for this user; give another --output_dir"
+            )
