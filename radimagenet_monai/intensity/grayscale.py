@@ -11,9 +11,10 @@ C.7.5.1.1.2 (pixel padding).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -42,7 +43,7 @@ def map_stored(stored: np.ndarray, function: Callable[[np.ndarray], np.ndarray])
     Parameters
     ----------
     stored
-        Any shape, integer or float.
+        Any shape, integer or float. NaN and infinity mean padding and become 0, which is black.
     function
         Pointwise; takes and gives float64.
     """
@@ -51,7 +52,12 @@ def map_stored(stored: np.ndarray, function: Callable[[np.ndarray], np.ndarray])
         if high - low < stored.size:
             table = function(np.arange(low, high + 1, dtype=np.float64)).astype(np.float32)
             return np.take(table, np.subtract(stored, low, dtype=np.int64))
-    return function(stored.astype(np.float64)).astype(np.float32)
+    if stored.dtype.kind != "f":
+        return function(stored.astype(np.float64)).astype(np.float32)
+    finite = np.isfinite(stored)
+    out = function(np.where(finite, stored, 0).astype(np.float64)).astype(np.float32)
+    out[~finite] = 0
+    return out
 
 
 def number(header: Dataset, keyword: str) -> float | None:
@@ -309,14 +315,66 @@ def _as_stored(value: float, header: Dataset) -> float:
     return value
 
 
-def value_range(frames: Sequence[np.ndarray], bounds: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
-    """The smallest and largest finite value of ``frames`` outside their padding ``bounds``; (0, 0) if none is."""
-    low, high = math.inf, -math.inf
-    for frame, bound in zip(frames, bounds, strict=True):
-        if bound is not None:
-            frame = frame[~is_padding(frame, bound)]
-        if frame.dtype.kind == "f":
-            frame = frame[np.isfinite(frame)]
-        if frame.size:
-            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
-    return (low, high) if low <= high else (0.0, 0.0)
+def render_gray(
+    stored: np.ndarray,
+    header: Dataset,
+    without_voi: Literal["bits", "values"],
+    index: int = 0,
+    prefer_lut: bool = True,
+) -> np.ndarray:
+    """One monochrome frame as a viewer shows it: modality LUT, VOI LUT or window, polarity; padding black.
+
+    Parameters
+    ----------
+    stored
+        ``(rows, columns)`` of stored values.
+    header
+        The frame's header.
+    without_voi
+        What stands for black and white where the header holds no VOI LUT and no window: the ends of what the bits
+        stored can hold, or the smallest and largest value of this frame outside its padding.
+    index, prefer_lut
+        See `voi_transform`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``(rows, columns)`` in [0, 1]. A frame of one value is black where ``without_voi`` is ``"values"``.
+
+    Raises
+    ------
+    ValueError
+        For malformed elements, or stored values that the bits stored cannot hold.
+    """
+    modality, voi = modality_transform(header), voi_transform(header, index, prefer_lut)
+    inverted, bounds = is_inverted(header), padding_bounds(header)
+    low, high = 0.0, 1.0
+    if voi is None:
+        low, high = modality.output_range(header) if without_voi == "bits" else _value_range(stored, modality, bounds)
+
+    def render(values: np.ndarray) -> np.ndarray:
+        native = modality(values)
+        if voi is not None:
+            shown = voi(native)
+        elif high > low:
+            shown = (native - low) / (high - low)
+        else:
+            return np.zeros_like(native)
+        return np.where(is_padding(values, bounds), 0.0, 1 - shown if inverted else shown)
+
+    rendered = map_stored(stored, render)
+    if rendered.size and not (rendered.min() >= 0 and rendered.max() <= 1):
+        raise ValueError(f"stored values beyond the {header.get('BitsStored')} bits stored")
+    return rendered
+
+
+def _value_range(
+    stored: np.ndarray, modality: ModalityTransform, bounds: tuple[float, float] | None
+) -> tuple[float, float]:
+    """The smallest and largest modality value of a frame outside its padding; (0, 0) where all is padding."""
+    kept = stored[~is_padding(stored, bounds) & np.isfinite(stored)]
+    if not kept.size:
+        return 0.0, 0.0
+    # A table need not be monotonic, so that the ends of the stored values do not suffice.
+    native = modality(np.unique(kept).astype(np.float64))
+    return float(native.min()), float(native.max())

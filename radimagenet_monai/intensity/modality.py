@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from radimagenet_monai.errors import ConfigurationError, IntensityError
 from radimagenet_monai.io.native_image import NativeImage
 
+#: The values of `radimagenet_monai.tasks.Modality`.
 Policy = Literal["CT", "MR", "US", "radiograph"]
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)

@@ -13,6 +13,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from pydicom.dataset import Dataset
 
 from radimagenet_monai.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity.modality import Policy, check_modality
@@ -103,6 +104,25 @@ class IntensityPolicyd(MapTransform):
     @abstractmethod
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         """The canonical image of one frame, the modality being settled."""
+
+
+def require_monochrome(image: NativeImage, header: Dataset, allow_mismatch: bool) -> bool:
+    """Whether a DICOM frame is monochrome; a color one passes only where the user allowed a mismatch.
+
+    Raises
+    ------
+    IntensityError
+        For a color image: a rendering, a fusion or a screen capture, whose values are no measurements.
+    """
+    photometric = str(header.get("PhotometricInterpretation"))
+    if photometric.startswith("MONOCHROME"):
+        return True
+    if not allow_mismatch:
+        raise IntensityError(
+            f"{image.path}: a color image ({photometric}) was given, a monochrome one was expected; give the original "
+            "images, or take its luminance with --allow_modality_mismatch true"
+        )
+    return False
 
 
 def as_native_image(value: Any) -> NativeImage:

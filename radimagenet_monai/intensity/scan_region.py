@@ -27,10 +27,12 @@ _TISSUE = 1
 _SMALLEST_SIDE = 16
 
 #: Black is up to this luminance above the surroundings: ringing of JPEG around burnt-in text stays below.
-_LIT = 10 / 255
-#: Speckle is closed over gaps of this part of the shorter side; strokes thinner than the second are not scan.
+_LIT = 6 / 255
+#: Speckle is closed over gaps of this part of the shorter side; strokes thinner than the second are not scan, nor
+#: are neighborhoods of that size with fewer lit pixels than the third, such as lines of text.
 _GAP = 0.02
 _THIN = 0.05
+_DENSE = 0.4
 #: The scan holds at least this part of the frame; a margin below the second part of a side is not worth a crop.
 _LEAST_AREA = 0.08
 _LEAST_MARGIN = 0.02
@@ -100,9 +102,11 @@ def picture_region(luminance: np.ndarray) -> Box | None:
     if side < 4 * _SMALLEST_SIDE:
         return None
     border = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
-    lit = (luminance > float(np.median(border)) + _LIT).astype(np.uint8)
+    # A low percentile: of a scan that touches its frame, the border is mostly scan.
+    lit = (luminance > float(np.percentile(border, 10)) + _LIT).astype(np.uint8)
     solid = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, _disk(_GAP * side))
-    core = cv2.morphologyEx(solid, cv2.MORPH_OPEN, _disk(_THIN * side))
+    dense = cv2.boxFilter(lit, cv2.CV_32F, (_odd(_THIN * side),) * 2) > _DENSE
+    core = cv2.morphologyEx(solid * dense, cv2.MORPH_OPEN, _disk(_THIN * side))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
     if count < 2:
         return None
@@ -119,6 +123,10 @@ def picture_region(luminance: np.ndarray) -> Box | None:
     return int(row), int(column), int(last_row) + 1, int(last_column) + 1
 
 
+def _odd(length: float) -> int:
+    return max(3, 2 * round(length / 2) + 1)
+
+
 def _disk(diameter: float) -> np.ndarray:
-    size = max(3, 2 * round(diameter / 2) + 1)
+    size = _odd(diameter)
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -8,15 +8,7 @@ import numpy as np
 from monai.config import KeysCollection
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError
-from radimagenet_monai.intensity.grayscale import (
-    header_faults,
-    is_inverted,
-    is_padding,
-    map_stored,
-    modality_transform,
-    padding_bounds,
-    voi_transform,
-)
+from radimagenet_monai.intensity.grayscale import header_faults, render_gray
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
 from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicyd
@@ -96,20 +88,7 @@ def ultrasound_luminance(image: NativeImage, frame: int) -> np.ndarray:
     with header_faults(image.path):
         if not str(header.get("PhotometricInterpretation")).startswith("MONOCHROME"):
             return color_luminance(stored, header)
-        modality = modality_transform(header)
-        voi = voi_transform(header)
-        inverted, bounds = is_inverted(header), padding_bounds(header)
-        low, high = modality.output_range(header)
-
-        def render(values: np.ndarray) -> np.ndarray:
-            native = modality(values)
-            shown = voi(native) if voi is not None else (native - low) / (high - low)
-            return np.where(is_padding(values, bounds), 0.0, 1 - shown if inverted else shown)
-
-        luminance = map_stored(stored, render)
-        if luminance.size and not (luminance.min() >= 0 and luminance.max() <= 1):
-            raise ValueError(f"values beyond the {header.BitsStored} bits stored, or not finite")
-        return luminance
+        return render_gray(stored, header, without_voi="bits")
 
 
 def _brightest(image: NativeImage) -> np.ndarray:

@@ -1,0 +1,308 @@
+"""MR to the canonical image: between two percentiles of the volume or series."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from monai.config import KeysCollection
+from pydicom.dataset import Dataset
+
+from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
+from radimagenet_monai.intensity.bias_field import corrected_slice, log_bias_field
+from radimagenet_monai.intensity.grayscale import (
+    header_faults,
+    is_inverted,
+    is_padding,
+    map_stored,
+    modality_transform,
+    numbers,
+    padding_bounds,
+)
+from radimagenet_monai.intensity.luminance import color_luminance
+from radimagenet_monai.intensity.modality import Policy
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
+from radimagenet_monai.intensity.rendered import rendered_luminance
+from radimagenet_monai.io.discovery import series_files
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.reader import read_image
+
+
+class MRPercentiled(IntensityPolicyd):
+    """MR: intensities between two percentiles of all voxels become [0, 1]; what lies outside is clipped.
+
+    MR values have no unit, and slices of one acquisition share one gain: the percentiles are those of all frames of
+    the file or volume, and for a single-frame DICOM file those of the readable files of its series, which are read
+    once in a process and again when one of them changes. Values pass the modality LUT first (scanners rescale frames
+    unequally); MONOCHROME1 is inverted. Background air counts as it does in the volume, so that no foreground rule can
+    differ between scanners; pixel padding and values that are not finite do not count and become black. Where the two
+    percentiles coincide, as in a volume almost wholly black, the smallest and largest value take their place; a
+    constant image becomes 0.
+
+    Pictures have been rendered already and are scaled by `radimagenet_monai.intensity.rendered`; arrays of 8 bits, as
+    MRNet's, go by their percentiles.
+
+    Parameters
+    ----------
+    keys, frame_key, allow_modality_mismatch, allow_missing_keys
+        See `IntensityPolicyd`.
+    lower, upper
+        Percentiles that become 0 and 1, linearly interpolated between ranks as by `numpy.percentile`.
+    scope
+        ``"volume"``: all frames, or the series; ``"slice"``: the frame alone.
+    bias_correction
+        ``"n4"``: divide out the bias field of the volume or series first (`radimagenet_monai.intensity.bias_field`);
+        seconds to a minute a volume.
+
+    Raises
+    ------
+    IntensityError
+        Another modality, a color image, or slices of a series that differ in size where a bias field is asked for.
+    UnreadableImageError
+        See `IntensityPolicyd`.
+    """
+
+    policy: ClassVar[Policy] = "MR"
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        lower: float = 1.0,
+        upper: float = 99.0,
+        scope: Literal["volume", "slice"] = "volume",
+        bias_correction: Literal["n4"] | None = None,
+        frame_key: str = "frame",
+        allow_modality_mismatch: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        if not 0 <= lower < upper <= 100:
+            raise ConfigurationError(f"percentiles {lower} and {upper} were given; 0 <= lower < upper <= 100 must hold")
+        if scope not in ("volume", "slice"):
+            raise ConfigurationError(f"unknown scope {scope!r} of MR percentiles: choose volume or slice")
+        if bias_correction not in (None, "n4"):
+            raise ConfigurationError(f"unknown bias correction {bias_correction!r}: choose n4 or null")
+        self.lower = lower
+        self.upper = upper
+        self.scope = scope
+        self.bias_correction = bias_correction
+
+    def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
+        if image.source == "picture" or (image.is_color and image.source != "dicom"):
+            return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "MR as rendered in the file")
+        header = image.headers[frame] if image.source == "dicom" else Dataset()
+        with header_faults(image.path):
+            if image.source == "dicom" and not require_monochrome(image, header, self.allow_modality_mismatch):
+                luminance = color_luminance(image.pixels[frame], header)
+                return CanonicalFrame(luminance[np.newaxis], "MR as rendered in the file")
+            scaled = self._scaled(image, frame, header)
+        words = f"MR percentiles {self.lower:g} to {self.upper:g} of the {self.scope}"
+        return CanonicalFrame(scaled[np.newaxis], words + (", N4" if self.bias_correction else ""))
+
+    def _scaled(self, image: NativeImage, frame: int, header: Dataset) -> np.ndarray:
+        stored = image.pixels[frame]
+        inverted, bounds = is_inverted(header), padding_bounds(header)
+
+        def clipped(values: np.ndarray) -> np.ndarray:
+            shown = np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
+            return 1 - shown if inverted and high > low else shown
+
+        if self.bias_correction is None:
+            low, high = self._range(image, frame)
+            modality = modality_transform(header)
+            return map_stored(
+                stored, lambda values: np.where(is_padding(values, bounds), 0.0, clipped(modality(values)))
+            )
+        field, place = self._field(image, frame)
+        low, high = field.low, field.high
+        corrected = corrected_slice(_native(stored, header), field.log_field[place], field.least)
+        blank = is_padding(stored, bounds) | ~np.isfinite(stored)
+        return np.where(blank, 0.0, clipped(corrected)).astype(np.float32)
+
+    def _range(self, image: NativeImage, frame: int) -> tuple[float, float]:
+        if self.scope == "slice":
+            return _percentiles([_distinct(image, frame)], self.lower, self.upper)
+        stamps = _series(image)
+        if stamps:
+            return _series_range(stamps, self.lower, self.upper)
+
+        def compute() -> tuple[float, float]:
+            return _percentiles([_distinct(image, number) for number in range(len(image))], self.lower, self.upper)
+
+        return _once(image, ("range", self.lower, self.upper), compute)
+
+    def _field(self, image: NativeImage, frame: int) -> tuple[BiasField, int]:
+        """The bias field that the frame belongs to, and the frame's place in it."""
+        if self.scope == "slice":
+            return _estimate([_native(image.pixels[frame], _header(image, frame))], self.lower, self.upper), 0
+        stamps = _series(image)
+        if stamps:
+            field, places = _series_field(stamps, self.lower, self.upper)
+            return field, places[os.path.realpath(image.path)]
+
+        def compute() -> BiasField:
+            volume = [_native(image.pixels[number], _header(image, number)) for number in range(len(image))]
+            return _estimate(volume, self.lower, self.upper)
+
+        return _once(image, ("field", self.lower, self.upper), compute), frame
+
+
+@dataclass(frozen=True)
+class BiasField:
+    """The bias field of a volume and the percentiles of the volume once it is divided out."""
+
+    log_field: np.ndarray
+    least: float
+    low: float
+    high: float
+
+
+#: Path, time of change and size of a file, so that statistics are taken anew when a file of the series changes.
+_Stamp = tuple[str, int, int]
+
+#: What was found for a whole image, as long as that very image lives (the reader keeps the last ones in memory).
+_found: dict[int, tuple[weakref.ref, dict[tuple, Any]]] = {}
+
+_Result = TypeVar("_Result")
+
+
+def _once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Result:
+    """``compute()``, once for each image and key."""
+    identity = id(image)
+    reference, results = _found.get(identity, (None, {}))
+    if reference is None or reference() is not image:
+        results = {}
+        _found[identity] = weakref.ref(image, lambda _: _found.pop(identity, None)), results
+    if key not in results:
+        results[key] = compute()
+    return results[key]
+
+
+def _series(image: NativeImage) -> tuple[_Stamp, ...]:
+    """The files of the series that a single-frame DICOM file is one of; empty for any other image."""
+    if image.source != "dicom" or len(image) > 1:
+        return ()
+    files = series_files(image.path)
+    if len(files) == 1:
+        return ()
+    stamps = []
+    for file in files:
+        try:
+            status = Path(file).stat()
+        except OSError as error:
+            raise UnreadableImageError(file, "open", error) from error
+        stamps.append((file, status.st_mtime_ns, status.st_size))
+    return tuple(stamps)
+
+
+@lru_cache(maxsize=1024)
+def _series_range(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tuple[float, float]:
+    return _percentiles([_distinct(image, 0) for _, image in _readable(stamps)], lower, upper)
+
+
+@lru_cache(maxsize=8)
+def _series_field(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tuple[BiasField, dict[str, int]]:
+    """The bias field of a series, and the place of each file's slice in it."""
+    slices: list[tuple[float, int, str, np.ndarray]] = []
+    for file, image in _readable(stamps):
+        header = _header(image, 0)
+        slices.append((_position(header), len(slices), file, _native(image.pixels[0], header)))
+        if slices[-1][-1].shape != slices[0][-1].shape:
+            raise IntensityError(
+                f"{file}: a slice of {slices[-1][-1].shape} in a series of {slices[0][-1].shape} was given, slices of "
+                "one size were expected for a bias field; use scope 'slice' or no bias correction"
+            )
+    slices.sort(key=lambda piece: piece[:2])
+    places = {os.path.realpath(file): place for place, (_, _, file, _) in enumerate(slices)}
+    return _estimate([values for *_, values in slices], lower, upper), places
+
+
+def _readable(stamps: tuple[_Stamp, ...]) -> Iterator[tuple[str, NativeImage]]:
+    """The monochrome images of a series without the damaged ones, which are reported when they are themselves read."""
+    for file, _, _ in stamps:
+        try:
+            image = read_image(file)
+            with header_faults(file):
+                modality_transform(image.headers[0])
+                padding_bounds(image.headers[0])
+        except UnreadableImageError:
+            continue
+        if not image.is_color:
+            yield file, image
+
+
+def _position(header: Dataset) -> float:
+    """Where a slice lies along the normal of its plane, in mm; 0 where the header does not say."""
+    orientation, position = numbers(header, "ImageOrientationPatient"), numbers(header, "ImagePositionPatient")
+    if len(orientation) != 6 or len(position) != 3:
+        return 0.0
+    return float(np.cross(orientation[:3], orientation[3:]) @ np.array(position))
+
+
+def _estimate(volume: Sequence[np.ndarray], lower: float, upper: float) -> BiasField:
+    stack = np.stack(volume)
+    finite = np.isfinite(stack)
+    least = float(stack[finite].min()) if finite.any() else 0.0
+    log_field = log_bias_field(np.where(finite, stack, least))
+    corrected = np.stack([corrected_slice(*pair, least) for pair in zip(stack, log_field, strict=True)])
+    low, high = _percentiles([_counted(corrected[finite])], lower, upper)
+    return BiasField(log_field, least, low, high)
+
+
+def _header(image: NativeImage, frame: int) -> Dataset:
+    return image.headers[frame] if image.source == "dicom" else Dataset()
+
+
+def _native(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """One frame's values after the modality LUT, float32, NaN where it is padding."""
+    values = map_stored(stored, modality_transform(header))
+    return np.where(is_padding(stored, padding_bounds(header)) | ~np.isfinite(stored), np.nan, values)
+
+
+def _distinct(image: NativeImage, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of a frame after the modality LUT, without padding, and how often each occurs."""
+    stored, header = image.pixels[frame], _header(image, frame)
+    if stored.ndim != 2:
+        raise IntensityError(f"{image.path}: a color slice was given in a series of MR, monochrome was expected")
+    values, counts = _counted(stored[np.isfinite(stored)] if stored.dtype.kind == "f" else stored.ravel())
+    kept = ~is_padding(values, padding_bounds(header))
+    return modality_transform(header)(values[kept]), counts[kept]
+
+
+def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values as float64, and their counts; integers are counted without being sorted."""
+    if values.dtype.kind in "iu" and values.size:
+        low = int(values.min())
+        span = int(values.max()) - low
+        if span < 2**20:
+            counts = np.bincount(np.subtract(values, low, dtype=np.int64), minlength=1)
+            present = np.flatnonzero(counts)
+            return (present + low).astype(np.float64), counts[present]
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct.astype(np.float64), counts
+
+
+def _percentiles(parts: Sequence[tuple[np.ndarray, np.ndarray]], lower: float, upper: float) -> tuple[float, float]:
+    """Two percentiles of counted values, equal to `numpy.percentile` of the values written out.
+
+    (0, 0) where there are none; the extremes where the percentiles coincide.
+    """
+    values, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not values.size:
+        return 0.0, 0.0
+    order = np.argsort(values)
+    values, last_rank = values[order], np.cumsum(counts[order]) - 1
+    low, high = (_at_rank(values, last_rank, percent / 100 * last_rank[-1]) for percent in (lower, upper))
+    return (low, high) if high > low else (float(values[0]), float(values[-1]))
+
+
+def _at_rank(values: np.ndarray, last_rank: np.ndarray, rank: float) -> float:
+    below = int(np.floor(rank))
+    first, second = (float(values[np.searchsorted(last_rank, place)]) for place in (below, int(np.ceil(rank))))
+    return first + (second - first) * (rank - below)

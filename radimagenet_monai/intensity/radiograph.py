@@ -1,0 +1,60 @@
+"""Radiographs to the canonical image: as the header says they are to be shown."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from monai.config import KeysCollection
+
+from radimagenet_monai.intensity.grayscale import header_faults, render_gray
+from radimagenet_monai.intensity.luminance import color_luminance
+from radimagenet_monai.intensity.modality import Policy
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
+from radimagenet_monai.intensity.rendered import rendered_luminance
+from radimagenet_monai.io.native_image import NativeImage
+
+
+class RadiographVOId(IntensityPolicyd):
+    """Radiographs: modality LUT, VOI LUT or window, and small values white for MONOCHROME1.
+
+    Modalities CR, DX, DR, RG, MG, PX and IO. MONOCHROME1 and Presentation LUT Shape INVERSE both mean that small
+    values are white and count once. [0, 1] spans the output range of the VOI LUT or window; without either, the
+    smallest and largest value of the frame outside its padding. Padding becomes black, 0. Pictures, volumes and
+    arrays have been rendered already and are scaled by `radimagenet_monai.intensity.rendered`.
+
+    Parameters
+    ----------
+    keys, frame_key, allow_modality_mismatch, allow_missing_keys
+        See `IntensityPolicyd`.
+    view
+        Which of several VOI LUTs or windows, from 0.
+    prefer_lut
+        Where a header holds VOI LUTs and windows, take the VOI LUT (as in pydicom's ``apply_voi_lut``).
+    """
+
+    policy: ClassVar[Policy] = "radiograph"
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        view: int = 0,
+        prefer_lut: bool = True,
+        frame_key: str = "frame",
+        allow_modality_mismatch: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        self.view = view
+        self.prefer_lut = prefer_lut
+
+    def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
+        if image.source != "dicom":
+            return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "radiograph as rendered in the file")
+        header, stored = image.headers[frame], image.pixels[frame]
+        with header_faults(image.path):
+            if require_monochrome(image, header, self.allow_modality_mismatch):
+                shown = render_gray(stored, header, "values", self.view, self.prefer_lut)
+            else:
+                shown = color_luminance(stored, header)
+        return CanonicalFrame(shown[np.newaxis], "radiograph VOI")
