@@ -83,7 +83,7 @@ class Packer:
             raise StoreError(f"{path}: memory ran out while it was read; use fewer workers") from error
         except Exception as error:
             # Whatever it is, the user needs to know which image and why; a fault of the transform shows in all of them.
-            return _reason(error, record)
+            return describe_failure(error, record)
         return resize_to_uint8(image, self.size, self.keep_aspect)
 
 
@@ -280,7 +280,7 @@ def _death(worker: _Worker, path: object) -> StoreError:
     )
 
 
-def _reason(error: Exception, record: Mapping[str, Any]) -> Unreadable:
+def describe_failure(error: Exception, record: Mapping[str, Any]) -> Unreadable:
     """The innermost cause that is one of ours or the system's: MONAI wraps what a transform raises in RuntimeError."""
     link: BaseException | None = error
     while link is not None:

@@ -151,13 +151,15 @@ def _describe_object(value: Any, place: str, packages: set[str], inner: Any) -> 
     packages.add(kind.__module__.partition(".")[0])
     state = value.__getstate__()
     if state is None and not isinstance(value, Sequence):
+        if hasattr(value, "__dict__") or kind is object:
+            return {"class": _name(kind), "state": None}
         text = repr(value)
-        if " at 0x" in text and kind.__init__ is not object.__init__:
+        if " at 0x" in text:
             raise ConfigurationError(
                 f"{place}: the state of a {_name(kind)} cannot be seen, so a change of it would go unnoticed; "
                 "give its class a __getstate__"
             )
-        return {"class": _name(kind), "state": None if " at 0x" in text else text}
+        return {"class": _name(kind), "state": text}
     described = {"class": _name(kind), "state": inner(state, kind.__name__)}
     if isinstance(value, Sequence):
         described["items"] = [inner(item, position) for position, item in enumerate(value)]

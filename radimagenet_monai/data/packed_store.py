@@ -187,7 +187,11 @@ class PackedStore:
             ) from error
 
     def _add_locked(self, records: Sequence[Mapping[str, Any]], keys: Sequence[bytes], retry_unreadable: bool) -> None:
-        known = self._read_unreadable()
+        # A file that was repaired or changed has a new key: what was known of its former state is of no use.
+        present = {
+            (str(record[self.image_key]), self._frame(record)): key for key, record in zip(keys, records, strict=True)
+        }
+        known = {key: entry for key, entry in self._read_unreadable().items() if present.get(entry[:2], key) == key}
         wanted: dict[bytes, Mapping[str, Any]] = {}
         for key, record, (part, _) in zip(keys, records, self.rows(keys).tolist(), strict=True):
             if part < 0 and (retry_unreadable or key not in known):
@@ -296,6 +300,8 @@ class PackedStore:
         """Remove what killed builders left; whoever holds the lock knows that none is alive."""
         for folder in self.folder.glob(f"{_BUILDING}*"):
             shutil.rmtree(folder)
+        for file in self.folder.glob(".*.part"):
+            file.unlink()
 
     def _read_unreadable(self) -> dict[bytes, tuple[str, int | None, str, str]]:
         try:
@@ -337,7 +343,8 @@ class PackedDataset(Dataset):
     Parameters
     ----------
     data
-        One dictionary an image: a path under ``image_key``, optionally a frame under ``frame_key`` and the file's
+        May be empty, as in a workflow that is built without data to be checked; nothing is written then. Else one
+        dictionary an image: a path under ``image_key``, optionally a frame under ``frame_key`` and the file's
         ``sha256`` (then checked), and free columns.
     transform, store_dir, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers, progress
         As for `PackedStore`.
@@ -358,7 +365,7 @@ class PackedDataset(Dataset):
     StoreError
         If images are unreadable, all of them or any with ``"stop"``; if the store cannot be written or is damaged.
     RecordsError
-        If there are no records, or one has no path or a column named ``index`` or ``epoch``.
+        If a record has no path or a column named ``index`` or ``epoch``.
     ConfigurationError
         As `PackedStore`, and for an unknown value of ``unreadable``.
     """
@@ -380,10 +387,8 @@ class PackedDataset(Dataset):
     ) -> None:
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
-        if not data:
-            raise RecordsError(f"no records to pack into {os.fspath(store_dir)}: expected at least one image")
         for taken in ("index", "epoch"):
-            if taken in data[0]:
+            if data and taken in data[0]:
                 raise RecordsError(f"records have a column {taken!r}, which the dataset gives itself; rename it")
         store = PackedStore(
             store_dir, transform, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers, progress
@@ -484,12 +489,12 @@ def _epoch_and_index(item: Any, length: int) -> tuple[int, int]:
 
 
 def _rows_and_columns(image_size: int | Sequence[int]) -> tuple[int, int]:
-    rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if not all(isinstance(edge, int) and 0 < edge <= _LARGEST_EDGE for edge in (rows, columns)):
+    edges = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
+    if len(edges) != 2 or not all(isinstance(edge, int) and 0 < edge <= _LARGEST_EDGE for edge in edges):
         raise ConfigurationError(
             f"image_size={image_size!r}: expected (rows, columns) or one number, each from 1 to {_LARGEST_EDGE}"
         )
-    return rows, columns
+    return edges[0], edges[1]
 
 
 def _cores() -> int:

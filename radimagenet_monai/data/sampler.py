@@ -86,7 +86,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         self.rank = rank
         self.uneven: Uneven = uneven or ("drop" if shuffle else "keep")
         self.epoch = 0
-        if self.uneven == "drop" and self.length < num_replicas:
+        if self.uneven == "drop" and 0 < self.length < num_replicas:
             raise ConfigurationError(
                 f"{self.length} samples for {num_replicas} processes: expected at least one each; use fewer processes"
             )

@@ -1,0 +1,208 @@
+"""Loader and batch preparation: the same batches however they are read, and MONAI's engines take them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from torch.utils.data import DataLoader
+
+import radimagenet_monai.data
+from radimagenet_monai.data.augmentation import AffineAugmentation
+from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
+from radimagenet_monai.data.packed_store import PackedDataset
+from radimagenet_monai.errors import ConfigurationError
+
+SIZE = (24, 32)
+AUGMENTATION = AffineAugmentation(seed=8)
+
+
+@pytest.fixture
+def dataset(records, read_picture, store_dir) -> PackedDataset:
+    return PackedDataset(records, read_picture, store_dir, SIZE)
+
+
+@pytest.fixture
+def augmented(records, read_picture, store_dir) -> PackedDataset:
+    return PackedDataset(records, read_picture, store_dir, SIZE, augmentation=AUGMENTATION)
+
+
+def epochs(loader: DataLoader, *numbers: int) -> list[dict]:
+    batches = []
+    for number in numbers:
+        loader.sampler.set_epoch(number)
+        batches.extend(loader)
+    return batches
+
+
+def assert_equal(left: list[dict], right: list[dict]) -> None:
+    assert len(left) == len(right) > 0
+    for ours, theirs in zip(left, right, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            same = torch.equal(value, theirs[key]) if isinstance(value, torch.Tensor) else value == theirs[key]
+            assert same, key
+
+
+@pytest.mark.parametrize(("method", "num_workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_change_nothing(augmented, method, num_workers):
+    here = epochs(build_loader(augmented, 7, shuffle=True, seed=5), 1, 2, 3)
+    options = {"num_workers": num_workers, "multiprocessing_context": method}
+    there = epochs(build_loader(augmented, 7, shuffle=True, seed=5, **options), 1, 2, 3)
+    assert_equal(here, there)
+
+
+def test_resuming_at_an_epoch_changes_nothing(augmented):
+    whole = epochs(build_loader(augmented, 8, shuffle=True, seed=5), 1, 2, 3)
+    resumed = epochs(build_loader(augmented, 8, shuffle=True, seed=5), 3)
+    assert_equal(whole[-5:], resumed)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_global_random_state_is_left_alone(augmented, num_workers):
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - it is what must not change
+    epochs(build_loader(augmented, 8, shuffle=True, num_workers=num_workers), 1, 2)
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert np.array_equal(states[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_augmentation_differs_between_epochs_and_images(augmented, dataset):
+    first, second = epochs(build_loader(augmented, 40), 1, 2)
+    assert not any(torch.equal(one, two) for one, two in zip(first["image"], second["image"], strict=True))
+    assert torch.equal(
+        first["image"][7], torch.from_numpy(AUGMENTATION.warp(dataset[7]["image"][0].numpy(), 1, 7))[None]
+    )
+
+
+def test_both_backends_give_the_same_batch(dataset, augmented):
+    on_cpu = epochs(build_loader(augmented, 40, shuffle=True), 4)[0]
+    raw = epochs(build_loader(dataset, 40, shuffle=True), 4)[0]
+    image, label = PrepareBatch(AUGMENTATION)(raw, "cpu")
+    plain, _ = PrepareBatch()(on_cpu, "cpu")
+    assert (image - plain).abs().mean() < 0.5 / 255
+    assert (image - plain).abs().max() < 2 / 255
+    assert torch.equal(label, on_cpu["label"])
+
+
+def test_collated_columns(dataset):
+    batch = collate_packed([dataset[0], dataset[1]])
+    assert batch["image"].dtype == torch.uint8
+    assert batch["image"].shape == (2, 1, *SIZE)
+    assert batch["label"].tolist() == [0, 1]
+    assert batch["site"] == ["a", "b"]
+    mixed = collate_packed([{"age": 40, "sex": "F", "seen": True}, {"age": 41.5, "sex": None, "seen": False}])
+    assert mixed["age"].tolist() == [40, 41.5]
+    assert mixed["sex"] == ["F", None]
+    assert mixed["seen"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_images_with_channels_are_channels_last(records, store_dir, num_workers):
+    rgb = np.random.default_rng(0).random((3, *SIZE)).astype(np.float32)
+    dataset = PackedDataset(records, lambda data: {"image": rgb}, store_dir, SIZE)
+    batch = next(iter(build_loader(dataset, 4, num_workers=num_workers)))
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    image, _ = PrepareBatch()(batch)
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    assert (image[3] - torch.from_numpy(rgb)).abs().max() < 0.51 / 255
+
+
+def test_prepared_batch(dataset):
+    batch = next(iter(build_loader(dataset, 4)))
+    image, label = PrepareBatch()(batch, torch.device("cpu"), non_blocking=True)
+    assert image.dtype == torch.float32
+    assert torch.allclose(image * 255, batch["image"].float(), atol=1e-4)
+    assert label.dtype == torch.int64
+    floating, none = PrepareBatch()({"image": image})
+    assert torch.equal(floating, image)
+    assert none is None
+    with pytest.raises(ConfigurationError, match="needs 'epoch' and 'index'"):
+        PrepareBatch(AUGMENTATION)({"image": image})
+
+
+def test_monai_engines_set_the_epoch(augmented):
+    seen = []
+
+    class Recorder(PrepareBatch):
+        def __call__(self, batchdata, *arguments, **options):
+            seen.append((batchdata["epoch"].unique().tolist(), batchdata["index"].tolist()))
+            return super().__call__(batchdata, *arguments, **options)
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIZE[0] * SIZE[1], 2))
+    SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=3,
+        train_data_loader=build_loader(augmented, 20, shuffle=True, seed=2, num_workers=1),
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 1e-3),
+        loss_function=torch.nn.CrossEntropyLoss(),
+        prepare_batch=Recorder(),
+    ).run()
+    assert [epoch for epoch, _ in seen] == [[1], [1], [2], [2], [3], [3]]
+    expected = [[key.index for key in keys] for keys in _halves(augmented)]
+    assert [indices for _, indices in seen] == expected
+    seen.clear()
+    SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=build_loader(augmented, 20),
+        network=network,
+        prepare_batch=Recorder(),
+    ).run()
+    assert [indices for _, indices in seen] == [list(range(20)), list(range(20, 40))]
+
+
+def _halves(dataset: PackedDataset):
+    loader = build_loader(dataset, 20, shuffle=True, seed=2)
+    for epoch in (1, 2, 3):
+        loader.sampler.set_epoch(epoch)
+        keys = list(loader.sampler)
+        yield from (keys[:20], keys[20:])
+
+
+def test_a_bundle_config_can_name_them(records, store_dir):
+    parser = ConfigParser(
+        {
+            "transform": {
+                "_target_": "Compose",
+                "transforms": [
+                    {"_target_": "LoadImaged", "keys": "image", "reader": "PILReader", "ensure_channel_first": True},
+                    {
+                        "_target_": "ScaleIntensityRanged",
+                        "keys": "image",
+                        "a_min": 0,
+                        "a_max": 255,
+                        "b_min": 0,
+                        "b_max": 1,
+                    },
+                ],
+            },
+            "dataset": {
+                "_target_": "radimagenet_monai.data.PackedDataset",
+                "data": records,
+                "transform": "@transform",
+                "store_dir": str(store_dir),
+                "image_size": list(SIZE),
+                "augmentation": {"_target_": "radimagenet_monai.data.AffineAugmentation", "seed": 3},
+            },
+            "loader": {
+                "_target_": "radimagenet_monai.data.build_loader",
+                "dataset": "@dataset",
+                "batch_size": 16,
+                "shuffle": True,
+            },
+            "prepare": {"_target_": "radimagenet_monai.data.PrepareBatch"},
+        }
+    )
+    image, label = parser.get_parsed_content("prepare")(next(iter(parser.get_parsed_content("loader"))))
+    assert image.shape == (16, 1, *SIZE)
+    assert label.shape == (16,)
+
+
+def test_exports():
+    for name in radimagenet_monai.data.__all__:
+        assert getattr(radimagenet_monai.data, name).__module__.startswith("radimagenet_monai.data.")
+    assert set(radimagenet_monai.data.__all__) <= set(dir(radimagenet_monai.data))
+    with pytest.raises(AttributeError, match="Nothing"):
+        radimagenet_monai.data.Nothing  # noqa: B018 - the access is the test
