@@ -71,7 +71,7 @@ def read_records(
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise RecordsError(
             f"{path}: no such records table; write one with 'radimagenet prepare' or give its path as datalist"
@@ -84,6 +84,8 @@ def read_records(
         raise RecordsError(
             f"{path}: byte {error.start} is not UTF-8; expected a CSV file, save it as 'CSV UTF-8'"
         ) from error
+    if "\0" in text:
+        raise RecordsError(f"{path}: byte 0 inside; expected a CSV file, not a binary one")
     header = _header(text, path)
     try:
         with warnings.catch_warnings():
@@ -143,11 +145,11 @@ def check_records(
         if column in ("fold", "frame"):
             columns[column] = _whole_numbers(frame, column, source, rows)
         else:
-            columns[column] = _text(frame, column, source)
+            columns[column] = _text(frame, column, source, rows)
     columns["frame"] = columns["frame"].fillna(0).astype("int64")
     for name in frame.columns:
         if name not in columns:
-            columns[str(name)] = _text(frame, name, source, free=True)
+            columns[str(name)] = _text(frame, name, source, rows)
     checked = pd.DataFrame(columns)
     checked.attrs = dict(frame.attrs)
 
@@ -298,16 +300,20 @@ def _header(text: str, path: Path) -> list[str]:
     return header
 
 
-def _text(frame: pd.DataFrame, column: Any, source: str, free: bool = False) -> pd.Series:
+def _text(frame: pd.DataFrame, column: Any, source: str, rows: np.ndarray) -> pd.Series:
     if column not in frame.columns:
         return pd.Series("", index=frame.index, dtype=str)
     values = frame[column]
-    if not free and pd.api.types.is_float_dtype(values) and values.notna().any():
+    if column in RECORD_COLUMNS and pd.api.types.is_float_dtype(values) and values.notna().any():
         raise RecordsError(
             f"{source}: column '{column}' holds floating point numbers such as {values.dropna().iloc[0]!r}; "
             "expected text, read the table with dtype=str"
         )
-    return values.astype(object).where(values.notna(), "").astype(str)
+    values = values.astype(object).where(values.notna(), "").astype(str)
+    joined = "".join(values)
+    if "\n" in joined or "\r" in joined:
+        _refuse(values.str.contains("[\r\n]"), values, rows, source, "expected text without line breaks")
+    return values
 
 
 def _whole_numbers(frame: pd.DataFrame, column: str, source: str, rows: np.ndarray) -> pd.Series:

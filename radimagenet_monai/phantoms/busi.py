@@ -11,7 +11,7 @@ Model of the image, in millimeters of depth and width under a linear probe:
   K distributed where a mass is heterogeneous. A few looks are compounded.
 - Attenuation along the beam against a time-gain compensation set for normal tissue, so that shadows and enhancement
   behind a mass follow from what it attenuates.
-- Log compression to a dynamic range of about 60 dB.
+- Log compression to a dynamic range of about 50 dB.
 
 Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
 overlap, drives margin, shape, orientation, texture, halo and posterior features, each with noise of its own: no single
@@ -49,7 +49,8 @@ Written by radimagenet_monai.phantoms.busi with seed {seed}, longer side {low} t
 
 _SIMULATED_SIDE = 256  # smaller pictures are computed at least this large and reduced, as speckle needs the pixels
 _ANGLES = 720
-_DYNAMIC_RANGE_DB = 60.0
+_DYNAMIC_RANGE_DB = 52.0
+_BRIGHTEST_DB = 8.0  # echo level that is shown white
 
 
 def write_busi_phantom(
@@ -253,11 +254,11 @@ def _draw_anatomy(rng: np.random.Generator, view: _View) -> _Anatomy:
 
 
 def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _Anatomy, others: list[_Mass]) -> _Mass:
-    suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.75)
+    suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.65)
 
     def degree() -> float:
         """0 ... 1, how suspicious one feature looks."""
-        return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.8)))))
+        return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.65)))))
 
     shape, margin, orientation, texture, posterior, halo = (degree() for _ in range(6))
     cyst = finding == "benign" and rng.random() < 0.2
@@ -278,15 +279,15 @@ def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _An
         half_width=half_width,
         tilt=float(rng.normal(0, 0.16 + 0.1 * orientation)),
         radius=_margin(rng, 0.3 * shape if cyst else shape, 0.2 * margin if cyst else margin),
-        edge=0.25 + (0 if cyst else rng.uniform(0.2, 1.0) * margin),
-        echo=-50.0 if cyst else float(rng.normal(-28.5 - 2.5 * texture, 3.0)),
+        edge=0.25 + (0 if cyst else rng.uniform(0.3, 1.8) * margin),
+        echo=-50.0 if cyst else float(rng.normal(-28.5 - 1.5 * texture, 3.0)),
         texture=0.5 if cyst else 0.8 + 3.2 * texture,
         clumping=0.0 if cyst else 0.9 * texture,
-        excess=-0.75 if cyst else float(rng.normal(-0.45 + 1.35 * posterior, 0.18)),
+        excess=-0.75 if cyst else float(rng.normal(-0.5 + 1.8 * posterior, 0.22)),
         halo=0.0 if cyst else 7.0 * max(0.0, halo - 0.25),
         capsule=float(rng.uniform(0.4, 1.0)) * (1 - margin),
         edge_shadow=float(rng.uniform(1, 6)) * (1 - margin),
-        calcifications=int(rng.poisson(3.0 * texture)) if rng.random() < 0.35 else 0,
+        calcifications=int(rng.poisson(3.0 * texture)) if rng.random() < 0.35 and not cyst else 0,
     )
 
 
@@ -295,15 +296,15 @@ def _margin(rng: np.random.Generator, shape: float, margin: float) -> np.ndarray
     angle = np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)
     radius = np.ones(_ANGLES)
     for order in range(2, 6):
-        height = rng.normal(0, 0.022 + 0.085 * shape) / np.sqrt(order - 1)
+        height = rng.normal(0, 0.022 + 0.11 * shape) / np.sqrt(order - 1)
         radius += height * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
     for _ in range(6):
-        order = int(rng.integers(8, 22))
-        radius += rng.normal(0, 0.034 * margin) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
+        order = int(rng.integers(7, 16))
+        radius += rng.normal(0, 0.03 * margin) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
     if rng.random() < margin:
-        for _ in range(rng.integers(5, 15)):
+        for _ in range(rng.integers(3, 10)):
             away = np.angle(np.exp(1j * (angle - rng.uniform(0, 2 * np.pi))))
-            radius += rng.uniform(0.12, 0.5) * margin * np.exp(-np.abs(away) / rng.uniform(0.03, 0.09))
+            radius += rng.uniform(0.05, 0.4) * margin * np.exp(-np.abs(away) / rng.uniform(0.03, 0.14))
     return np.clip(radius, 0.55, 1.9).astype(np.float32)
 
 
@@ -316,7 +317,7 @@ def _tissue(rng: np.random.Generator, view: _View, anatomy: _Anatomy) -> tuple[n
 
     lobules = 1 / (1 + np.exp(-4 * (view.smooth(rng, 3.5, 8) - rng.uniform(0.3, 1.3))))
     streaks = view.smooth(rng, 0.9, 5)
-    gland = rng.normal(-13, 1.5) + 2.2 * streaks + 1.5 * view.smooth(rng, 4, 4) - 8.0 * lobules
+    gland = rng.normal(-14, 2) + 3.5 * streaks + 2.0 * view.smooth(rng, 4, 4) - 9.0 * lobules
     ligaments = np.exp(-((view.smooth(rng, 3.0, 7.0) / 0.10) ** 2))
     fat = rng.normal(-23, 1.5) + 1.2 * view.smooth(rng, 1.2, 4) + 9.0 * ligaments
     muscle = rng.normal(-24, 1.5) + 5.0 * np.clip(view.smooth(rng, 0.8, 14), -0.5, None)
@@ -331,7 +332,8 @@ def _tissue(rng: np.random.Generator, view: _View, anatomy: _Anatomy) -> tuple[n
         broken = np.clip(0.6 + 0.7 * view.profile(rng, 5), 0, None)
         specular += strength * broken * np.exp(-(((depth - boundary) / 0.22) ** 2))
     # Poor contact, ligaments and the nipple shade whole beams, with and without a mass.
-    excess = 0.12 * view.smooth(rng, 8, 6) * (depth > anatomy.skin) + 0.10 * np.maximum(view.profile(rng, 3), 0) ** 2
+    excess = 0.15 * view.smooth(rng, 8, 7) * (depth > anatomy.skin) + 0.06 * np.maximum(view.profile(rng, 5), 0) ** 2
+    excess += rng.normal(0.12, 0.12)  # the gain over depth is never set quite right
     return echo.astype(np.float32), excess.astype(np.float32), specular.astype(np.float32)
 
 
@@ -388,7 +390,7 @@ def _scan(
     # A unit-energy point spread function keeps the mean echo power whatever its width.
     gain = np.float32(np.sqrt(4 * np.pi * axial * lateral))
     mirror = cv2.GaussianBlur(specular * 10 ** (-loss / 20), (0, 0), sigmaX=lateral, sigmaY=axial)
-    looks = int(rng.integers(1, 4))
+    looks = int(rng.integers(1, 5))
     power = np.zeros_like(echo)
     for _ in range(looks):
         real = cv2.GaussianBlur(
@@ -400,7 +402,7 @@ def _scan(
         power += ((gain * real + mirror) ** 2 + (gain * imaginary) ** 2) / (2 * looks)
     noise_floor = 10 ** (rng.uniform(-58, -50) / 10)
     decibels = 10 * np.log10(power + noise_floor)
-    gray = (decibels + _DYNAMIC_RANGE_DB - rng.normal(4, 3)) / _DYNAMIC_RANGE_DB
+    gray = 1 + (decibels - _BRIGHTEST_DB + rng.normal(0, 3)) / _DYNAMIC_RANGE_DB
     return np.round(np.clip(gray, 0, 1) * 255).astype(np.uint8)
 
 
