@@ -13,7 +13,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -42,6 +42,7 @@ _SPACES = {
     "left-posterior-superior": np.eye(3),
     "lps": np.eye(3),
 }
+_TEXT = frozenset({"ascii", "txt", "text"})
 _COLOR_KINDS = frozenset({"rgb-color", "3-color"})
 
 
@@ -74,6 +75,11 @@ class NrrdHeader:
         """Bytes of the decoded samples."""
         return math.prod(self.sizes) * (3 if self.color else 1) * self.dtype.itemsize
 
+    @property
+    def slice_nbytes(self) -> int:
+        """Bytes of one decoded slice."""
+        return self.nbytes // (self.sizes[2] if len(self.sizes) > 2 else 1)
+
 
 def read_nrrd_header(path: str) -> NrrdHeader:
     """Parse the header of ``path``.
@@ -91,7 +97,7 @@ def read_nrrd_header(path: str) -> NrrdHeader:
     if kind not in _DTYPES:
         raise ValueError("the NRRD type is missing or no plain number")
     dtype = np.dtype(_DTYPES[kind])
-    if dtype.itemsize > 1 and fields.get("encoding", "").lower() not in ("ascii", "txt", "text"):
+    if dtype.itemsize > 1 and fields.get("encoding", "").lower() not in _TEXT:
         endian = fields.get("endian", "").lower()
         if endian not in ("little", "big"):
             raise ValueError("the NRRD endian is missing")
@@ -143,7 +149,7 @@ def read_nrrd_samples(path: str, header: NrrdHeader) -> np.ndarray:
                 raise ValueError("the NRRD data end within the lines to skip")
         data = _decoded(stream, header)
     count = header.nbytes // header.dtype.itemsize
-    if header.encoding in ("ascii", "txt", "text"):
+    if header.encoding in _TEXT:
         words = data.split()
         if len(words) != count:
             raise ValueError(f"the NRRD holds {len(words)} of {count} samples")
@@ -151,6 +157,8 @@ def read_nrrd_samples(path: str, header: NrrdHeader) -> np.ndarray:
     else:
         if len(data) < header.nbytes:
             raise ValueError(f"the NRRD is cut short: {len(data)} of {header.nbytes} bytes of samples are there")
+        if len(data) - header.nbytes >= header.slice_nbytes:
+            raise ValueError(f"the NRRD holds more samples than the {header.nbytes} bytes its header describes")
         samples = np.frombuffer(data, dtype=header.dtype, count=count)
     samples = samples.astype(header.dtype.newbyteorder("="), copy=False)
     shape = header.sizes[::-1] + ((3,) if header.color else ())
@@ -207,30 +215,31 @@ def _detached(path: str, name: str) -> str:
 
 
 def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:
-    """Everything that belongs to the samples, never more than they need."""
-    need = header.nbytes
+    """Everything that belongs to the samples, and at most one slice more than they need."""
     skip = header.byte_skip
+    most = header.nbytes + header.slice_nbytes
     if header.encoding == "raw":
         if skip == -1:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - need))
+            stream.seek(max(0, stream.tell() - header.nbytes))
         else:
             stream.seek(skip, os.SEEK_CUR)
-        return stream.read(need)
+        return stream.read(most)
     if skip == -1:
         raise ValueError("a byte skip of -1 goes with raw NRRD data alone")
-    if header.encoding in ("ascii", "txt", "text"):
+    if header.encoding in _TEXT:
         stream.seek(skip, os.SEEK_CUR)
         # 32 characters hold any number of the types above.
-        return stream.read(need // header.dtype.itemsize * 32)
+        return stream.read(most // header.dtype.itemsize * 32)
+    inflater: Any
     if header.encoding in ("gzip", "gz"):
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        data = inflater.decompress(stream.read(), need + skip + 1)
-        # The checksum stands at the end; an inflater that has not got there has seen a cut file.
-        data += b"" if inflater.eof else inflater.decompress(inflater.unconsumed_tail, 1)
-        if not inflater.eof and len(data) <= need + skip:
-            raise ValueError("the NRRD is cut short: its gzip stream does not end")
-        return data[skip:]
-    if header.encoding in ("bzip2", "bz2"):
-        return bz2.BZ2Decompressor().decompress(stream.read(), need + skip)[skip:]
-    raise ValueError("the NRRD encoding is none of raw, gzip, bzip2, ascii")
+    elif header.encoding in ("bzip2", "bz2"):
+        inflater = bz2.BZ2Decompressor()
+    else:
+        raise ValueError("the NRRD encoding is none of raw, gzip, bzip2, ascii")
+    data = inflater.decompress(stream.read(), skip + most)[skip:]
+    # The checksum stands at the end: a stream that has not got there is cut short.
+    if not inflater.eof and len(data) < most:
+        raise ValueError(f"the NRRD is cut short: its {header.encoding} stream does not end")
+    return bytes(data)

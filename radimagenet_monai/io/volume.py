@@ -77,11 +77,16 @@ def read_nifti(path: str) -> NativeImage:
         if not 2 <= len(shape) <= 7:
             raise UnreadableImageError(path, "header", f"it has {len(shape)} axes; images have two or more")
         require_affordable(path, shape, max(dtype.itemsize, 4))
-        offset = int(image.header.get_data_offset() if hasattr(image.header, "get_data_offset") else 0)
+        offset = cast("ArrayProxy", image.dataobj).offset
         present, expected = len(data) - offset, int(np.prod(shape)) * dtype.itemsize
         if present < expected:
             raise UnreadableImageError(
                 path, "decode", f"it is cut short: {present} of {expected} bytes of voxels are there"
+            )
+        # A whole further slice is no padding: the header or the file is damaged.
+        if present - expected >= shape[0] * shape[1] * dtype.itemsize:
+            raise UnreadableImageError(
+                path, "decode", f"it holds {present} bytes of voxels, its header describes {expected}"
             )
         affine = np.asarray(image.affine, float)
     with stage(path, "decode"):

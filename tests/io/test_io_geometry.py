@@ -79,7 +79,12 @@ def test_the_convention_spelled_out():
         False,
     )
     coronal = upright(x, -z, y)
-    assert (coronal.plane, coronal.transpose, coronal.flip_rows, coronal.flip_columns) == ("coronal", False, False, False)
+    assert (coronal.plane, coronal.transpose, coronal.flip_rows, coronal.flip_columns) == (
+        "coronal",
+        False,
+        False,
+        False,
+    )
     sagittal = upright(y, -z, x)
     assert (sagittal.plane, sagittal.transpose, sagittal.flip_rows, sagittal.flip_columns) == (
         "sagittal",

@@ -63,7 +63,7 @@ def fetch_sdist_files(requirement: str, sha256: str, prefixes: Sequence[str]) ->
 
 
 def _download(requirement: str, folder: Path) -> Path:
-    """Get the source distribution through pip. It insists on the metadata, so it may need an isolated build for them."""
+    """Get the source distribution through pip, which insists on its metadata and so may need an isolated build."""
     name = requirement.split("==")[0]
     base = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", name, "--dest", str(folder)]
     for options in (["--no-build-isolation"], []):
