@@ -1,10 +1,10 @@
 """The protocol's augmentation as one affine warp an image, the same on the CPU and on a GPU.
 
 The affine model is that of Keras' ``ImageDataGenerator``, with which the RadImageNet authors ran their downstream
-tasks: in (row, column) coordinates about the image centre, the output pixel ``p`` shows the input at
+tasks: in (x, y) coordinates about the image center, the output pixel ``p`` shows the input at
 ``R(rotation) T(shift) S(shear) Z(zoom) p``, bilinearly interpolated, and what lies outside the image repeats its
-nearest edge pixel; flips come last. The composition follows Keras; sampling here keeps pixel centres at integers, so
-that no parameter moves the picture by half a pixel.
+nearest edge pixel; flips come last. On a square image and equal parameters the picture is Keras' own. On others Keras
+takes its center with height and width exchanged; here it is the true center.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class AffineAugmentation:
     shift
         Shift along rows and along columns, each from [-shift, shift] of the image's height and width.
     shear_degrees
-        Shear angle from [-shear, shear] **degrees**. The protocol's 0.1 is passed to ``shear_range``, which Keras
-        reads in degrees since 2.1.3: next to nothing. For a visible shear give a few degrees.
+        Shear angle from [-shear, shear] **degrees**. The protocol's 0.1 is a ``shear_range``, which Keras reads in
+        degrees: next to nothing. For a visible shear give a few degrees.
     zoom
         Factor from [1 - zoom, 1 + zoom], drawn separately for rows and columns as Keras does. As there, a factor
         above 1 shows more of the scene, that is, shrinks the picture.
@@ -147,23 +147,20 @@ def affine_matrices(parameters: np.ndarray, size: tuple[int, int]) -> np.ndarray
     """Compose parameters ``(N, 8)`` into output-to-input maps ``(N, 2, 3)`` for images of ``size`` (rows, columns)."""
     rows, columns = size
     cosine, sine = np.cos(parameters[:, ROTATION]), np.sin(parameters[:, ROTATION])
-    shear_sine, shear_cosine = np.sin(parameters[:, SHEAR]), np.cos(parameters[:, SHEAR])
-    # R S Z and R t, multiplied out; (row, column) order as in Keras.
-    linear = np.empty((len(parameters), 2, 2))
-    linear[:, 0, 0] = cosine * parameters[:, ZOOM_ROWS]
-    linear[:, 0, 1] = (-cosine * shear_sine - sine * shear_cosine) * parameters[:, ZOOM_COLUMNS]
-    linear[:, 1, 0] = sine * parameters[:, ZOOM_ROWS]
-    linear[:, 1, 1] = (-sine * shear_sine + cosine * shear_cosine) * parameters[:, ZOOM_COLUMNS]
-    shift_rows, shift_columns = parameters[:, SHIFT_ROWS] * rows, parameters[:, SHIFT_COLUMNS] * columns
-    offset = np.stack([cosine * shift_rows - sine * shift_columns, sine * shift_rows + cosine * shift_columns], axis=1)
-    center = np.array([(rows - 1) / 2, (columns - 1) / 2])
-    # A flip is applied to the finished picture, so it mirrors the output coordinate before everything else.
-    mirror = 1 - 2 * parameters[:, [FLIP_ROWS, FLIP_COLUMNS]]
-    linear *= mirror[:, None, :]
-    offset += center - linear @ center
+    shear_cosine, shear_sine = np.cos(parameters[:, SHEAR]), np.sin(parameters[:, SHEAR])
+    shift_x, shift_y = parameters[:, SHIFT_COLUMNS] * columns, parameters[:, SHIFT_ROWS] * rows
+    # R S Z and R t, multiplied out.
     matrices = np.empty((len(parameters), 2, 3))
-    matrices[:, :, :2] = linear[:, ::-1, ::-1]
-    matrices[:, :, 2] = offset[:, ::-1]
+    matrices[:, 0, 0] = cosine * parameters[:, ZOOM_COLUMNS]
+    matrices[:, 0, 1] = (-cosine * shear_sine - sine * shear_cosine) * parameters[:, ZOOM_ROWS]
+    matrices[:, 1, 0] = sine * parameters[:, ZOOM_COLUMNS]
+    matrices[:, 1, 1] = (-sine * shear_sine + cosine * shear_cosine) * parameters[:, ZOOM_ROWS]
+    # A flip is applied to the finished picture, so it mirrors the output coordinate before everything else.
+    matrices[:, :, :2] *= 1 - 2 * parameters[:, None, [FLIP_COLUMNS, FLIP_ROWS]]
+    center = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    matrices[:, :, 2] = center - matrices[:, :, :2] @ center
+    matrices[:, 0, 2] += cosine * shift_x - sine * shift_y
+    matrices[:, 1, 2] += sine * shift_x + cosine * shift_y
     return matrices
 
 

@@ -40,15 +40,16 @@ def picture(size: tuple[int, int], channels: int | None = None) -> np.ndarray:
 
 
 def keras_picture(image: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """The affine model of Keras' ImageDataGenerator, written with 3 x 3 matrices and SciPy, flips last."""
+    """The affine model of Keras' ImageDataGenerator, written with 3 x 3 matrices in (x, y) and SciPy, flips last."""
     rows, columns = image.shape
     c, s = np.cos(parameters[ROTATION]), np.sin(parameters[ROTATION])
     rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    shift = np.array([[1, 0, parameters[SHIFT_ROWS] * rows], [0, 1, parameters[SHIFT_COLUMNS] * columns], [0, 0, 1]])
+    shift = np.array([[1, 0, parameters[SHIFT_COLUMNS] * columns], [0, 1, parameters[SHIFT_ROWS] * rows], [0, 0, 1]])
     shear = np.array([[1, -np.sin(parameters[SHEAR]), 0], [0, np.cos(parameters[SHEAR]), 0], [0, 0, 1]])
-    zoom = np.diag([parameters[ZOOM_ROWS], parameters[ZOOM_COLUMNS], 1])
-    to_center = np.array([[1, 0, (rows - 1) / 2], [0, 1, (columns - 1) / 2], [0, 0, 1]])
-    matrix = to_center @ rotation @ shift @ shear @ zoom @ np.linalg.inv(to_center)
+    zoom = np.diag([parameters[ZOOM_COLUMNS], parameters[ZOOM_ROWS], 1])
+    to_center = np.array([[1, 0, (columns - 1) / 2], [0, 1, (rows - 1) / 2], [0, 0, 1]])
+    exchange = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    matrix = exchange @ to_center @ rotation @ shift @ shear @ zoom @ np.linalg.inv(to_center) @ exchange
     warped = scipy.ndimage.affine_transform(
         image.astype(float), matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest", output=float
     )
