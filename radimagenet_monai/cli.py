@@ -47,20 +47,19 @@ def prepare(name: str, root: str, out: str, seed: int = 0) -> None:
     print(table)
 
 
-def phantom(name: str, out: str, images: int = 200, size: int | None = None, seed: int = 0, workers: int = 2) -> None:
+def phantom(name: str, out: str, images: int = 200, seed: int = 0, workers: int = 2) -> None:
     """Write synthetic images in the on-disk format of a dataset. They are phantoms, not patients.
 
     Args:
         name: the dataset to imitate, e.g. busi.
         out: folder to write to.
         images: how many.
-        size: rows of an image (default: that of the dataset).
         seed: of all random draws.
         workers: processes that draw.
     """
     from radimagenet_monai.phantoms import write_phantom
 
-    print(write_phantom(str(name), str(out), images=images, size=size, seed=seed, workers=workers))
+    print(write_phantom(str(name), str(out), images=images, seed=seed, workers=workers))
 
 
 def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
@@ -94,7 +93,7 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
         raise SystemExit(1)
 
 
-def demo(out: str = "demo_output", images: int = 240, epochs: int = 10, image_size: int = 96, seed: int = 0) -> None:
+def demo(out: str = "demo_output", images: int = 360, epochs: int = 14, image_size: int = 96, seed: int = 0) -> None:
     """Walk the whole way on phantoms: images, records, training, evaluation, inference, report.
 
     Args:

@@ -12,29 +12,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radimagenet_monai.data.augmentation import AffineAugmentation
     from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
+    from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
+    from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
+    from radimagenet_monai.data.resize import ResizeCanonicald
     from radimagenet_monai.data.sampler import EpochSampler, SampleKey
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
     "EpochSampler": "sampler",
+    "NativeDataset": "native_dataset",
     "PackedDataset": "packed_store",
     "PackedStore": "packed_store",
     "PrepareBatch": "loader",
+    "ResizeCanonicald": "resize",
     "SampleKey": "sampler",
+    "augmentation_in_workers": "placement",
+    "augmentation_on_device": "placement",
     "build_loader": "loader",
     "collate_packed": "loader",
+    "list_native_images": "native_dataset",
 }
 
 __all__ = [
     "AffineAugmentation",
     "EpochSampler",
+    "NativeDataset",
     "PackedDataset",
     "PackedStore",
     "PrepareBatch",
+    "ResizeCanonicald",
     "SampleKey",
+    "augmentation_in_workers",
+    "augmentation_on_device",
     "build_loader",
     "collate_packed",
+    "list_native_images",
 ]
 
 

@@ -337,8 +337,8 @@ class PackedDataset(Dataset):
 
     An item, ``dataset[i]`` or ``dataset[SampleKey(epoch, i)]`` (a plain index is epoch 0), holds the image (under
     ``image_key``) as uint8 ``(C, H, W)``, 255 for 1.0; ``index`` (int), the place in `data`; ``epoch`` (int); and
-    every other column whose value is a number, a string, a boolean or None, such as ``label``. A slice or a list
-    of indices gives a ``torch.utils.data.Subset``, as in MONAI.
+    every other column that holds only numbers, strings, booleans and None, such as ``label``. A slice or a list of
+    indices gives a ``torch.utils.data.Subset``, as in MONAI.
 
     Parameters
     ----------
@@ -404,6 +404,9 @@ class PackedDataset(Dataset):
         self.data = [_plain(record) for record, kept in zip(data, present.tolist(), strict=True) if kept]
         self.image_key = image_key
         self.augmentation = augmentation
+        self._not_scalar = {
+            key for record in self.data for key, value in record.items() if not isinstance(value, _Scalar)
+        }
         self._places = places[present]
         self._files = store.image_files()
         self._images: list[np.ndarray | None] = [None] * len(self._files)
@@ -416,36 +419,46 @@ class PackedDataset(Dataset):
             return Subset(self, range(len(self))[item])
         if isinstance(item, Sequence) and not isinstance(item, SampleKey):
             return Subset(self, item)
-        epoch, index = _epoch_and_index(item, len(self))
-        part, row = self._places[index].tolist()
-        return self._item(epoch, index, part, row)
+        return self.__getitems__([item])[0]
 
     def __getitems__(self, items: Sequence[Any]) -> list[dict[str, Any]]:
         """Items of a batch, read in the order in which they lie on disk; data loaders call this where it exists."""
         pairs = [_epoch_and_index(item, len(self)) for item in items]
         places = self._places[[index for _, index in pairs]]
-        batch: list[dict[str, Any]] = [{}] * len(pairs)
-        for position in np.lexsort((places[:, 1], places[:, 0])).tolist():
-            batch[position] = self._item(*pairs[position], *places[position].tolist())
+        images = self._read(pairs, places).permute(0, 3, 1, 2).unbind()
+        batch = []
+        for (epoch, index), image in zip(pairs, images, strict=True):
+            item = self.data[index].copy()
+            for key in self._not_scalar:
+                item.pop(key, None)
+            item[self.image_key] = image
+            item["index"] = index
+            item["epoch"] = epoch
+            batch.append(item)
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
         # A process maps the files itself: pickling a memory map would send the images.
         return {**self.__dict__, "_images": [None] * len(self._files)}
 
-    def _item(self, epoch: int, index: int, part: int, row: int) -> dict[str, Any]:
-        stored = self._part(part)[row]
-        image = np.array(stored) if self.augmentation is None else self.augmentation.warp(stored, epoch, index)
-        item: dict[str, Any] = {key: value for key, value in self.data[index].items() if isinstance(value, _Scalar)}
-        item[self.image_key] = torch.from_numpy(image).permute(2, 0, 1)
-        item["index"] = index
-        item["epoch"] = epoch
-        return item
+    def _read(self, pairs: Sequence[tuple[int, int]], places: np.ndarray) -> torch.Tensor:
+        """Rows at ``places``, augmented, uint8 ``(N, H, W, C)``."""
+        batch = np.empty((len(pairs), *self._part(0).shape[1:]), np.uint8)
+        order = np.lexsort((places[:, 1], places[:, 0])).tolist() if len(pairs) > 1 else range(len(pairs))
+        rows = places.tolist()
+        for position in order:
+            part, row = rows[position]
+            image = self._part(part)[row]
+            if self.augmentation is not None:
+                image = self.augmentation.warp(image, *pairs[position])
+            batch[position] = image
+        return torch.from_numpy(batch)
 
     def _part(self, part: int) -> np.ndarray:
         images = self._images[part]
         if images is None:
-            images = self._images[part] = _open_images(self._files[part])
+            # A plain view of the map: indexing numpy.memmap itself costs more than copying a small image.
+            images = self._images[part] = _open_images(self._files[part]).view(np.ndarray)
         return images
 
     @staticmethod

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
-    from radimagenet_monai.training.preflight import require_writable
+    from radimagenet_monai.training.preflight import require_images, require_writable
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
+    from radimagenet_monai.training.tensorboard import LazySummaryWriter, loss_value
 
 _MODULE_OF = {
     "AreaUnderROC": "predictions",
@@ -35,6 +36,7 @@ _MODULE_OF = {
     "BestModel": "checkpoint",
     "BroadcastBuffers": "distributed",
     "EvaluationWriter": "outputs",
+    "LazySummaryWriter": "tensorboard",
     "PredictionCollector": "predictions",
     "PredictionWriter": "outputs",
     "Progress": "progress",
@@ -44,7 +46,9 @@ _MODULE_OF = {
     "is_first_process": "distributed",
     "load_model": "model_file",
     "local_device": "distributed",
+    "loss_value": "tensorboard",
     "operating_point": "model_file",
+    "require_images": "preflight",
     "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
     "start_process_group": "distributed",
@@ -60,6 +64,7 @@ __all__ = [
     "BestModel",
     "BroadcastBuffers",
     "EvaluationWriter",
+    "LazySummaryWriter",
     "PredictionCollector",
     "PredictionWriter",
     "Progress",
@@ -69,7 +74,9 @@ __all__ = [
     "is_first_process",
     "load_model",
     "local_device",
+    "loss_value",
     "operating_point",
+    "require_images",
     "require_writable",
     "show_errors_in_one_line",
     "start_process_group",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sized
 from pathlib import Path
 
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:
@@ -28,3 +29,16 @@ def require_writable(*folders: str | os.PathLike[str]) -> None:
             raise ConfigurationError(
                 f"'{folder}' cannot be written to: '{existing}' is read-only for this user; give another --output_dir"
             )
+
+
+def require_images(*datasets: Sized) -> None:
+    """Refuse to run on nothing: a bundle can be built and checked without data, but not run.
+
+    Raises
+    ------
+    RecordsError
+        For an empty dataset.
+    """
+    for dataset in datasets:
+        if not len(dataset):
+            raise RecordsError("no images to run on; give --dataset_dir with the file or folder that holds them")

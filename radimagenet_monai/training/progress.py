@@ -74,7 +74,8 @@ class Progress:
         seconds = time.monotonic() - self._started
         if self.evaluator is None:
             parts.append(f"{seconds:.1f} s")
-            logger.info("%s: %d batches, %s", self.title, state.epoch_length, ", ".join(parts))
+            batches = f"{state.epoch_length} batch{'' if state.epoch_length == 1 else 'es'}"
+            logger.info("%s: %s, %s", self.title, batches, ", ".join(parts))
             return
         left = seconds * (state.max_epochs - state.epoch)
         parts.append(f"{seconds:.1f} s, about {left:.0f} s to go")

@@ -1,0 +1,48 @@
+"""The packed store's resizing as a transform, so that inference sees what training saw."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from radimagenet_monai.data.filling import canonical_array, resize_to_uint8
+
+
+class ResizeCanonicald(MapTransform):
+    """Resize a canonical image and round it to 8 bits exactly as `PackedDataset` stores it.
+
+    Gives a float32 tensor ``(C, rows, columns)`` in [0, 1] whose values are multiples of 1/255.
+
+    Parameters
+    ----------
+    keys
+        Keys of canonical images, ``(C, H, W)`` in [0, 1].
+    image_size
+        Rows and columns, or one number for both.
+    keep_aspect
+        Fit inside the size on black instead of stretching.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_size: int | Sequence[int],
+        keep_aspect: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.size = (int(rows), int(columns))
+        self.keep_aspect = keep_aspect
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        resized = dict(data)
+        for key in self.key_iterator(resized):
+            packed = resize_to_uint8(canonical_array(resized[key]), self.size, self.keep_aspect)
+            resized[key] = torch.from_numpy(np.ascontiguousarray(packed.transpose(2, 0, 1))).float() * (1 / 255)
+        return resized

@@ -1,0 +1,1 @@
+"""Whole experiments: bundle runs put together."""

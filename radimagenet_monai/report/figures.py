@@ -1,0 +1,92 @@
+"""Figures of a report as data URIs, so that a page needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from radimagenet_monai.evaluation.roc import roc_curve
+
+# Legible on light and on dark pages alike: figures keep a white ground of their own.
+_BLUE, _ORANGE, _GREY = "#1f5fa8", "#c8641e", "#8a8a8a"
+
+
+def roc_figure(labels: np.ndarray, scores: np.ndarray, operating_point: tuple[float, float] | None = None) -> str:
+    """The ROC curve as an SVG data URI.
+
+    Parameters
+    ----------
+    labels, scores
+        ``(n,)`` 0 or 1, and the score that is higher for 1.
+    operating_point
+        False-positive rate and sensitivity at the threshold in use, drawn as a dot.
+    """
+    curve = roc_curve(labels, scores)
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":", label="chance")
+    axes.plot(curve.false_positive_rate, curve.sensitivity, color=_BLUE, linewidth=2, label="ROC curve")
+    if operating_point is not None:
+        axes.plot(*operating_point, "o", color=_ORANGE, markersize=8, label="at the threshold")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", frameon=False)
+    return _svg(figure)
+
+
+def score_figure(labels: np.ndarray, scores: np.ndarray, threshold: float, names: Sequence[str]) -> str:
+    """Histograms of the positive class's probability, one a true class, with the threshold, as an SVG data URI."""
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    bins = np.linspace(0, 1, 21).tolist()
+    for value, color in ((0, _BLUE), (1, _ORANGE)):
+        axes.hist(scores[labels == value], bins=bins, alpha=0.6, color=color, label=f"{names[value]} (true class)")
+    axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label="threshold")
+    axes.set(xlabel=f"probability of {names[1]}", ylabel="images", xlim=(0, 1))
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6) -> str:
+    """A grid of gray images with captions as a PNG data URI.
+
+    Parameters
+    ----------
+    images
+        Each ``(H, W)`` in [0, 1]; shown with the full range from black to white, never stretched.
+    captions
+        One an image; may have several lines.
+    """
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(columns * 1.9, rows * 2.35), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        axes.set_axis_off()
+        if place < len(images):
+            axes.imshow(images[place], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(captions[place], fontsize=8)
+    return _png(figure)
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.BytesIO()
+    # No date and a fixed salt: the same numbers give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "radimagenet", "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _png(figure: Figure) -> str:
+    FigureCanvasAgg(figure)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
