@@ -10,15 +10,16 @@ The slices of a series have no such number and are sorted by position.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
@@ -35,6 +36,7 @@ from pydicom.uid import (
     RLELossless,
     UID_dictionary,
 )
+from pydicom.valuerep import DSfloat
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io import codestream
@@ -67,6 +69,7 @@ _DESCRIPTIVE = frozenset(
         "ViewPosition",
     }
 )
+_NUMBERS = frozenset({"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL"})
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _COLOR_OF_DECODED = {"YBR_FULL_422": "YBR_FULL"}
 _NOT_IMAGES = {
@@ -251,7 +254,7 @@ def _decode(path: str, dataset: FileDataset) -> tuple[np.ndarray, list[Dataset]]
             allow_excess_frames=False,  # type: ignore[arg-type]  # pydicom annotates **kwargs as the whole TypedDict
         )
         expected = shape if frame.samples > 1 else shape[:3]
-        if pixels.size != prod(expected):
+        if pixels.size != math.prod(expected):
             raise UnreadableImageError(path, "decode", f"it decodes to {pixels.shape}, not to {expected}")
         pixels = pixels.reshape(expected)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -382,7 +385,7 @@ def _require_whole_native(dataset: Dataset, frames: int, frame: codestream.Frame
     present = len(dataset[keyword].value or b"")
     samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else frame.samples
     bits = frame.rows * frame.columns * samples * frame.bits_allocated
-    expected = ceil(frames * bits / 8)
+    expected = math.ceil(frames * bits / 8)
     if present < expected:
         raise ValueError(f"it is cut short: {present} of {expected} bytes of pixel data are there")
     # Some writers pad the pixel data; a whole further frame is no padding.
@@ -436,7 +439,8 @@ def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, 
             if isinstance(element.value, DicomSequence):
                 items = [_allowed_elements(path, item, encoding) for item in element.value]
                 header.add_new(tag, "SQ", DicomSequence(items))
-            elif element.VM or keyword not in _DESCRIPTIVE:
+            else:
+                _require_kind(element)
                 header[tag] = element
         except UnreadableImageError:
             raise
@@ -447,6 +451,23 @@ def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, 
             raise UnreadableImageError(path, "header", cause) from None
     header.set_original_encoding(*encoding)
     return header
+
+
+def _require_kind(element: DataElement) -> None:
+    """Refuse text where the dictionary of DICOM has a number: pydicom hands out what it cannot convert as it stands."""
+    kinds = dictionary_VR(element.tag).split(" or ")
+    values = element.value if element.VM > 1 else [element.value]
+    for value in values:
+        if value is None or value == "" or value == b"":
+            continue
+        if isinstance(value, bytes):
+            fits = "OW" in kinds
+        elif isinstance(value, str):
+            fits = not _NUMBERS.intersection(kinds)
+        else:
+            fits = isinstance(value, (int, float)) and math.isfinite(value)
+        if not fits:
+            raise TypeError
 
 
 def _vector(header: Dataset, keyword: str, length: int) -> np.ndarray | None:
@@ -542,13 +563,18 @@ def _turned_header(header: Dataset, turn: Upright, size: tuple[int, ...]) -> Dat
         corner += column_step * between_columns * (columns - 1)
         column_step = -column_step
     turned.Rows, turned.Columns = rows, columns
-    turned.ImageOrientationPatient = [float(value) for value in (*column_step, *row_step)]
+    turned.ImageOrientationPatient = _decimals(*column_step, *row_step)
     if spacing is not None:
-        turned.PixelSpacing = [between_rows, between_columns]
+        turned.PixelSpacing = _decimals(between_rows, between_columns)
         position = _vector(header, "ImagePositionPatient", 3)
         if position is not None:
-            turned.ImagePositionPatient = [float(value) for value in position + corner]
+            turned.ImagePositionPatient = _decimals(*(position + corner))
     return turned
+
+
+def _decimals(*values: float) -> list[DSfloat]:
+    """Numbers as decimal strings, which hold at most 16 characters."""
+    return [DSfloat(float(value), auto_format=True) for value in values]
 
 
 def _spacing(header: Dataset) -> tuple[float, float] | None:

@@ -106,6 +106,10 @@ def read_array(path: str) -> NativeImage:
 
 def picture_pages(path: str) -> int:
     """The pages of a picture, from its header alone; 1 where it cannot be opened."""
+    with open(path, "rb") as stream:
+        # Only TIFF has pages; a million PNG files need not be parsed to know that they have one.
+        if not stream.read(2).startswith((b"II", b"MM")):
+            return 1
     try:
         with stage(path, "open"), Image.open(path, formats=_FORMATS) as picture:
             return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
