@@ -11,7 +11,8 @@ import numpy as np
 
 #: The field is estimated with slices of at most this many pixels a side: it is smooth, and N4 is slow.
 _LONGEST_SIDE = 64
-_ITERATIONS = (25, 25, 25)
+_ITERATIONS = (50, 50, 50)
+_CONVERGED = 1e-4
 
 
 def log_bias_field(volume: np.ndarray) -> np.ndarray:
@@ -47,6 +48,7 @@ def log_bias_field(volume: np.ndarray) -> np.ndarray:
     n4.SetMaskImage(mask)
     n4.SetNumberOfFittingLevels(len(_ITERATIONS))
     n4.SetMaximumNumberOfIterations(list(_ITERATIONS))
+    n4.SetConvergenceThreshold(_CONVERGED)
     n4.Update()
     corrected = itk.array_from_image(n4.GetOutput()).reshape(small.shape)
     field = np.log(small / np.maximum(corrected, np.finfo(np.float32).tiny))
