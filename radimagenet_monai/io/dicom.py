@@ -63,6 +63,7 @@ _DESCRIPTIVE = frozenset(
         "ImageType",
         "LargestImagePixelValue",
         "PixelAspectRatio",
+        "SOPClassUID",
         "SliceThickness",
         "SmallestImagePixelValue",
         "SpacingBetweenSlices",
@@ -463,7 +464,7 @@ def _require_kind(element: DataElement) -> None:
         if isinstance(value, bytes):
             fits = "OW" in kinds
         elif isinstance(value, str):
-            fits = not _NUMBERS.intersection(kinds)
+            fits = UID(value).is_valid if kinds == ["UI"] else not _NUMBERS.intersection(kinds)
         else:
             fits = isinstance(value, (int, float)) and math.isfinite(value)
         if not fits:
