@@ -199,7 +199,7 @@ class _Components:
     """Structural components of ``m`` models, in counts.
 
     ``of_positives[k, i]`` is the number of negatives that model ``k`` puts below positive ``i``, ties as halves;
-    ``of_negatives[k, j]`` the number of positives above negative ``j``. Halves are exact in floating point, so that
+    ``of_negatives[k, j]`` the number of positives below negative ``j``. Halves are exact in floating point, so that
     equal components are found equal.
     """
 
@@ -208,11 +208,11 @@ class _Components:
 
     @classmethod
     def of(cls, positive: np.ndarray, scores: np.ndarray) -> _Components:
-        positives = int(positive.sum())
         overall = rankdata(scores, axis=1)
-        above = overall[:, positive] - rankdata(scores[:, positive], axis=1)
-        below = overall[:, ~positive] - rankdata(scores[:, ~positive], axis=1)
-        return cls(above, positives - below)
+        return cls(
+            of_positives=overall[:, positive] - rankdata(scores[:, positive], axis=1),
+            of_negatives=overall[:, ~positive] - rankdata(scores[:, ~positive], axis=1),
+        )
 
     @property
     def aucs(self) -> np.ndarray:

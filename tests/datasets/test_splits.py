@@ -82,6 +82,14 @@ def test_fractions_are_kept_in_every_class() -> None:
     assert counts.loc["benign"].to_dict() == {"train": 399, "validation": 57, "test": 114}
 
 
+def test_patients_with_many_images_are_in_every_part() -> None:
+    sizes = np.r_[np.full(20, 30), np.full(200, 2)]
+    groups = np.repeat([str(number) for number in range(220)], sizes)
+    splits = assign_splits(["a"] * len(groups), groups, (0.6, 0.2, 0.2))
+    largest = {split: len({group for group in groups[splits == split] if int(group) < 20}) for split in set(splits)}
+    assert largest == {"train": 12, "validation": 4, "test": 4}
+
+
 def test_a_split_may_be_left_out() -> None:
     splits = assign_splits(list("abab"), list("1234"), (0.5, 0, 0.5))
     assert sorted(splits) == ["test", "test", "train", "train"]
