@@ -1,0 +1,46 @@
+# make demo   set up and walk the whole way on phantoms; ends with the path of a report
+# make test   set up and run the tests
+# make lint   ruff and mypy
+# make bench  measurements side by side with a peer
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-long lint bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/radimagenet demo --out demo_output
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/packed_store.py
+	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/train_step.py
+
+# torch goes first and by its exact version, so that no other requirement chooses a build for us.
+$(VENV)/.base: constraints.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, this is ' + sys.version)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet "$(TORCH)"
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.base
+	$(PIP) install --quiet -c constraints.txt -e ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
