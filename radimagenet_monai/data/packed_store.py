@@ -40,7 +40,7 @@ import torch
 from monai.transforms import Compose
 from torch.utils.data import Dataset, Subset
 
-from radimagenet_monai.data.augmentation import AffineAugmentation
+from radimagenet_monai.data.augmentation import AffineAugmentation, warp_with_opencv
 from radimagenet_monai.data.filling import Job, Packer, Progress, Unreadable, pack_all
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
 from radimagenet_monai.data.sampler import SampleKey
@@ -419,40 +419,41 @@ class PackedDataset(Dataset):
             return Subset(self, range(len(self))[item])
         if isinstance(item, Sequence) and not isinstance(item, SampleKey):
             return Subset(self, item)
-        return self.__getitems__([item])[0]
+        epoch, index = _epoch_and_index(item, len(self))
+        part, row = self._places[index].tolist()
+        image = self._part(part)[row]
+        image = image.copy() if self.augmentation is None else self.augmentation.warp(image, epoch, index)
+        return self._item(epoch, index, torch.from_numpy(image).permute(2, 0, 1))
 
     def __getitems__(self, items: Sequence[Any]) -> list[dict[str, Any]]:
         """Items of a batch, read in the order in which they lie on disk; data loaders call this where it exists."""
         pairs = [_epoch_and_index(item, len(self)) for item in items]
-        places = self._places[[index for _, index in pairs]]
-        images = self._read(pairs, places).permute(0, 3, 1, 2).unbind()
-        batch = []
-        for (epoch, index), image in zip(pairs, images, strict=True):
-            item = self.data[index].copy()
-            for key in self._not_scalar:
-                item.pop(key, None)
-            item[self.image_key] = image
-            item["index"] = index
-            item["epoch"] = epoch
-            batch.append(item)
-        return batch
+        epochs, indices = np.array(pairs).T
+        places = self._places[indices]
+        batch = np.empty((len(pairs), *self._part(0).shape[1:]), np.uint8)
+        if self.augmentation is not None:
+            matrices = self.augmentation.matrices(epochs, indices, (batch.shape[1], batch.shape[2]))
+        for position in np.lexsort((places[:, 1], places[:, 0])).tolist():
+            part, row = places[position].tolist()
+            image = self._part(part)[row]
+            if self.augmentation is not None:
+                image = warp_with_opencv(image, matrices[position])
+            batch[position] = image
+        images = torch.from_numpy(batch).permute(0, 3, 1, 2).unbind()
+        return [self._item(epoch, index, image) for (epoch, index), image in zip(pairs, images, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:
         # A process maps the files itself: pickling a memory map would send the images.
         return {**self.__dict__, "_images": [None] * len(self._files)}
 
-    def _read(self, pairs: Sequence[tuple[int, int]], places: np.ndarray) -> torch.Tensor:
-        """Rows at ``places``, augmented, uint8 ``(N, H, W, C)``."""
-        batch = np.empty((len(pairs), *self._part(0).shape[1:]), np.uint8)
-        order = np.lexsort((places[:, 1], places[:, 0])).tolist() if len(pairs) > 1 else range(len(pairs))
-        rows = places.tolist()
-        for position in order:
-            part, row = rows[position]
-            image = self._part(part)[row]
-            if self.augmentation is not None:
-                image = self.augmentation.warp(image, *pairs[position])
-            batch[position] = image
-        return torch.from_numpy(batch)
+    def _item(self, epoch: int, index: int, image: torch.Tensor) -> dict[str, Any]:
+        item = self.data[index].copy()
+        for key in self._not_scalar:
+            item.pop(key, None)
+        item[self.image_key] = image
+        item["index"] = index
+        item["epoch"] = epoch
+        return item
 
     def _part(self, part: int) -> np.ndarray:
         images = self._images[part]
