@@ -11,7 +11,7 @@ Model of the image, in millimeters of depth and width under a linear probe:
   K distributed where a mass is heterogeneous. A few looks are compounded.
 - Attenuation along the beam against a time-gain compensation set for normal tissue, so that shadows and enhancement
   behind a mass follow from what it attenuates.
-- Log compression to a dynamic range of about 50 dB.
+- Log compression to a dynamic range of 42 to 64 dB, as operators choose it.
 
 Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
 overlap, drives margin, shape, orientation, texture, halo and posterior features, each with noise of its own: no single
@@ -49,7 +49,6 @@ Written by radimagenet_monai.phantoms.busi with seed {seed}, longer side {low} t
 
 _SIMULATED_SIDE = 256  # smaller pictures are computed at least this large and reduced, as speckle needs the pixels
 _ANGLES = 720
-_DYNAMIC_RANGE_DB = 52.0
 _BRIGHTEST_DB = 8.0  # echo level that is shown white
 
 
@@ -155,7 +154,7 @@ def simulate(
             masses.append(_draw_mass(rng, finding, view, anatomy, masses))
     echo, excess, specular = _tissue(rng, view, anatomy)
     masks = [_add_mass(rng, view, mass, echo, excess, specular) for mass in masses]
-    image = _scan(rng, view, echo, excess, specular)
+    image = _scan(rng, view, echo, excess, specular, dynamic_range=rng.uniform(42, 64))
     if not masks:
         masks = [np.zeros((rows, columns), bool)]
     if enlarged > 1:
@@ -254,11 +253,11 @@ def _draw_anatomy(rng: np.random.Generator, view: _View) -> _Anatomy:
 
 
 def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _Anatomy, others: list[_Mass]) -> _Mass:
-    suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.65)
+    suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.5)
 
     def degree() -> float:
         """0 ... 1, how suspicious one feature looks."""
-        return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.65)))))
+        return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.5)))))
 
     shape, margin, orientation, texture, posterior, halo = (degree() for _ in range(6))
     cyst = finding == "benign" and rng.random() < 0.2
@@ -379,9 +378,14 @@ def _add_mass(
 
 
 def _scan(
-    rng: np.random.Generator, view: _View, echo: np.ndarray, excess: np.ndarray, specular: np.ndarray
+    rng: np.random.Generator,
+    view: _View,
+    echo: np.ndarray,
+    excess: np.ndarray,
+    specular: np.ndarray,
+    dynamic_range: float,
 ) -> np.ndarray:
-    """``(rows, columns)`` uint8 log-compressed envelope."""
+    """``(rows, columns)`` uint8 envelope, log-compressed to ``dynamic_range`` dB."""
     scale = view.pixels_per_mm
     beam = cv2.GaussianBlur(excess, (0, 0), sigmaX=0.45 * scale, sigmaY=0.2 * scale)
     loss = np.clip(np.cumsum(beam, axis=0) / scale, -12, 26)
@@ -402,7 +406,7 @@ def _scan(
         power += ((gain * real + mirror) ** 2 + (gain * imaginary) ** 2) / (2 * looks)
     noise_floor = 10 ** (rng.uniform(-58, -50) / 10)
     decibels = 10 * np.log10(power + noise_floor)
-    gray = 1 + (decibels - _BRIGHTEST_DB + rng.normal(0, 3)) / _DYNAMIC_RANGE_DB
+    gray = 1 + (decibels - _BRIGHTEST_DB + rng.normal(0, 3.5)) / dynamic_range
     return np.round(np.clip(gray, 0, 1) * 255).astype(np.uint8)
 
 

@@ -121,7 +121,7 @@ def uniform_scan(seed: int, echo: float = -12.0, excess: float = 0.0) -> np.ndar
     view = _View(rows=400, columns=400, depth=40.0)
     shape = (400, 400)
     maps = (np.full(shape, value, np.float32) for value in (echo, excess, 0.0))
-    return _scan(np.random.default_rng(seed), view, *maps)
+    return _scan(np.random.default_rng(seed), view, *maps, dynamic_range=52)
 
 
 def test_speckle_of_uniform_tissue_is_fully_developed() -> None:
