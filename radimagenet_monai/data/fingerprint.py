@@ -121,6 +121,8 @@ def _describe(value: Any, place: str, packages: set[str], above: tuple[int, ...]
     if isinstance(value, np.dtype | torch.dtype | torch.device | slice | complex | types.EllipsisType):
         return [type(value).__name__, str(value)]
     if isinstance(value, Mapping):
+        if all(type(key) is str for key in value):
+            return {key: inner(item, key) for key, item in value.items()}
         entries = [[inner(key, "key"), inner(item, key)] for key, item in value.items()]
         return ["mapping", sorted(entries, key=lambda entry: json.dumps(entry[0], sort_keys=True))]
     if isinstance(value, Set):

@@ -3,7 +3,7 @@
 On disk::
 
     store_dir/
-        quarantine.csv               images that could not be packed: image, frame, stage, cause
+        quarantine.csv               images that the last packing knew as unreadable: image, frame, stage, cause
         224x224-1f0c…/               one folder for each size and transform
             manifest.json            format, size and transform, to be read by people
             unreadable.json          what could not be packed, by key

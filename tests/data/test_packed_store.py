@@ -458,6 +458,41 @@ def test_memory_that_runs_out_names_the_image(records, store_dir):
         PackedDataset(records, transform, store_dir, SIZE, num_workers=2)
 
 
+def test_interrupt_leaves_nothing(records, slow_picture, store_dir):
+    def interrupted() -> None:
+        try:
+            build(records, slow_picture, store_dir)
+        except KeyboardInterrupt:
+            os._exit(7 if not multiprocessing.active_children() else 1)
+
+    slow_picture.seconds = 0.1
+    builder = multiprocessing.get_context("fork").Process(target=interrupted)
+    builder.start()
+    while not list(store_dir.glob("*/.building-*/images.npy")):
+        time.sleep(0.01)
+    os.kill(builder.pid, signal.SIGINT)
+    builder.join()
+    assert builder.exitcode == 7
+    assert sorted(path.name for path in store_dir.rglob("*") if path.is_file()) == [".lock", "manifest.json"]
+
+
+@pytest.mark.parametrize(("progress", "lines"), [("lines", 40), (True, 0), (False, 0)])
+def test_progress_without_a_terminal(records, read_picture, store_dir, caplog, capfd, monkeypatch, progress, lines):
+    monkeypatch.setattr("radimagenet_monai.data.filling._SECONDS_BETWEEN_LINES", 0)
+    with caplog.at_level("INFO"):
+        PackedDataset(records, read_picture, store_dir, SIZE, progress=progress)
+    messages = [record.getMessage() for record in caplog.records if "packed" in record.getMessage()]
+    assert len(messages) == lines
+    assert not lines or messages[-1] == "packed 40 of 40 images"
+    assert "image/s" not in capfd.readouterr().err
+
+
+def test_progress_bar_on_a_terminal(records, read_picture, store_dir, capfd, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    PackedDataset(records, read_picture, store_dir, SIZE)
+    assert "40/40" in capfd.readouterr().err
+
+
 def test_store_dir_that_cannot_be_made(records, read_picture, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written: Not a directory; free some space or choose another"):
