@@ -16,6 +16,7 @@ from radimagenet_monai.intensity.modality import (
     check_modality,
     checked_policy,
     modality_in_words,
+    stated_modality,
 )
 from radimagenet_monai.intensity.mr import MRPercentiled
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd
@@ -85,9 +86,10 @@ class AutoIntensityd(IntensityPolicyd):
         return self.policies[self.expected or self._policy_of(image)].canonical(image, frame)
 
     def _policy_of(self, image: NativeImage) -> Policy:
-        policy = POLICY_OF_MODALITY.get(image.modality or "")
+        modality = stated_modality(image)
+        policy = POLICY_OF_MODALITY.get(modality or "")
         if policy is None:
-            given = modality_in_words(image.modality) if image.source == "dicom" else "an image without a header"
+            given = modality_in_words(modality) if image.source == "dicom" else "an image without a header"
             raise IntensityError(
                 f"{image.path}: {given} was given, CT, MR, US or a radiograph was expected; say what to take it for "
                 "with expected and --allow_modality_mismatch true"

@@ -13,7 +13,6 @@ from radimagenet_monai.errors import IntensityError
 from radimagenet_monai.intensity.grayscale import (
     ModalityTransform,
     Window,
-    header_faults,
     header_window,
     is_inverted,
     is_padding,
@@ -64,10 +63,9 @@ class CTWindowd(IntensityPolicyd):
         stored = image.pixels[frame]
         if image.source == "dicom":
             header = image.headers[frame]
-            with header_faults(image.path):
-                if require_monochrome(image, header, self.allow_modality_mismatch):
-                    return self._windowed(image, stored, header)
-                return self._as_shown(color_luminance(stored, header))
+            if require_monochrome(image, header, self.allow_modality_mismatch):
+                return self._windowed(image, stored, header)
+            return self._as_shown(color_luminance(stored, header))
         if image.source == "picture" or image.is_color or stored.dtype in (np.uint8, np.bool_):
             return self._as_shown(rendered_luminance(image, frame))
         return self._windowed(image, stored, Dataset())

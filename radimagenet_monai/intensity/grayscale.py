@@ -46,18 +46,31 @@ def map_stored(stored: np.ndarray, function: Callable[[np.ndarray], np.ndarray])
         Any shape, integer or float. NaN and infinity mean padding and become 0, which is black.
     function
         Pointwise; takes and gives float64.
+
+    Raises
+    ------
+    ValueError
+        Where ``function`` overflows.
     """
     if stored.size and stored.dtype.kind in "iu":
         low, high = int(stored.min()), int(stored.max())
         if high - low < stored.size:
-            table = function(np.arange(low, high + 1, dtype=np.float64)).astype(np.float32)
+            table = _finite(function(np.arange(low, high + 1, dtype=np.float64)))
             return np.take(table, np.subtract(stored, low, dtype=np.int64))
     if stored.dtype.kind != "f":
-        return function(stored.astype(np.float64)).astype(np.float32)
+        return _finite(function(stored.astype(np.float64)))
     finite = np.isfinite(stored)
-    out = function(np.where(finite, stored, 0).astype(np.float64)).astype(np.float32)
+    out = _finite(function(np.where(finite, stored, 0).astype(np.float64)))
     out[~finite] = 0
     return out
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise ValueError("the numbers of the header, or the pixel values, are so large that they overflow")
+    return narrow
 
 
 def number(header: Dataset, keyword: str) -> float | None:
@@ -307,7 +320,7 @@ def is_padding(values: np.ndarray, bounds: tuple[float, float] | None) -> np.nda
 def _as_stored(value: float, header: Dataset) -> float:
     """A padding value written with the wrong sign (US for SS or the reverse), as the pixels hold it."""
     bits = header.get("BitsAllocated")
-    if isinstance(bits, int):
+    if isinstance(bits, int) and 1 <= bits <= 64:
         if header.get("PixelRepresentation") and value >= 2 ** (bits - 1):
             return value - 2**bits
         if not header.get("PixelRepresentation") and value < 0:

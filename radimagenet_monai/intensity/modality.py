@@ -63,6 +63,12 @@ def modality_in_words(modality: str | None) -> str:
     return f"modality {modality} ({meaning})" if meaning else f"modality {modality}"
 
 
+def stated_modality(image: NativeImage) -> str | None:
+    """The modality of the header as text; a header that wrongly states several gives them joined, which is none."""
+    modality = image.modality
+    return None if modality is None else str(modality)
+
+
 def check_modality(image: NativeImage, expected: Policy, allow_mismatch: bool = False) -> None:
     """Refuse a DICOM image whose modality belongs to another policy than ``expected``.
 
@@ -75,10 +81,11 @@ def check_modality(image: NativeImage, expected: Policy, allow_mismatch: bool = 
     """
     if image.source != "dicom" or allow_mismatch:
         return
-    if POLICY_OF_MODALITY.get(image.modality or "") == expected:
+    modality = stated_modality(image)
+    if POLICY_OF_MODALITY.get(modality or "") == expected:
         return
     accepted = "/".join(name for name, policy in POLICY_OF_MODALITY.items() if policy == expected)
     raise IntensityError(
-        f"{image.path}: {modality_in_words(image.modality)} was given, {expected} ({accepted}) was expected; "
+        f"{image.path}: {modality_in_words(modality)} was given, {expected} ({accepted}) was expected; "
         f"give {expected} images, or go on with --allow_modality_mismatch true"
     )

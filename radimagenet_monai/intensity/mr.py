@@ -97,11 +97,10 @@ class MRPercentiled(IntensityPolicyd):
         if image.source == "picture" or (image.is_color and image.source != "dicom"):
             return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "MR as rendered in the file")
         header = image.headers[frame] if image.source == "dicom" else Dataset()
-        with header_faults(image.path):
-            if image.source == "dicom" and not require_monochrome(image, header, self.allow_modality_mismatch):
-                luminance = color_luminance(image.pixels[frame], header)
-                return CanonicalFrame(luminance[np.newaxis], "MR as rendered in the file")
-            scaled = self._scaled(image, frame, header)
+        if image.source == "dicom" and not require_monochrome(image, header, self.allow_modality_mismatch):
+            luminance = color_luminance(image.pixels[frame], header)
+            return CanonicalFrame(luminance[np.newaxis], "MR as rendered in the file")
+        scaled = self._scaled(image, frame, header)
         words = f"MR percentiles {self.lower:g} to {self.upper:g} of the {self.scope}"
         return CanonicalFrame(scaled[np.newaxis], words + (", N4" if self.bias_correction else ""))
 

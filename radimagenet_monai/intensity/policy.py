@@ -16,12 +16,16 @@ from monai.transforms import MapTransform
 from pydicom.dataset import Dataset
 
 from radimagenet_monai.errors import IntensityError, UnreadableImageError
-from radimagenet_monai.intensity.modality import Policy, check_modality
+from radimagenet_monai.intensity.grayscale import header_faults
+from radimagenet_monai.intensity.modality import Policy, check_modality, stated_modality
 from radimagenet_monai.intensity.scan_region import Box
 from radimagenet_monai.io.native_image import NativeImage
 
 #: Where MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
 FILE_KEY = "filename_or_obj"
+
+#: Stands for the path of an array that came without one.
+_UNNAMED = "array"
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,9 @@ class IntensityPolicyd(MapTransform):
                 raise UnreadableImageError(
                     image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"
                 )
-            self.check(image)
-            out[key] = as_metatensor(self.canonical(image, frame), image, frame)
+            with header_faults(image.path):
+                self.check(image)
+                out[key] = as_metatensor(self.canonical(image, frame), image, frame)
         return out
 
     def check(self, image: NativeImage) -> None:
@@ -137,7 +142,7 @@ def as_native_image(value: Any) -> NativeImage:
         return value
     name = str(value.meta.get(FILE_KEY, "")) if isinstance(value, MetaTensor) else ""
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-    label = name or "array"
+    label = name or _UNNAMED
     if isinstance(value, str | os.PathLike) or array.dtype.kind not in "biuf":
         raise IntensityError(
             f"{value if isinstance(value, str | os.PathLike) else label}: a {type(value).__name__} was given, an image "
@@ -152,7 +157,7 @@ def as_native_image(value: Any) -> NativeImage:
             f"{label}: shape {tuple(array.shape)} was given, (H, W), (1, H, W) or (3, H, W) was expected; take one "
             "slice, channel first"
         )
-    return NativeImage(path=name, source="array", pixels=pixels, headers=())
+    return NativeImage(path=label, source="array", pixels=pixels, headers=())
 
 
 def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> MetaTensor:
@@ -160,13 +165,13 @@ def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> 
     rows, columns = image.pixels.shape[1:3]
     meta: dict[str, Any] = {
         "frame": frame,
-        "modality": image.modality or "unknown",
+        "modality": stated_modality(image) or "unknown",
         "original_shape": (int(rows), int(columns)),
         "crop": canonical.crop or (0, 0, int(rows), int(columns)),
         "intensity": canonical.description,
     }
     # MONAI collates the keys that all images of a batch share and cannot collate None.
-    if image.path:
+    if image.path != _UNNAMED:
         meta[FILE_KEY] = image.path
     if image.spacing is not None:
         meta["spacing"] = image.spacing

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from monai.config import KeysCollection
 
-from radimagenet_monai.intensity.grayscale import header_faults, render_gray
+from radimagenet_monai.intensity.grayscale import render_gray
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
@@ -52,9 +52,8 @@ class RadiographVOId(IntensityPolicyd):
         if image.source != "dicom":
             return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "radiograph as rendered in the file")
         header, stored = image.headers[frame], image.pixels[frame]
-        with header_faults(image.path):
-            if require_monochrome(image, header, self.allow_modality_mismatch):
-                shown = render_gray(stored, header, "values", self.view, self.prefer_lut)
-            else:
-                shown = color_luminance(stored, header)
+        if require_monochrome(image, header, self.allow_modality_mismatch):
+            shown = render_gray(stored, header, "values", self.view, self.prefer_lut)
+        else:
+            shown = color_luminance(stored, header)
         return CanonicalFrame(shown[np.newaxis], "radiograph VOI")

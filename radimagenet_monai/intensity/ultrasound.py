@@ -8,7 +8,7 @@ import numpy as np
 from monai.config import KeysCollection
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError
-from radimagenet_monai.intensity.grayscale import header_faults, render_gray
+from radimagenet_monai.intensity.grayscale import render_gray
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
 from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicyd
@@ -66,8 +66,7 @@ class UltrasoundLuminanced(IntensityPolicyd):
     def _region(self, image: NativeImage) -> tuple[Box | None, str]:
         """Where the scan lies and who says so."""
         if self.crop in ("auto", "header") and image.headers:
-            with header_faults(image.path):
-                box = header_region(image.headers[0], image.pixels.shape[1:3])
+            box = header_region(image.headers[0], image.pixels.shape[1:3])
             if box is not None:
                 return box, "region of the header"
         if self.crop == "header":
@@ -85,10 +84,9 @@ def ultrasound_luminance(image: NativeImage, frame: int) -> np.ndarray:
     if image.source != "dicom":
         return rendered_luminance(image, frame)
     header, stored = image.headers[frame], image.pixels[frame]
-    with header_faults(image.path):
-        if not str(header.get("PhotometricInterpretation")).startswith("MONOCHROME"):
-            return color_luminance(stored, header)
-        return render_gray(stored, header, without_voi="bits")
+    if not str(header.get("PhotometricInterpretation")).startswith("MONOCHROME"):
+        return color_luminance(stored, header)
+    return render_gray(stored, header, without_voi="bits")
 
 
 def _brightest(image: NativeImage) -> np.ndarray:

@@ -79,16 +79,16 @@ def speckle(shape: tuple[int, int], seed: int, level: float = 0.25) -> np.ndarra
     return np.clip(level * (1 + 0.5 * np.log(envelope / envelope.mean() + 1e-3)), 0, 1).astype(np.float32)
 
 
-def screen(scan: np.ndarray, seed: int = 0, background: float = 0.0) -> np.ndarray:
+def screen(scan: np.ndarray, background: float = 0.0) -> np.ndarray:
     """A screen of ``SHAPE`` with ``scan`` (zero outside of it), burnt-in text, a gray bar and a depth scale."""
-    out = np.where(scan > 0, scan, background).astype(np.float32)
+    out = (np.where(scan > 0, scan, background) * 255).astype(np.uint8)
     for line, text in enumerate(("General Hospital", "MI 0.8 TIS 0.4", "12 cm 30 Hz")):
-        cv2.putText(out, text, (6, 18 + 16 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0.9, 1)
-    cv2.putText(out, "LEFT BREAST 3H", (250, 470), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.9, 1)
-    out[80:240, 620:630] = np.linspace(1, 0, 160)[:, np.newaxis]
+        cv2.putText(out, text, (6, 18 + 16 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 230, 1)
+    cv2.putText(out, "LEFT BREAST 3H", (250, 470), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 230, 1)
+    out[80:240, 620:630] = np.linspace(255, 0, 160)[:, np.newaxis]
     for row in range(70, 430, 40):
-        out[row : row + 2, 606:614] = 0.9
-    return out
+        out[row : row + 2, 606:614] = 230
+    return out.astype(np.float32) / 255
 
 
 def sector(seed: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
@@ -105,7 +105,7 @@ def sector(seed: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
 @pytest.mark.parametrize("background", [0.0, 0.15])
 def test_sector_is_found(seed: int, background: float) -> None:
     scan, expected = sector(seed)
-    box = picture_region(screen(scan, seed, background))
+    box = picture_region(screen(scan, background))
     assert box is not None
     np.testing.assert_allclose(box, expected, atol=8)
 
@@ -115,7 +115,7 @@ def test_sector_is_found(seed: int, background: float) -> None:
 def test_linear_scan_is_found(seed: int, jpeg: bool) -> None:
     scan = np.zeros(SHAPE, np.float32)
     scan[60:420, 150:500] = speckle((360, 350), seed) + 0.02
-    picture = screen(scan, seed)
+    picture = screen(scan)
     if jpeg:
         _, code = cv2.imencode(".jpg", (picture * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 70])
         picture = cv2.imdecode(code, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
@@ -151,7 +151,7 @@ def test_text_alone_is_no_scan() -> None:
 def test_cropping_twice_changes_nothing_more(seed: int) -> None:
     scan = np.zeros(SHAPE, np.float32)
     scan[60:420, 150:500] = speckle((360, 350), seed) + 0.02
-    picture = screen(scan, seed)
+    picture = screen(scan)
     row, column, end_row, end_column = picture_region(picture) or (0, 0, *SHAPE)
     assert picture_region(picture[row:end_row, column:end_column]) is None
 
