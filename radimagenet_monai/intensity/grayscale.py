@@ -359,6 +359,8 @@ def render_gray(
     ValueError
         For malformed elements, or stored values that the bits stored cannot hold.
     """
+    if stored.ndim != 2:
+        raise ValueError(f"{header.get('PhotometricInterpretation')} with three samples a pixel")
     modality, voi = modality_transform(header), voi_transform(header, index, prefer_lut)
     inverted, bounds = is_inverted(header), padding_bounds(header)
     low, high = 0.0, 1.0

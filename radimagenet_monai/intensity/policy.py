@@ -118,9 +118,13 @@ def require_monochrome(image: NativeImage, header: Dataset, allow_mismatch: bool
     ------
     IntensityError
         For a color image: a rendering, a fusion or a screen capture, whose values are no measurements.
+    ValueError
+        For a header that calls three samples a pixel monochrome.
     """
     photometric = str(header.get("PhotometricInterpretation"))
     if photometric.startswith("MONOCHROME"):
+        if image.is_color:
+            raise ValueError(f"{photometric} with three samples a pixel")
         return True
     if not allow_mismatch:
         raise IntensityError(

@@ -53,7 +53,7 @@ def outcome(image: NativeImage, policy: AutoIntensityd) -> str:
     if isinstance(error, UnreadableImageError):
         assert error.stage == "intensity"
     # The range check is the last resort for users, not a part of the policies.
-    assert "a canonical image (float32" not in str(error)
+    assert "a canonical image (float32" not in str(error), f"{error} {image.headers[0]}"
     return "canonical" if error is None else type(error).__name__
 
 
