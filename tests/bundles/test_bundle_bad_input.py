@@ -1,0 +1,134 @@
+"""Bad input to a bundle run: one clear line, exit status 1, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle_runs import TINY, command, copy_bundle, run_command
+
+NAME = "breast_mass_us_classification"
+
+
+def assert_one_clear_line(done: subprocess.CompletedProcess, *parts: str) -> None:
+    """Exit status 1, a single error line with the given parts, no traceback."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stdout + done.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return copy_bundle(NAME, tmp_path)
+
+
+def write_table(busi: Path, path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"dataset_dir": "{empty}"}, ["{empty}", "is empty"]),
+        ({}, ["--dataset_dir"]),
+        ({"dataset_dir": "{busi}", "datalist": "{unlabeled}"}, ["{unlabeled}", "no column 'label'"]),
+        ({"dataset_dir": "{busi}", "datalist": "{mislabeled}"}, ["{mislabeled}", "cyst", "benign"]),
+        ({"dataset_dir": "{busi}", "architecture": "resnet51"}, ["unknown architecture 'resnet51'", "resnet50"]),
+        ({"dataset_dir": "{busi}", "weights": "imagenot"}, ["unknown weights 'imagenot'", "random"]),
+        ({"dataset_dir": "{busi}", "freeze": "half"}, ["unknown freezing policy 'half'", "all_but_last_10"]),
+        ({"dataset_dir": "{busi}", "output_dir": "{file}/out"}, ["{file}", "is a file", "--output_dir"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_training_input(
+    overrides: dict[str, Any], parts: list[str], bundle: Path, busi: Path, tmp_path: Path
+) -> None:
+    places = {"busi": busi, "empty": tmp_path / "empty", "file": tmp_path / "file"}
+    places["empty"].mkdir()
+    places["file"].touch()
+    image = "Dataset_BUSI_with_GT/benign/benign (1).png"
+    places["unlabeled"] = tmp_path / "unlabeled.csv"
+    places["unlabeled"].write_text(f"image,split\n{image},train\n")
+    places["mislabeled"] = tmp_path / "mislabeled.csv"
+    places["mislabeled"].write_text(f"image,label,split\n{image},cyst,train\n")
+    before = sorted(bundle.rglob("*"))
+    filled = {key: str(value).format(**places) for key, value in overrides.items()}
+    done = run_command(bundle, "train", tmp_path, **{**TINY, **filled})
+    assert_one_clear_line(done, *(part.format(**places) for part in parts))
+    assert sorted(bundle.rglob("*")) == before, "something was left behind"
+
+
+def test_checkpoint_of_another_architecture(trained: Path, busi: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(trained, tmp_path / NAME))
+    done = run_command(bundle, "evaluate", tmp_path, dataset_dir=busi, architecture="resnet50", num_workers=0)
+    assert_one_clear_line(done, "model.pt", "densenet121", "resnet50")
+    resumed = {**TINY, "architecture": "resnet50", "resume": True, "dataset_dir": busi, "max_epochs": 3}
+    before = (bundle / "output" / "checkpoint.pt").read_bytes()
+    done = run_command(bundle, "train", tmp_path, **resumed)
+    assert_one_clear_line(done, "checkpoint.pt", "architecture='densenet121'", "architecture='resnet50'")
+    assert (bundle / "output" / "checkpoint.pt").read_bytes() == before
+
+
+def test_evaluation_before_training(bundle: Path, busi: Path, tmp_path: Path) -> None:
+    done = run_command(bundle, "evaluate", tmp_path, dataset_dir=busi, num_workers=0)
+    assert_one_clear_line(done, "model.pt", "does not exist", "train the bundle first")
+    assert not (bundle / "output").exists()
+
+
+def in_namespace(mount: str, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    """Run ``arguments`` after ``mount`` in a mount namespace of its own."""
+    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets no process have a mount namespace of its own")
+    script = f'{mount} && exec "$@"'
+    return subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script, "sh", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_read_only_output_folder(bundle: Path, busi: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    overrides = {**TINY, "dataset_dir": busi, "output_dir": out}
+    done = in_namespace(f"mount -t tmpfs -o ro tmpfs '{out}'", command(bundle, "train", overrides), tmp_path)
+    assert_one_clear_line(done, str(out), "--output_dir")
+
+
+@pytest.mark.parametrize(("size", "fits"), [("200k", "nothing"), ("3m", "the packed images")])
+def test_no_space_left(size: str, fits: str, bundle: Path, busi: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    listing = tmp_path / "listing"
+    overrides = {**TINY, "dataset_dir": busi, "output_dir": out, "max_epochs": 1}
+    mount = f"mount -t tmpfs -o size={size} tmpfs '{out}'"
+    # The listing is made inside the namespace, where the full disk can be seen.
+    run = [sys.executable, "-c", _RUN_AND_LIST, str(out), str(listing), *command(bundle, "train", overrides)]
+    done = in_namespace(mount, run, tmp_path)
+    assert_one_clear_line(done, "o space left on device")
+    left = listing.read_text().splitlines()
+    assert not [name for name in left if name.endswith(".part") or "building" in name], "half-written files"
+    assert "checkpoint.pt" not in left
+    assert ("images.npy" in left) == (fits == "the packed images")
+
+
+_RUN_AND_LIST = """
+import pathlib, subprocess, sys
+out, listing, *command = sys.argv[1:]
+code = subprocess.run(command).returncode
+pathlib.Path(listing).write_text("\\n".join(path.name for path in pathlib.Path(out).rglob("*")))
+sys.exit(code)
+"""

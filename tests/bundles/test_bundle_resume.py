@@ -1,0 +1,132 @@
+"""A run that is killed and resumed ends in the weights of one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from bundle_runs import TINY, command, copy_bundle, run_workflow
+
+from radimagenet_monai.training.launch import user_error_line
+
+NAME = "breast_mass_us_classification"
+EPOCHS = 3
+
+
+def settings(busi: Path, store: Path, workers: int) -> dict:
+    return {
+        **TINY,
+        "batch_size": 2,  # epochs long enough to be killed in the middle
+        "dataset_dir": str(busi),
+        "store_dir": str(store),
+        "max_epochs": EPOCHS,
+        "num_workers": workers,
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, busi: Path, trained: Path) -> Path:
+    bundle = copy_bundle(NAME, tmp_path_factory.mktemp("uninterrupted"))
+    arguments = command(bundle, "train", settings(busi, trained / "output" / "store", 0))
+    subprocess.run(arguments, check=True, capture_output=True, timeout=300)
+    return bundle
+
+
+def kill_in_second_epoch(arguments: list[str], bundle: Path) -> None:
+    """Start a run and SIGKILL its process group when the second epoch is under way."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    record = bundle / "output" / "run.json"
+    deadline = time.monotonic() + 240
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            if record.exists() and json.loads(record.read_text()).get("epochs") == 1:
+                break
+            time.sleep(0.02)
+        else:
+            pytest.fail("the run ended before it could be killed")
+        seconds = json.loads(record.read_text())["epoch_seconds"][0]
+        time.sleep(min(0.4 * seconds, 5))
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def states(bundle: Path) -> dict[str, torch.Tensor]:
+    """Network and optimizer tensors of the last checkpoint, and the best model, by name."""
+    checkpoint = torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)
+    assert checkpoint["epoch"] == EPOCHS
+    tensors = {f"network.{name}": tensor for name, tensor in checkpoint["network"].items()}
+    for number, state in checkpoint["optimizer"]["state"].items():
+        tensors.update({f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()})
+    best = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    tensors.update({f"best.{name}": tensor for name, tensor in best.items()})
+    tensors["best_metric"] = torch.tensor(checkpoint["best_metric"])
+    return tensors
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_and_resumed_run_ends_bit_identical(
+    workers: int, uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path
+) -> None:
+    bundle = copy_bundle(NAME, tmp_path)
+    arguments = command(bundle, "train", settings(busi, trained / "output" / "store", workers))
+    kill_in_second_epoch(arguments, bundle)
+    assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    subprocess.run([*arguments, "--resume", "True"], check=True, capture_output=True, timeout=300)
+    run = json.loads((bundle / "output" / "run.json").read_text())
+    assert (run["status"], run["first_epoch"], run["epochs"]) == ("completed", 2, EPOCHS)
+    expected, resumed = states(uninterrupted), states(bundle)
+    assert expected.keys() == resumed.keys()
+    different = [name for name in expected if not torch.equal(expected[name], resumed[name])]
+    assert different == []
+    # The comparison can fail: one epoch earlier the weights were others.
+    facts = [json.loads((folder / "models" / "model.json").read_text()) for folder in (uninterrupted, bundle)]
+    assert facts[0] == facts[1]
+
+
+def test_another_seed_gives_other_weights(uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path) -> None:
+    bundle = copy_bundle(NAME, tmp_path)
+    run_workflow(bundle, "train", **{**settings(busi, trained / "output" / "store", 0), "seed": 1})
+    name = "network.head.weight"
+    assert not torch.equal(states(bundle)[name], states(uninterrupted)[name])
+
+
+def test_resuming_a_finished_run_changes_nothing_and_more_epochs_go_on(
+    trained: Path, busi: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(trained, tmp_path / NAME))
+    before = (bundle / "output" / "checkpoint.pt").read_bytes()
+    run_workflow(bundle, "train", dataset_dir=str(busi), max_epochs=2, resume=True, **TINY)
+    assert (bundle / "output" / "checkpoint.pt").read_bytes() == before
+    run_workflow(bundle, "train", dataset_dir=str(busi), max_epochs=3, resume=True, **TINY)
+    assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 3
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(
+    trained: Path, busi: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = copy_bundle(NAME, tmp_path)
+    store = str(trained / "output" / "store")
+    run_workflow(bundle, "train", dataset_dir=str(busi), store_dir=store, max_epochs=1, resume=True, **TINY)
+    assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"seed": 1}, "seed=0, this run has seed=1"), ({"batch_size": 4}, "batch_size=8, this run has batch_size=4")],
+)
+def test_resuming_with_other_settings_is_refused(
+    change: dict, message: str, trained: Path, busi: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(trained, tmp_path / NAME))
+    with pytest.raises(RuntimeError) as caught:
+        run_workflow(bundle, "train", **{**TINY, "dataset_dir": str(busi), "max_epochs": 3, "resume": True, **change})
+    assert message in (user_error_line(caught.value) or "")

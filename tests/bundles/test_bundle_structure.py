@@ -1,0 +1,101 @@
+"""Every bundle of the repository, found by itself: files, metadata, properties."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from bundle_runs import BUNDLES, copy_bundle
+from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
+
+from radimagenet_monai.cli import main
+from radimagenet_monai.collection.check import check_bundle
+from radimagenet_monai.collection.render import released_tasks, stale_files
+from radimagenet_monai.tasks import get_task
+
+every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+
+
+def test_every_released_task_has_its_bundle() -> None:
+    assert [bundle.name for bundle in BUNDLES] == sorted(task.name for task in released_tasks())
+
+
+@every_bundle
+def test_bundle_is_rendered_from_the_catalogue(bundle: Path) -> None:
+    assert stale_files(bundle, get_task(bundle.name)) == []
+    assert "_v" not in bundle.name
+    assert not (bundle / "scripts").exists()
+
+
+@every_bundle
+def test_metadata_pass_monais_own_verification(bundle: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    with importlib.resources.as_file(
+        importlib.resources.files("radimagenet_monai.collection") / "meta_schema.json"
+    ) as source:
+        shutil.copy(source, schema)
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
+
+
+@every_bundle
+@pytest.mark.parametrize(
+    ("config", "kind"), [("train", "train"), ("evaluate", "inference"), ("inference", "inference")]
+)
+def test_properties_are_complete_without_any_data(bundle: Path, config: str, kind: str, tmp_path: Path) -> None:
+    copy = copy_bundle(bundle.name, tmp_path)
+    before = sorted(copy.rglob("*"))
+    workflow = create_workflow(
+        config_file=str(copy / "configs" / f"{config}.json"), workflow_type=kind, bundle_root=str(copy)
+    )
+    assert workflow.check_properties() == []
+    workflow.initialize()
+    assert sorted(copy.rglob("*")) == before, "building or initializing a workflow left files behind"
+
+
+@every_bundle
+@pytest.mark.parametrize("config", ["train", "inference"])
+def test_network_fits_its_metadata(bundle: Path, config: str) -> None:
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / f"{config}.json"),
+        bundle_root=str(bundle),
+    )
+
+
+@every_bundle
+def test_keys_a_user_changes_stand_first(bundle: Path) -> None:
+    keys = list(json.loads((bundle / "configs" / "train.json").read_text()))
+    wanted = """bundle_root dataset_dir datalist output_dir architecture weights freeze image_size batch_size
+        learning_rate max_epochs seed amp device num_workers resume"""
+    assert set(wanted.split()) <= set(keys[: keys.index("imports")])
+
+
+def test_check_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bundle = copy_bundle("breast_mass_us_classification", tmp_path)
+    assert check_bundle(bundle) == []
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata.pop("task")
+    metadata["version"] = "9.9.9"
+    path.write_text(json.dumps(metadata))
+    problems = check_bundle(bundle)
+    assert any("metadata.json is missing or out of date" in problem for problem in problems)
+    assert any("'task' is a required property" in problem for problem in problems)
+    assert any("version 9.9.9 is not in the changelog" in problem for problem in problems)
+    with pytest.raises(SystemExit) as caught:
+        main(["bundles", "check", str(tmp_path)])
+    assert caught.value.code == 1
+    main(["bundles", "render", "--out", str(tmp_path)])
+    main(["bundles", "check", str(tmp_path)])
+    assert "breast_mass_us_classification: ok" in capsys.readouterr().out
+
+
+def test_render_leaves_trained_models_alone(tmp_path: Path) -> None:
+    bundle = copy_bundle("breast_mass_us_classification", tmp_path)
+    (bundle / "models" / "model.pt").write_bytes(b"trained")
+    main(["bundles", "render", "--out", str(tmp_path)])
+    assert (bundle / "models" / "model.pt").read_bytes() == b"trained"
