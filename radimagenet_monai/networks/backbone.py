@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """``(N, 3, H, W)``, H and W multiples of 32, to five maps at 1/2, 1/4, 1/8, 1/16 and 1/32."""
+        """``(N, 3, H, W)``, H and W multiples of 32, to five maps at exactly 1/2, 1/4, 1/8, 1/16 and 1/32."""
         raise NotImplementedError
 
     def apply_variant(self, variant: NetworkVariant) -> None:
@@ -39,6 +39,8 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = variant.bn_eps
+            elif isinstance(module, nn.AvgPool2d):
+                module.count_include_pad = variant.pool_padding == "counted"
 
 
 def initialize_convolutions(network: nn.Module) -> None:

@@ -9,12 +9,19 @@ from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks.architectures import get_architecture
 from radimagenet_monai.networks.backbone import Backbone
 from radimagenet_monai.networks.densenet import DenseNet121
+from radimagenet_monai.networks.inceptionresnetv2 import InceptionResNetV2
+from radimagenet_monai.networks.inceptionv3 import InceptionV3
 from radimagenet_monai.networks.input_norm import InputNorm
 from radimagenet_monai.networks.resnet import ResNet50
 from radimagenet_monai.weights.catalogue import resolve_weights
 from radimagenet_monai.weights.spec import NetworkVariant, WeightSpec
 
-BACKBONES: dict[str, type[Backbone]] = {"resnet50": ResNet50, "densenet121": DenseNet121}
+BACKBONES: dict[str, type[Backbone]] = {
+    "resnet50": ResNet50,
+    "densenet121": DenseNet121,
+    "inceptionv3": InceptionV3,
+    "inceptionresnetv2": InceptionResNetV2,
+}
 
 
 class Encoder(nn.Module):
@@ -24,8 +31,8 @@ class Encoder(nn.Module):
     (N, ``num_features``, h, w) as the published network gives it. `pooled` averages it over space; `pyramid` gives
     five maps at 1/2 ... 1/32 for a U-Net.
 
-    Not only the input convention but also the network's variant (stride, epsilon) is a buffer of the state dict and
-    takes effect when a state dict is loaded: nothing besides the state dict is needed to rebuild a trained network.
+    Not only the input convention but also the network's variant (stride, epsilon, pooling) is a buffer of the state
+    dict and takes effect when a state dict is loaded: nothing besides it is needed to rebuild a trained network.
     """
 
     variant: Tensor
@@ -64,12 +71,19 @@ def build_encoder(architecture: str = "resnet50", weights: str = "random") -> En
 
 
 def _variant_to_tensor(variant: NetworkVariant) -> Tensor:
-    return torch.tensor([variant.bn_eps, float(variant.stride_on == "1x1")], dtype=torch.float64)
+    values = [variant.bn_eps, variant.stride_on == "1x1", variant.pool_padding == "ignored"]
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _apply_loaded_variant(module: nn.Module, incompatible_keys: Any) -> None:
     assert isinstance(module, Encoder)
-    eps, stride_on_1x1 = module.variant.tolist()
+    eps, stride_on_1x1, pool_ignores_padding = module.variant.tolist()
     if not 0 < eps < 1:
         raise ConfigurationError(f"the state dict holds a batch norm epsilon of {eps}, expected one in (0, 1)")
-    module.backbone.apply_variant(NetworkVariant(bn_eps=eps, stride_on="1x1" if stride_on_1x1 else "3x3"))
+    module.backbone.apply_variant(
+        NetworkVariant(
+            bn_eps=eps,
+            stride_on="1x1" if stride_on_1x1 else "3x3",
+            pool_padding="ignored" if pool_ignores_padding else "counted",
+        )
+    )

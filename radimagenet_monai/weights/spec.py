@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 ChannelOrder = Literal["RGB", "BGR"]
 StrideOn = Literal["1x1", "3x3"]
+PoolPadding = Literal["counted", "ignored"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class InputConvention:
     std: tuple[float, float, float]
 
     def describe(self) -> str:
-        """The convention in words, e.g. for ``radimagenet info``."""
-        return f"{self.order}, (x * {self.scale:g} - {list(self.mean)}) / {list(self.std)}"
+        """The convention in words, for ``x`` the image in [0, 1]: ``"BGR, (x * 255 - 127.5) / 127.5"``."""
+        scaled = "x" if self.scale == 1 else f"x * {self.scale:g}"
+        return f"{self.order}, ({scaled} - {_per_channel(self.mean)}) / {_per_channel(self.std)}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class NetworkVariant:
     """Where libraries build the same architecture differently, without a trace in the names of its tensors.
 
     ``stride_on`` is the convolution of a ResNet bottleneck that halves the size: torchvision strides the 3x3 ("v1.5"),
-    Keras applications the first 1x1. ``bn_eps`` is the epsilon of every batch normalization.
+    Keras applications the first 1x1. ``bn_eps`` is the epsilon of every batch normalization. ``pool_padding`` says
+    whether the padded average pools of the Inception networks count the padded zeros into their means: torchvision's
+    do, those of Keras applications and timm do not.
     """
 
     bn_eps: float = 1e-5
     stride_on: StrideOn = "3x3"
+    pool_padding: PoolPadding = "counted"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,12 @@ class WeightSpec:
         Where the weights come from, in words.
     licence
         Terms of use as far as known.
+    file
+        Name under which they are given out, where there is one. Never used to recognize a file.
+    obtain
+        Who gives them out, in words that end an error message.
+    sha256
+        SHA-256 of files known to hold them: whole, or the leading digits that the publisher states.
     """
 
     architecture: str
@@ -60,6 +71,9 @@ class WeightSpec:
     convention: InputConvention
     variant: NetworkVariant
     references: tuple[str, ...] = ()
+    file: str | None = None
+    obtain: str = ""
+    sha256: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,3 +82,26 @@ class WeightSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-serializable form."""
         return {"name": self.name, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> WeightSpec:
+        """The inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            Where the content is not a specification.
+        """
+        fields = {**content}
+        fields.pop("name", None)
+        convention = {**fields.pop("convention")}
+        for part in ("mean", "std"):
+            first, second, third = (float(value) for value in convention[part])
+            convention[part] = (first, second, third)
+        for part in ("references", "sha256"):
+            fields[part] = tuple(fields.get(part, ()))
+        return cls(convention=InputConvention(**convention), variant=NetworkVariant(**fields.pop("variant")), **fields)
+
+
+def _per_channel(values: tuple[float, float, float]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:g}' for value in values)}]"
