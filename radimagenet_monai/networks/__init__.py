@@ -1,4 +1,4 @@
-"""Encoders, input normalization and classifiers.
+"""Encoders, input normalization, classifiers and U-Nets.
 
 Torch is imported when one of them is asked for, so that listing the architectures stays instant.
 """
@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from radimagenet_monai.networks.classifier import Classifier, build_classifier
-    from radimagenet_monai.networks.encoder import Encoder, build_encoder
+    from radimagenet_monai.networks.encoder import Encoder, build_encoder, take_encoder
+    from radimagenet_monai.networks.unet import UNet, build_unet
 
 _MODULE_OF = {
     "Classifier": "classifier",
     "Encoder": "encoder",
+    "UNet": "unet",
     "build_classifier": "classifier",
     "build_encoder": "encoder",
+    "build_unet": "unet",
+    "take_encoder": "encoder",
 }
 
 __all__ = [
     "Classifier",
     "Encoder",
+    "UNet",
     "build_classifier",
     "build_encoder",
+    "build_unet",
+    "take_encoder",
 ]
 
 

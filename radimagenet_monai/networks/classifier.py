@@ -52,7 +52,8 @@ def build_classifier(
     Parameters
     ----------
     architecture
-        ``"resnet50"`` or ``"densenet121"``.
+        ``"resnet50"``, ``"densenet121"``, ``"inceptionv3"`` or ``"inceptionresnetv2"``; the Inception networks take
+        images from 75 x 75.
     num_classes
         Length of the logits.
     weights

@@ -90,9 +90,10 @@ class DenseNet121(Backbone):
         return F.relu(self.features(x), inplace=True)
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        maps = []
+        maps: list[Tensor] = []
         for name, module in self.features.named_children():
             x = module(x)
             if name in ("relu0", "denseblock1", "denseblock2", "denseblock3"):
                 maps.append(x)
-        return [*maps, F.relu(x, inplace=True)]
+        maps.append(F.relu(x, inplace=True))
+        return maps

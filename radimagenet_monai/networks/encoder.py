@@ -15,6 +15,8 @@ from radimagenet_monai.networks.input_norm import InputNorm
 from radimagenet_monai.networks.resnet import ResNet50
 from radimagenet_monai.weights.catalogue import resolve_weights
 from radimagenet_monai.weights.spec import NetworkVariant, WeightSpec
+from radimagenet_monai.weights.store import find_weights, read_source
+from radimagenet_monai.weights.strict import load_strictly
 
 BACKBONES: dict[str, type[Backbone]] = {
     "resnet50": ResNet50,
@@ -24,12 +26,8 @@ BACKBONES: dict[str, type[Backbone]] = {
 }
 
 
-class Encoder(nn.Module):
-    """Canonical image to features.
-
-    ``encoder(image)``, ``image`` of shape (N, 1 or 3, H, W) in [0, 1], is the final feature map
-    (N, ``num_features``, h, w) as the published network gives it. `pooled` averages it over space; `pyramid` gives
-    five maps at 1/2 ... 1/32 for a U-Net.
+class EncoderParts(nn.Module):
+    """Input normalization and backbone: the tensors of an encoder, whatever it gives when called.
 
     Not only the input convention but also the network's variant (stride, epsilon, pooling) is a buffer of the state
     dict and takes effect when a state dict is loaded: nothing besides it is needed to rebuild a trained network.
@@ -39,13 +37,26 @@ class Encoder(nn.Module):
 
     def __init__(self, architecture: str, spec: WeightSpec) -> None:
         super().__init__()
-        get_architecture(architecture)
+        self.architecture = get_architecture(architecture).name
         self.input_norm = InputNorm(spec.convention)
         self.backbone = BACKBONES[architecture]()
         self.num_features = self.backbone.num_features
         self.register_buffer("variant", _variant_to_tensor(spec.variant))
         self.backbone.apply_variant(spec.variant)
         self.register_load_state_dict_post_hook(_apply_loaded_variant)
+
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """Five maps at exactly 1/2, 1/4, 1/8, 1/16 and 1/32; H and W must be multiples of 32."""
+        return self.backbone.pyramid(self.input_norm(image))
+
+
+class Encoder(EncoderParts):
+    """Canonical image to features.
+
+    ``encoder(image)``, ``image`` of shape (N, 1 or 3, H, W) in [0, 1], is the final feature map
+    (N, ``num_features``, h, w) as the published network gives it. `pooled` averages it over space; `pyramid` gives
+    five maps at 1/2 ... 1/32 for a U-Net.
+    """
 
     def forward(self, image: Tensor) -> Tensor:
         return self.backbone(self.input_norm(image))
@@ -54,20 +65,49 @@ class Encoder(nn.Module):
         """Features averaged over space, (N, ``num_features``)."""
         return self.forward(image).mean(dim=(2, 3))
 
-    def pyramid(self, image: Tensor) -> list[Tensor]:
-        """Five maps at exactly 1/2, 1/4, 1/8, 1/16 and 1/32; H and W must be multiples of 32."""
-        return self.backbone.pyramid(self.input_norm(image))
-
 
 def build_encoder(architecture: str = "resnet50", weights: str = "random") -> Encoder:
     """An encoder with the named weights.
+
+    Parameters
+    ----------
+    architecture
+        A name of `ARCHITECTURES`.
+    weights
+        A tag or full name of the catalogue or the weight store, or a path; see `find_weights`.
 
     Raises
     ------
     ConfigurationError
         For an unknown architecture or weight name.
+    WeightsError
+        Where the weights are not in the store, damaged, or of another network.
     """
-    return Encoder(architecture, resolve_weights(architecture, weights))
+    source = find_weights(architecture, weights)
+    encoder = Encoder(architecture, source.spec)
+    if source.path is not None:
+        load_strictly(encoder, read_source(source), source.path)
+    return encoder
+
+
+def take_encoder(network: nn.Module) -> Encoder:
+    """A copy of the encoder of a `Classifier` or a `UNet`, with everything trainable again.
+
+    The way from one to the other: ``unet.encoder.load_state_dict(take_encoder(classifier).state_dict())``.
+
+    Raises
+    ------
+    ConfigurationError
+        For a network without an encoder of ours.
+    """
+    source = getattr(network, "encoder", None)
+    if not isinstance(source, EncoderParts):
+        raise ConfigurationError(f"a {type(network).__name__} has no encoder to take; give a Classifier or a UNet")
+    # On the meta device nothing is drawn: the seed of the caller's run stays where it is.
+    with torch.device("meta"):
+        encoder = Encoder(source.architecture, resolve_weights(source.architecture, "random"))
+    encoder.load_state_dict({name: tensor.clone() for name, tensor in source.state_dict().items()}, assign=True)
+    return encoder
 
 
 def _variant_to_tensor(variant: NetworkVariant) -> Tensor:
@@ -75,15 +115,26 @@ def _variant_to_tensor(variant: NetworkVariant) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _apply_loaded_variant(module: nn.Module, incompatible_keys: Any) -> None:
-    assert isinstance(module, Encoder)
-    eps, stride_on_1x1, pool_ignores_padding = module.variant.tolist()
+def variant_of(values: Tensor) -> NetworkVariant:
+    """The variant that the buffer ``variant`` of an encoder's state dict holds.
+
+    Raises
+    ------
+    ConfigurationError
+        Where it holds none.
+    """
+    if values.shape != (3,):
+        raise ConfigurationError(f"the state dict holds a network variant of {list(values.shape)} values, expected 3")
+    eps, stride_on_1x1, pool_ignores_padding = values.tolist()
     if not 0 < eps < 1:
         raise ConfigurationError(f"the state dict holds a batch norm epsilon of {eps}, expected one in (0, 1)")
-    module.backbone.apply_variant(
-        NetworkVariant(
-            bn_eps=eps,
-            stride_on="1x1" if stride_on_1x1 else "3x3",
-            pool_padding="ignored" if pool_ignores_padding else "counted",
-        )
+    return NetworkVariant(
+        bn_eps=eps,
+        stride_on="1x1" if stride_on_1x1 else "3x3",
+        pool_padding="ignored" if pool_ignores_padding else "counted",
     )
+
+
+def _apply_loaded_variant(module: nn.Module, incompatible_keys: Any) -> None:
+    assert isinstance(module, EncoderParts)
+    module.backbone.apply_variant(variant_of(module.variant))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks.encoder import Encoder
+from radimagenet_monai.networks.encoder import EncoderParts
 
 
 class Freeze(StrEnum):
@@ -24,7 +24,7 @@ class Freeze(StrEnum):
             raise ConfigurationError(f"unknown freezing policy {name!r}; choose one of {', '.join(cls)}") from None
 
 
-def freeze_encoder(encoder: Encoder, policy: Freeze) -> None:
+def freeze_encoder(encoder: EncoderParts, policy: Freeze) -> None:
     """Stop gradients into the frozen parameters, in place. Call `keep_frozen_in_evaluation` after every ``train()``."""
     encoder.requires_grad_(policy is Freeze.NONE)
     if policy is Freeze.ALL_BUT_LAST_10:
@@ -32,7 +32,7 @@ def freeze_encoder(encoder: Encoder, policy: Freeze) -> None:
             encoder.backbone.get_submodule(name).requires_grad_(True)
 
 
-def keep_frozen_in_evaluation(encoder: Encoder, policy: Freeze) -> None:
+def keep_frozen_in_evaluation(encoder: EncoderParts, policy: Freeze) -> None:
     """Put frozen modules into evaluation mode, in place.
 
     A frozen batch norm must neither normalize by the batch nor update its statistics, as in Keras, where a layer with

@@ -18,7 +18,7 @@ def one_step(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
     network.train()
-    loss = torch.nn.functional.cross_entropy(network(torch.rand(4, 1, 64, 64)), torch.tensor([0, 1, 0, 1]))
+    loss = torch.nn.functional.cross_entropy(network(torch.rand(4, 1, 96, 96)), torch.tensor([0, 1, 0, 1]))
     loss.backward()
     optimizer.step()
     return before, network.state_dict()

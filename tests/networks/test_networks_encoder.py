@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from batch_norm_statistics import settle_batch_norm
 from monai.networks.nets import DenseNet121 as MonaiDenseNet121
 from monai.networks.nets import resnet50 as monai_resnet50
 
@@ -15,20 +17,9 @@ from radimagenet_monai.networks import Encoder, build_encoder
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.networks.encoder import BACKBONES
 from radimagenet_monai.weights.catalogue import resolve_weights
-from radimagenet_monai.weights.spec import InputConvention, NetworkVariant, WeightSpec
+from radimagenet_monai.weights.spec import InputConvention, NetworkVariant, PoolPadding, WeightSpec
 
 ALL = list(ARCHITECTURES)
-
-
-def settle_batch_norm(network: torch.nn.Module, seed: int = 0) -> None:
-    """Statistics and affine parameters that are not 0 and 1, so that a swapped tensor shows."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
-            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-            module.weight.data.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-            module.bias.data.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
 
 
 def monai_oracle(architecture: str) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -78,35 +69,74 @@ def test_architecture_is_described_truly(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ALL)
-@pytest.mark.parametrize("size", [(64, 96), (160, 32)])
-def test_pyramid_halves_exactly_and_ends_in_the_features(architecture: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(224, 224), (256, 256), (320, 320), (160, 32)])
+def test_pyramid_halves_exactly(architecture: str, size: tuple[int, int]) -> None:
     encoder = build_encoder(architecture).eval()
-    image = torch.rand(1, 1, *size)
     with torch.no_grad():
-        maps = encoder.pyramid(image)
-        features = encoder(image)
-        pooled = encoder.pooled(image)
+        maps = encoder.pyramid(torch.rand(1, 1, *size))
     assert [tuple(level.shape[2:]) for level in maps] == [(size[0] // 2**i, size[1] // 2**i) for i in range(1, 6)]
     assert tuple(level.shape[1] for level in maps) == ARCHITECTURES[architecture].pyramid_channels
-    torch.testing.assert_close(maps[-1], features)
-    torch.testing.assert_close(pooled, features.flatten(2).mean(2))
+
+
+@pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])
+def test_pyramid_ends_in_the_features_where_the_published_network_pads(architecture: str) -> None:
+    encoder = build_encoder(architecture).eval()
+    image = torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.pyramid(image)[-1], encoder(image))
+
+
+@pytest.mark.parametrize("architecture", ["inceptionv3", "inceptionresnetv2"])
+def test_pyramid_of_an_unpadded_network_is_the_network_but_for_the_border(architecture: str) -> None:
+    """One unpadded 3x3 with stride 2 sees pixels 2i ... 2i + 2, one padded by a pixel sees 2i - 1 ... 2i + 1: an image
+    moved by one pixel gives the same map inside."""
+    encoder = build_encoder(architecture).eval()
+    first = encoder.backbone.get_submodule("Conv2d_1a_3x3" if architecture == "inceptionv3" else "conv2d_1a")
+    image = torch.rand(1, 3, 64, 64)
+    kept: list[torch.Tensor] = []
+    first.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    with torch.no_grad():
+        encoder.pyramid(image)
+        unpadded = first(encoder.input_norm(image)[:, :, 1:, 1:])
+    torch.testing.assert_close(kept[0][:, :, 1:, 1:], unpadded, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_pooled_features_are_the_mean_of_the_map(architecture: str) -> None:
+    encoder = build_encoder(architecture).eval()
+    image = torch.rand(1, 1, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.pooled(image), encoder(image).flatten(2).mean(2))
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_smallest_image(architecture: str) -> None:
+    encoder = build_encoder(architecture).eval()
+    least = ARCHITECTURES[architecture].minimum_size
+    with torch.no_grad():
+        assert encoder(torch.rand(1, 1, least, least)).shape == (1, encoder.num_features, 1, 1)
+        if least > 32:
+            with pytest.raises(ValueError, match=f"at least {least} x {least}, not 300 x {least - 1}"):
+                encoder(torch.rand(1, 1, 300, least - 1))
 
 
 @pytest.mark.parametrize("architecture", ALL)
 def test_state_dict_alone_rebuilds_convention_and_variant(architecture: str) -> None:
-    """Weights of another convention, stride and epsilon load into a network built with the defaults."""
+    """Weights of another convention, stride, epsilon and pooling load into a network built with the defaults."""
+    usual = resolve_weights(architecture, "random").variant
+    other_pooling: PoolPadding = "ignored" if usual.pool_padding == "counted" else "counted"
     spec = WeightSpec(
         architecture,
         "test",
         "none",
         "none",
         InputConvention("BGR", 255.0, (103.939, 116.779, 123.68), (255.0, 255.0, 255.0)),
-        NetworkVariant(bn_eps=1e-2, stride_on="1x1"),
+        NetworkVariant(bn_eps=1e-2, stride_on="1x1", pool_padding=other_pooling),
     )
     torch.manual_seed(0)
     source = Encoder(architecture, spec)
     settle_batch_norm(source)
-    image = torch.rand(2, 3, 64, 64)
+    image = torch.rand(2, 3, 96, 96)
     stream = io.BytesIO()
     torch.save(source.state_dict(), stream)
     stream.seek(0)
@@ -116,12 +146,16 @@ def test_state_dict_alone_rebuilds_convention_and_variant(architecture: str) -> 
         assert not torch.allclose(target.eval()(image), expected, rtol=1e-2)
         target.load_state_dict(torch.load(stream, weights_only=True), strict=True)
         torch.testing.assert_close(target(image), expected)
-        # Each of the two is more than a detail: without it the output differs.
-        target.backbone.apply_variant(NetworkVariant(bn_eps=1e-5, stride_on="1x1"))
-        assert not torch.allclose(target(image), expected, rtol=1e-3)
-        if architecture == "resnet50":
-            target.backbone.apply_variant(NetworkVariant(bn_eps=1e-2, stride_on="3x3"))
-            assert not torch.allclose(target(image), expected, rtol=1e-3)
+        # Each of them is more than a detail: without it the output differs, where the network has such layers.
+        usual_part = {
+            "bn_eps": ("", 1e-5),
+            "stride_on": ("resnet", "3x3"),
+            "pool_padding": ("inception", usual.pool_padding),
+        }
+        for part, (concerned, value) in usual_part.items():
+            target.backbone.apply_variant(replace(spec.variant, **{part: value}))
+            differs = not torch.allclose(target(image), expected, rtol=1e-3)
+            assert differs == architecture.startswith(concerned), part
         scripted = torch.jit.script(source)
         torch.testing.assert_close(scripted(image), expected)
 
@@ -129,7 +163,7 @@ def test_state_dict_alone_rebuilds_convention_and_variant(architecture: str) -> 
 def test_senseless_variant_in_a_state_dict_is_refused() -> None:
     encoder = build_encoder("densenet121")
     state = encoder.state_dict()
-    state["variant"] = torch.tensor([0.0, 0.0], dtype=torch.float64)
+    state["variant"] = torch.tensor([0.0, 0.0, 0.0], dtype=torch.float64)
     with pytest.raises(ConfigurationError, match="epsilon"):
         encoder.load_state_dict(state)
 
