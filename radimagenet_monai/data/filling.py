@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def pack_all(
     rows = _pack_in_processes(packer, jobs, num_workers) if num_workers else _pack_here(packer, jobs)
     with (
         contextlib.closing(rows),
-        tqdm(total=len(jobs), desc="packing", unit="image", disable=not (progress and sys.stderr.isatty())) as bar,
+        _Bar(total=len(jobs), desc="packing", unit="image", disable=not (progress and sys.stderr.isatty())) as bar,
     ):
         next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
         for done, row in enumerate(rows, start=1):
@@ -187,6 +188,17 @@ def pack_all(
             if progress == "lines" and bar.disable and time.monotonic() >= next_line:
                 logger.info("packed %d of %d images", done, len(jobs))
                 next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+
+class _Bar(tqdm):
+    """A progress bar of this process alone.
+
+    tqdm's own lock is shared by all processes that were forked from one parent: if one is killed while it holds the
+    lock, every bar of the others waits for ever. Nor may a monitor thread run while workers are forked.
+    """
+
+    _lock = threading.RLock()
+    monitor_interval = 0
 
 
 def _pack_here(packer: Packer, jobs: Sequence[Job]) -> Generator[Packed, None, None]:

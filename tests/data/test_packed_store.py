@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, LoadImaged, RandFlipd, Resized, ScaleIntensityRanged, Transposed
+from tqdm import tqdm
 
 from radimagenet_monai.data.packed_store import PackedDataset
 from radimagenet_monai.data.sampler import SampleKey
@@ -404,7 +405,9 @@ def test_workers_of_a_killed_builder_end(records, store_dir, tmp_path):
 
     builder = multiprocessing.get_context("fork").Process(target=build, args=(records, transform, store_dir))
     builder.start()
+    deadline = time.monotonic() + 20
     while not pids.exists() or len(set(pids.read_text().split())) < 2:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
@@ -468,7 +471,9 @@ def test_interrupt_leaves_nothing(records, slow_picture, store_dir):
     slow_picture.seconds = 0.1
     builder = multiprocessing.get_context("fork").Process(target=interrupted)
     builder.start()
+    deadline = time.monotonic() + 20
     while not list(store_dir.glob("*/.building-*/images.npy")):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.3)  # Python swallows an interrupt that falls into a fork; by now the workers are up
     os.kill(builder.pid, signal.SIGINT)
@@ -486,6 +491,30 @@ def test_progress_without_a_terminal(records, read_picture, store_dir, caplog, c
     assert len(messages) == lines
     assert not lines or messages[-1] == "packed 40 of 40 images"
     assert "image/s" not in capfd.readouterr().err
+
+
+def test_lock_that_a_killed_process_held_stops_nobody(records, read_picture, store_dir):
+    """tqdm's lock is shared by forked processes; one that is killed inside it leaves it locked."""
+    context = multiprocessing.get_context("fork")
+
+    def die_with_the_lock() -> None:
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    # A lock of its own, so that tqdm's stays usable in the test process.
+    lock = tqdm.get_lock()
+    tqdm.set_lock(context.RLock())
+    try:
+        dead = context.Process(target=die_with_the_lock)
+        dead.start()
+        dead.join()
+        builder = context.Process(target=build, args=(records, read_picture, store_dir))
+        builder.start()
+        builder.join(timeout=20)
+        builder.kill()
+        assert builder.exitcode == 0
+    finally:
+        tqdm.set_lock(lock)
 
 
 def test_progress_bar_on_a_terminal(records, read_picture, store_dir, capfd, monkeypatch):
