@@ -1,8 +1,37 @@
 """RadImageNet encoders and downstream tasks as MONAI bundles.
 
-Importing this package imports neither torch nor MONAI, so that ``radimagenet info`` answers at once.
+Importing this package imports neither torch nor MONAI, so that ``radimagenet info`` answers at once; each of the
+functions below imports what it needs when it is first asked for.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radimagenet_monai.networks.classifier import build_classifier
+    from radimagenet_monai.networks.pretrained import load_encoder
+    from radimagenet_monai.networks.unet import build_unet
+    from radimagenet_monai.weights.store import list_weights
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+_MODULE_OF = {
+    "build_classifier": "networks.classifier",
+    "build_unet": "networks.unet",
+    "list_weights": "weights.store",
+    "load_encoder": "networks.pretrained",
+}
+
+__all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

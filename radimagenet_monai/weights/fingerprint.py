@@ -1,0 +1,41 @@
+"""What an encoder answers to one fixed picture, so that a change of weights, convention or network shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radimagenet_monai.networks.encoder import Encoder
+
+TOLERANCE = 1e-3
+"""Largest relative difference, in the Euclidean norm, between fingerprints of the same weights. Processors and
+versions of torch differ by about 1e-6; swapped channels or another mean by more than 1e-2."""
+
+PATTERN = "0.5 + 0.25 sin(2 pi (3 + 2 c) row / 224) + 0.25 cos(2 pi (5 + c) column / 224)"
+_SIZE = 224
+
+
+def test_pattern() -> Tensor:
+    """A canonical image of three unlike channels, (1, 3, 224, 224) in [0, 1], by the formula `PATTERN`."""
+    channel, row, column = np.meshgrid(np.arange(3), np.arange(_SIZE), np.arange(_SIZE), indexing="ij")
+    waves = np.sin(2 * np.pi * (3 + 2 * channel) * row / _SIZE) + np.cos(2 * np.pi * (5 + channel) * column / _SIZE)
+    return torch.from_numpy((0.5 + 0.25 * waves).astype(np.float32))[None]
+
+
+def take_fingerprint(encoder: Encoder) -> list[float]:
+    """Pooled features of `test_pattern` in float32 on the CPU, to seven significant digits."""
+    encoder.eval()
+    with torch.inference_mode():
+        features = encoder.pooled(test_pattern())[0]
+    return [float(f"{value:.7g}") for value in features.tolist()]
+
+
+def fingerprint_difference(one: Sequence[float], other: Sequence[float]) -> float:
+    """Euclidean distance relative to the norm of the first; infinite where lengths differ."""
+    if len(one) != len(other):
+        return float("inf")
+    first, second = np.asarray(one), np.asarray(other)
+    return float(np.linalg.norm(first - second) / max(float(np.linalg.norm(first)), 1e-30))

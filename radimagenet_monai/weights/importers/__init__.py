@@ -1,0 +1,1 @@
+"""From the files that others give out to the weight store."""

@@ -1,0 +1,162 @@
+"""State dicts as others name them, as tensors of our backbone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.weights.importers.keras_layers import keras_layers
+from radimagenet_monai.weights.importers.published import Layout, PublishedWeights
+from radimagenet_monai.weights.own_files import CONVENTION_NAMES, convention_of, encoder_prefix, encoder_state
+from radimagenet_monai.weights.spec import WeightSpec
+from radimagenet_monai.weights.strict import backbone_shapes, describe_mismatch, recognize_architecture
+from radimagenet_monai.weights.tensor_file import read_tensors
+
+# Modules of which an encoder has no counterpart, at the top of the network: torchvision, torchvision, timm, Cadene.
+_HEADS = ("fc.", "classifier.", "classif.", "last_linear.", "AuxLogits.")
+_COUNTER = "num_batches_tracked"
+_BACKBONE = "backbone."
+_CHILD = re.compile(r"backbone\.(\d+)\.(.+)")
+# torchvision before 0.3 named the members of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.
+_OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+
+# Children of torchvision's networks that have weights, by their index.
+_RESNET_CHILDREN = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
+_DENSENET_CHILDREN = {0: "features"}
+# fmt: off
+_INCEPTION_CHILDREN = (
+    "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2",
+    "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e",
+    "Mixed_7a", "Mixed_7b", "Mixed_7c",
+)
+# fmt: on
+_AUXILIARY_AT = 15
+
+
+def read_torch(path: str | os.PathLike[str]) -> PublishedWeights:
+    """A torch or safetensors file of any known layout, as tensors of our backbone.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is damaged, needs code, or not every tensor of one of the four networks is there, and nothing
+        but a classification head beside them.
+    """
+    path = Path(path)
+    state = read_tensors(path)
+    prefix = encoder_prefix(state)
+    if prefix is not None:
+        return _read_own(path, state, prefix)
+    layout = Layout.LIBRARY
+    if all(_CHILD.fullmatch(name) for name in state):
+        layout, state = Layout.CHILDREN, _name_children(path, state)
+    state = {_OLD_DENSE_LAYER.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    head = {name: tensor for name, tensor in state.items() if name.startswith(_HEADS)}
+    state = {name: tensor for name, tensor in state.items() if name not in head}
+    architecture = recognize_architecture({name: tuple(tensor.shape) for name, tensor in state.items()})
+    if architecture is None:
+        raise WeightsError(
+            f"{path} is none of {', '.join(ARCHITECTURES)}: {len(state)} tensors such as {', '.join(list(state)[:3])}"
+        )
+    num_values = _count(state)
+    state, folded = _fold_biases(architecture, state)
+    if folded:
+        layout = Layout.BIASED
+    tensors = _complete(path, architecture, state)
+    return PublishedWeights(path, layout, architecture, tensors, num_values, tuple(head), _classes(head), folded)
+
+
+def _read_own(path: Path, state: Mapping[str, Tensor], prefix: str) -> PublishedWeights:
+    from radimagenet_monai.networks.encoder import variant_of
+
+    encoder = encoder_state(state, prefix)
+    backbone = {name.removeprefix(_BACKBONE): tensor for name, tensor in encoder.items() if name.startswith(_BACKBONE)}
+    architecture = recognize_architecture({name: tuple(tensor.shape) for name, tensor in backbone.items()})
+    if architecture is None:
+        raise WeightsError(f"{path} holds an encoder of none of {', '.join(ARCHITECTURES)}")
+    strange = [name for name in encoder if name not in CONVENTION_NAMES and not name.startswith(_BACKBONE)]
+    if strange:
+        raise WeightsError(f"{path} holds {len(strange)} unexpected tensors in its encoder (first: {strange[0]})")
+    spec = WeightSpec(
+        architecture=architecture,
+        tag="own",
+        origin="trained with this package",
+        licence="as the data and the weights that the training started from allow",
+        convention=convention_of(encoder),
+        variant=variant_of(encoder["variant"]),
+    )
+    tensors = _complete(path, architecture, backbone)
+    rest = tuple(name for name in state if not name.startswith(prefix))
+    return PublishedWeights(path, Layout.OWN, architecture, tensors, _count(backbone), rest, spec=spec)
+
+
+def _name_children(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``backbone.4.0.conv1.weight`` to ``layer1.0.conv1.weight``, for the network whose children these are."""
+    children = {_CHILD.fullmatch(name)[1] for name in state}  # type: ignore[index] # the caller has matched all
+    if children == {"0"}:
+        names = _DENSENET_CHILDREN
+    elif "backbone.0.conv.weight" in state:
+        order = list(_INCEPTION_CHILDREN)
+        # An auxiliary head among the children shifts all behind it by one.
+        if f"backbone.{_AUXILIARY_AT}.fc.weight" in state:
+            order.insert(_AUXILIARY_AT, "AuxLogits")
+        names = dict(enumerate(order))
+    else:
+        names = _RESNET_CHILDREN
+    renamed = {}
+    for name, tensor in state.items():
+        index, rest = _CHILD.fullmatch(name).groups()  # type: ignore[union-attr] # as above
+        if int(index) not in names:
+            raise WeightsError(
+                f"{path} holds {name}, but the torchvision network that it looks like has no weights in child {index}"
+            )
+        renamed[f"{names[int(index)]}.{rest}"] = tensor
+    return renamed
+
+
+def _fold_biases(architecture: str, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """Take biases of convolutions that our backbone has none of into the batch norms behind them, exactly."""
+    folded = dict(state)
+    pairs = [(layer.module, layer.folds_into) for layer in keras_layers(architecture) if layer.folds_into]
+    biases = {norm: folded.pop(f"{conv}.bias") for conv, norm in pairs if f"{conv}.bias" in folded}
+    for norm, bias in biases.items():
+        mean = folded.get(f"{norm}.running_mean")
+        if mean is not None and mean.shape == bias.shape:
+            folded[f"{norm}.running_mean"] = (mean.double() - bias.double()).float()
+    # A file that has some of the biases only is damaged: put them back, to be named as unexpected.
+    if 0 < len(biases) < len(pairs):
+        return dict(state), 0
+    return folded, len(biases)
+
+
+def _complete(path: Path, architecture: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone's whole state dict, in its order and types."""
+    expected = backbone_shapes(architecture)
+    # Files older than the counters (PyTorch before 0.4.1) have none, and inference needs none.
+    needed = {name: shape for name, shape in expected.items() if not name.endswith(_COUNTER) or name in state}
+    problem = describe_mismatch(needed, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if problem:
+        raise WeightsError(f"{path} looks like {architecture} but is not: of {len(needed)} tensors {problem}")
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() and not name.endswith(_COUNTER):
+            raise WeightsError(f"{path} holds {name} as {tensor.dtype}, expected floating point")
+    return {
+        name: state.get(name, torch.tensor(0)).long() if name.endswith(_COUNTER) else state[name].float()
+        for name in expected
+    }
+
+
+def _classes(head: Mapping[str, Tensor]) -> int | None:
+    sizes = [tensor.shape[0] for name, tensor in head.items() if not name.startswith("AuxLogits") and tensor.dim() == 1]
+    return int(sizes[-1]) if sizes else None
+
+
+def _count(state: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for name, tensor in state.items() if not name.endswith(_COUNTER))

@@ -1,0 +1,72 @@
+"""Loading where every tensor is used or nothing is: what is missing, left over or misshaped, in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.networks.architectures import ARCHITECTURES
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_ENOUGH_TO_RECOGNIZE = 0.5
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str | os.PathLike[str]) -> None:
+    """``load_state_dict(strict=True)``, in place, with an error of one line.
+
+    Raises
+    ------
+    WeightsError
+        Where ``state``, which came from ``origin``, does not fit ``network`` tensor by tensor.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problem = describe_mismatch(expected, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if problem:
+        raise WeightsError(f"{origin} was made for another network: of {len(expected)} tensors {problem}")
+    network.load_state_dict(state, strict=True)
+
+
+def describe_mismatch(expected: Shapes, found: Shapes) -> str:
+    """What keeps ``found`` from being loaded as ``expected``: ``"2 missing (first: fc.bias)"``; empty where nothing."""
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    misshaped = [
+        f"{name} is {list(found[name])}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    return ", ".join(
+        f"{len(names)} {kind} (first: {names[0]})"
+        for kind, names in (("missing", missing), ("unexpected", extra), ("misshaped", misshaped))
+        if names
+    )
+
+
+@cache
+def backbone_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all tensors of the backbone, without building it in memory."""
+    from radimagenet_monai.networks.encoder import BACKBONES
+
+    with torch.device("meta"):
+        network = BACKBONES[architecture]()
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def recognize_architecture(found: Shapes) -> str | None:
+    """The architecture with the most of its tensors among ``found``; None where none has half of its own.
+
+    A tensor counts by name and shape, so that a wider or shallower relative is not taken for a damaged file.
+    """
+    share = {
+        architecture: sum(found.get(name) == shape for name, shape in backbone_shapes(architecture).items())
+        / len(backbone_shapes(architecture))
+        for architecture in ARCHITECTURES
+    }
+    best = max(share, key=lambda architecture: share[architecture])
+    return best if share[best] >= _ENOUGH_TO_RECOGNIZE else None

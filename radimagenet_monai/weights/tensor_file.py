@@ -1,0 +1,85 @@
+"""Tensors out of torch and safetensors files. Nothing in a file is executed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.weights.container import Container, recognize_container
+
+# Where training programs keep the state dict in what they save; "network" is this package's own.
+_WRAPPERS = ("state_dict", "model_state_dict", "network", "model")
+_NEEDS_CODE = re.compile(r"(?:GLOBAL|[Uu]nsupported (?:global|class))[^\w]+([\w.]+)")
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """All tensors of the state dict in the file, on the CPU, by name.
+
+    A checkpoint that keeps its state dict under one of the usual keys is opened, and a ``module.`` before every name,
+    which data-parallel training leaves, is taken off.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is damaged, needs code to load, or holds no state dict.
+    """
+    path = Path(path)
+    container = recognize_container(path)
+    if container is Container.HDF5:
+        raise WeightsError(f"{path} is an HDF5 file, expected a torch file or safetensors")
+    content = _read_safetensors(path) if container is Container.SAFETENSORS else _read_torch(path)
+    state = _state_dict(path, content)
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is a damaged safetensors file: {error}") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = _NEEDS_CODE.search(str(error))
+        if found is None:
+            raise WeightsError(f"{path} is a damaged torch file: {_first_line(error)}") from error
+        raise WeightsError(
+            f"{path} would run code when loaded ({found[1]}), expected tensors only; have its owner save "
+            "model.state_dict() in its place"
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # RuntimeError, EOFError, KeyError, ... depending on where the file is damaged
+        raise WeightsError(f"{path} is a damaged or incomplete torch file: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and not _is_state_dict(content):
+        content = next((content[key] for key in _WRAPPERS if _is_state_dict(content.get(key))), content)
+    if not _is_state_dict(content):
+        what = f"a mapping of {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else None
+        raise WeightsError(f"{path} holds {what or f'a {type(content).__name__}'}, expected a state dict of tensors")
+    return {str(name): tensor.detach() for name, tensor in content.items()}
+
+
+def _is_state_dict(content: Any) -> bool:
+    return isinstance(content, Mapping) and bool(content) and all(isinstance(item, Tensor) for item in content.values())

@@ -1,0 +1,37 @@
+"""Whether stored weights are still what was imported, and still compute what they did."""
+
+from __future__ import annotations
+
+from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.networks.encoder import build_encoder
+from radimagenet_monai.weights.batch_norm import inspect_batch_norm
+from radimagenet_monai.weights.fingerprint import TOLERANCE, fingerprint_difference, take_fingerprint
+from radimagenet_monai.weights.store import find_weights, split_name
+
+
+def verify_stored(name: str) -> str:
+    """Check one set of the store, and say in words what was found.
+
+    The header is read, every tensor compared with the hash taken at import, numbers and batch norms inspected, and the
+    pooled features of the test pattern computed and compared with those recorded.
+
+    Raises
+    ------
+    ConfigurationError
+        Where there are no weights of that name.
+    WeightsError
+        Where anything differs.
+    """
+    architecture, _ = split_name(name)
+    source = find_weights(architecture, name)
+    if source.stored is None:
+        return "drawn at random, nothing is stored"
+    encoder = build_encoder(architecture, name)
+    inspect_batch_norm(encoder.state_dict(), source.path)
+    difference = fingerprint_difference(source.stored.record["fingerprint"], take_fingerprint(encoder))
+    if not difference <= TOLERANCE:
+        raise WeightsError(
+            f"the features of the test pattern differ by {difference:.1e} from those at import, expected at most "
+            f"{TOLERANCE:.0e}: this version or machine computes this encoder otherwise"
+        )
+    return f"ok, every tensor as imported, fingerprint within {difference:.1e} (at most {TOLERANCE:.0e})"
