@@ -84,9 +84,7 @@ def main() -> None:
             f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()},"
         )
         print(f"MONAI {monai.__version__}, torch {torch.__version__}, NumPy {np.__version__}, OpenCV {cv2.__version__}")
-        print(
-            f"random reads of {arguments.images} images of {arguments.size} x {arguments.size}, one thread, processor time"
-        )
+        print(f"random reads of {arguments.images} images of {arguments.size} x {arguments.size}, one thread, CPU time")
         # Before and after, and the better one counts: a shared machine is not equally fast all the time.
         theirs_first = rate(persistent.__getitem__, order, arguments.seconds)
         ours_single = rate(packed.__getitem__, order, arguments.seconds)
