@@ -1,1 +1,1 @@
-"""Reports a reader can look at."""
+"""Reports a reader can look at: figures, pages, wording of numbers."""

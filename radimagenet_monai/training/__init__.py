@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from radimagenet_monai.training.inferer import AutocastInferer
     from radimagenet_monai.training.launch import show_errors_in_one_line
+    from radimagenet_monai.training.memory import keep_freed_memory
     from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
@@ -44,6 +45,7 @@ _MODULE_OF = {
     "SeedIterations": "determinism",
     "TrainingCheckpoint": "checkpoint",
     "is_first_process": "distributed",
+    "keep_freed_memory": "memory",
     "load_model": "model_file",
     "local_device": "distributed",
     "loss_value": "tensorboard",
@@ -72,6 +74,7 @@ __all__ = [
     "SeedIterations",
     "TrainingCheckpoint",
     "is_first_process",
+    "keep_freed_memory",
     "load_model",
     "local_device",
     "loss_value",

@@ -1,0 +1,31 @@
+"""Memory of the C library, where training on a CPU spends time it need not."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import sys
+
+import torch
+
+# Parameters of mallopt(3).
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_LARGEST = 2**31 - 1
+_MAPPED_FROM = 2**30
+
+
+def keep_freed_memory(device: torch.device | str) -> bool:
+    """Let glibc reuse the memory of freed activations instead of giving it back after every layer.
+
+    By default every tensor of 32 MiB and more is mapped and unmapped anew, and its pages are cleared at first touch:
+    `benchmarks/train_step.py` shows what that costs. The process keeps its peak size instead. Does nothing for a GPU
+    and where the C library is not glibc; returns whether it had an effect.
+    """
+    if torch.device(device).type != "cpu" or not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _MAPPED_FROM) and mallopt(_TRIM_THRESHOLD, _LARGEST))
