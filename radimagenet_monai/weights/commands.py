@@ -105,7 +105,7 @@ def show(name: str, json: bool = False) -> None:
         "name": name,
         "origin": spec.origin,
         "input": f"{content['input']}, x the image in [0, 1]; the encoder does this by itself",
-        "network": ", ".join(f"{key} {value}" for key, value in content["variant"].items()),
+        "network": spec.describe_network(),
         "file": spec.file,
         "licence": spec.licence,
         "known SHA-256": ", ".join(spec.sha256),

@@ -26,7 +26,8 @@ class InputConvention:
     def describe(self) -> str:
         """The convention in words, for ``x`` the image in [0, 1]: ``"BGR, (x * 255 - 127.5) / 127.5"``."""
         scaled = "x" if self.scale == 1 else f"x * {self.scale:g}"
-        return f"{self.order}, ({scaled} - {_per_channel(self.mean)}) / {_per_channel(self.std)}"
+        divided = "" if set(self.std) == {1.0} else f" / {_per_channel(self.std)}"
+        return f"{self.order}, ({scaled} - {_per_channel(self.mean)}){divided}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ class WeightSpec:
     @property
     def name(self) -> str:
         return f"{self.architecture}.{self.tag}"
+
+    def describe_network(self) -> str:
+        """What of `variant` matters to this architecture, in words."""
+        words = f"batch norm epsilon {self.variant.bn_eps:g}"
+        if self.architecture == "resnet50":
+            return f"{words}, stride on the {self.variant.stride_on} convolution"
+        if self.architecture.startswith("inception"):
+            return f"{words}, zeros around average pools {self.variant.pool_padding}"
+        return words
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serializable form."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,18 +38,18 @@ def keras_application(architecture: str, include_top: bool = False, session_laye
     name, _ = APPLICATIONS[architecture]
     model = getattr(keras.applications, name)(weights=None, include_top=include_top, input_shape=shape)
     generator = np.random.default_rng(0)
+    draw: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
+        # He's deviation keeps the size of activations, and so their differences, through a hundred layers.
+        "kernel": lambda shape: generator.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape),
+        "bias": lambda shape: generator.normal(0, 0.1, shape),
+        "gamma": lambda shape: generator.uniform(0.5, 1.5, shape),
+        "beta": lambda shape: generator.normal(0, 0.1, shape),
+        "moving_mean": lambda shape: generator.normal(0, 0.1, shape),
+        "moving_variance": lambda shape: generator.uniform(0.5, 1.5, shape),
+    }
     for layer in model.layers:
         for variable in layer.weights:
-            # Kernels stay as Keras draws them, for which activations keep their size through the network.
-            values = {
-                "bias": lambda size: generator.normal(0, 0.1, size),
-                "gamma": lambda size: generator.uniform(0.5, 1.5, size),
-                "beta": lambda size: generator.normal(0, 0.1, size),
-                "moving_mean": lambda size: generator.normal(0, 0.1, size),
-                "moving_variance": lambda size: generator.uniform(0.5, 1.5, size),
-            }.get(variable.name)
-            if values is not None:
-                variable.assign(values(variable.shape).astype("float32"))
+            variable.assign(draw[variable.name](tuple(variable.shape)).astype("float32"))
     return model
 
 

@@ -57,8 +57,7 @@ class ImportReport:
             f"imported as   {spec.name} ({self.evidence})",
             f"origin        {spec.origin}",
             f"input         {spec.convention.describe()}, x the image in [0, 1]; the encoder does this by itself",
-            f"network       batch norm epsilon {spec.variant.bn_eps:g}"
-            + (f", stride on the {spec.variant.stride_on}" if spec.architecture == "resnet50" else ""),
+            f"network       {spec.describe_network()}",
             f"parameters    {record['num_parameters']:,}, from {published.num_values:,} numbers in the file",
             f"SHA-256       {record['source']['sha256']} ({known})",
         ]
