@@ -93,7 +93,7 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
         raise SystemExit(1)
 
 
-def demo(out: str = "demo_output", images: int = 360, epochs: int = 14, image_size: int = 96, seed: int = 0) -> None:
+def demo(out: str = "demo_output", images: int = 480, epochs: int = 14, image_size: int = 96, seed: int = 0) -> None:
     """Walk the whole way on phantoms: images, records, training, evaluation, inference, report.
 
     Args:

@@ -40,7 +40,7 @@ PHANTOM_WARNING = (
 
 
 def run_demo(
-    out: str | os.PathLike[str], images: int = 360, epochs: int = 14, image_size: int = 96, seed: int = 0
+    out: str | os.PathLike[str], images: int = 480, epochs: int = 14, image_size: int = 96, seed: int = 0
 ) -> Path:
     """Run the demo in the folder ``out`` and return the path of its report.
 

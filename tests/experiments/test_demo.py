@@ -1,0 +1,72 @@
+"""The demo, small: it ends in a report that needs nothing but itself."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from radimagenet_monai.experiments.demo import PHANTOM_WARNING, run_demo
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_demo(tmp_path_factory.mktemp("demo") / "out", images=60, epochs=1, image_size=64)
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.without_alt = 0
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        values = dict(attrs)
+        if tag == "img":
+            self.sources.append(values["src"])
+            self.without_alt += not values.get("alt")
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_report_is_self_contained_and_says_what_phantoms_are(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.sources) >= 5
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert page.without_alt == 0
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text)
+    assert PHANTOM_WARNING in text
+
+
+def test_report_states_the_evaluations_figures(report: Path) -> None:
+    (path,) = report.parent.glob("bundles/*/output/evaluation/evaluation.json")
+    metrics = json.loads(path.read_text())["metrics"]
+    auc = metrics["auc"]
+    text = report.read_text(encoding="utf-8")
+    if auc["low"] is not None:
+        assert f"{auc['auc']:.3f} (95 % CI {auc['low']:.3f} to {auc['high']:.3f})" in text
+    assert f"{metrics['images']} ({metrics['positives']} malignant)" in text
+
+
+def test_real_ultrasound_files_were_read(report: Path) -> None:
+    (path,) = report.parent.glob("bundles/*/output/real_ultrasound/predictions.json")
+    rows = json.loads(path.read_text())["predictions"]
+    assert len(rows) >= 5
+    assert sum(row["problem"] is None for row in rows) >= 5
+
+
+def test_demo_can_be_run_again_in_its_own_folder(report: Path) -> None:
+    from radimagenet_monai.experiments.demo import _fresh_folder
+
+    folder = _fresh_folder(report.parent)
+    assert [path.name for path in folder.iterdir()] == [".radimagenet-demo"]

@@ -1,0 +1,180 @@
+"""What holds for the repository as a whole: imports, instant answers, versions, documents."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from radimagenet_monai import __version__
+from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
+from radimagenet_monai.labels import LABELS
+from radimagenet_monai.tasks import DATASETS, TASKS, Kind
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "radimagenet_monai"
+
+# Lower numbers may import higher ones and their own.
+LEVELS = (
+    {"cli", "__main__"},
+    {"experiments", "report", "collection"},
+    {"training", "evaluation"},
+    {"data", "networks", "weights"},
+    {"intensity", "io", "datasets", "phantoms"},
+    {"tasks", "labels", "errors", "__init__"},
+)
+LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files git knows, so that build products do not count."""
+    done = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Parts of the package that a module imports anywhere, also inside functions."""
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "radimagenet_monai":
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.startswith("radimagenet_monai."):
+                part = name.split(".")[1]
+                parts.add(part if part in LEVEL_OF else "__init__")
+    return parts
+
+
+def test_imports_run_one_way() -> None:
+    upwards = [
+        f"{path.relative_to(ROOT)} imports {part}"
+        for path in PACKAGE.rglob("*.py")
+        for part in imported_parts(path)
+        if part_of(path) != "__init__" and LEVEL_OF[part] < LEVEL_OF[part_of(path)]
+    ]
+    assert upwards == []
+
+
+def test_every_part_has_its_level() -> None:
+    parts = {part_of(path) for path in PACKAGE.rglob("*.py")}
+    assert parts <= LEVEL_OF.keys()
+
+
+def test_info_answers_at_once_and_without_torch() -> None:
+    code = (
+        "import sys; from radimagenet_monai.cli import main; main(['info', '--json']);"
+        "heavy = {'torch', 'monai', 'numpy', 'pandas'} & set(sys.modules); assert not heavy, heavy"
+    )
+    best = min(timed([sys.executable, "-c", code])[0] for _ in range(3))
+    seconds, output = timed([sys.executable, "-c", code])
+    info = json.loads(output)
+    assert {"tasks", "architectures", "weights", "datasets"} <= info.keys()
+    assert len(info["tasks"]) == 14
+    assert min(best, seconds) < 0.5
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return time.perf_counter() - started, done.stdout
+
+
+def test_tasks_are_complete() -> None:
+    assert len(TASKS) == 14
+    assert sum(task.kind is Kind.PRETRAINING for task in TASKS.values()) == 4
+    assert sum(task.kind is Kind.CLASSIFICATION for task in TASKS.values()) == 8
+    for name, task in TASKS.items():
+        assert name == task.name
+        assert "_v" not in name, "MONAI cuts a bundle's name there"
+        assert task.dataset in DATASETS
+        assert len(set(task.classes)) == len(task.classes) >= 2
+        assert task.references
+        assert task.limits
+    assert len(TASKS["radimagenet_resnet50_pretraining"].classes) == 165
+
+
+def test_labels_are_those_of_the_paper() -> None:
+    assert len(LABELS) == len({label.key for label in LABELS}) == 165
+    counts: dict[tuple[str, str], int] = {}
+    for label in LABELS:
+        counts[label.modality, label.region_code] = counts.get((label.modality, label.region_code), 0) + 1
+    assert len(counts) == 11
+    assert counts["CT", "abd"] == 28
+    assert counts["CT", "lung"] == 6
+    assert sum(count for (modality, _), count in counts.items() if modality == "MR") == 116
+    assert counts["US", "usabd"] == 13
+    assert counts["US", "usthyroid"] == 2
+
+
+def test_versions_agree() -> None:
+    constraints = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    for name, version in TESTED_VERSIONS.items():
+        assert constraints[name] == version
+    assert BUNDLE_VERSION in BUNDLE_CHANGELOG
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_requirement_is_constrained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    constrained = {
+        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
+    wanted = [
+        *project["dependencies"],
+        *(item for extra in project["optional-dependencies"].values() for item in extra),
+    ]
+    names = {re.split(r"[<>=\[ ;]", item)[0].lower() for item in wanted}
+    assert names <= constrained
+
+
+def test_documents_link_to_what_exists() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in tracked("*.md")
+        for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8"))
+        if not target.startswith(("http://", "https://")) and not (path.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_readme_names_commands_that_exist() -> None:
+    from radimagenet_monai.cli import COMMANDS
+
+    text = (ROOT / "README.md").read_text() + "".join(path.read_text() for path in tracked("docs/*.md", "docs/**/*.md"))
+    for command in re.findall(r"`?radimagenet ((?:[a-z]+ ?)+)", text):
+        node = COMMANDS
+        for word in command.split():
+            if not isinstance(node, dict):
+                break
+            assert word in node, f"radimagenet {command}"
+            node = node[word]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets
+    for config in re.findall(r"B/configs/(\w+)\.json", text):
+        assert (ROOT / "bundles" / "breast_mass_us_classification" / "configs" / f"{config}.json").is_file()
+
+
+def test_nothing_that_must_not_be_committed() -> None:
+    forbidden = {".pt", ".pth", ".h5", ".safetensors", ".onnx", ".dcm", ".nii", ".gz", ".nrrd", ".npy", ".zip"}
+    for path in tracked():
+        assert path.suffix not in forbidden, path
+        assert path.stat().st_size < 1_000_000, path
