@@ -18,7 +18,7 @@ PATTERN = "0.5 + 0.25 sin(2 pi (3 + 2 c) row / 224) + 0.25 cos(2 pi (5 + c) colu
 _SIZE = 224
 
 
-def test_pattern() -> Tensor:
+def fingerprint_image() -> Tensor:
     """A canonical image of three unlike channels, (1, 3, 224, 224) in [0, 1], by the formula `PATTERN`."""
     channel, row, column = np.meshgrid(np.arange(3), np.arange(_SIZE), np.arange(_SIZE), indexing="ij")
     waves = np.sin(2 * np.pi * (3 + 2 * channel) * row / _SIZE) + np.cos(2 * np.pi * (5 + channel) * column / _SIZE)
@@ -26,10 +26,10 @@ def test_pattern() -> Tensor:
 
 
 def take_fingerprint(encoder: Encoder) -> list[float]:
-    """Pooled features of `test_pattern` in float32 on the CPU, to seven significant digits."""
+    """Pooled features of `fingerprint_image` in float32 on the CPU, to seven significant digits."""
     encoder.eval()
     with torch.inference_mode():
-        features = encoder.pooled(test_pattern())[0]
+        features = encoder.pooled(fingerprint_image())[0]
     return [float(f"{value:.7g}") for value in features.tolist()]
 
 

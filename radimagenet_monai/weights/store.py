@@ -236,6 +236,7 @@ def read_source(source: WeightSource) -> dict[str, Tensor]:
         Where the file is damaged or holds no encoder of this package.
     """
     from radimagenet_monai.weights.own_files import encoder_prefix, encoder_state, file_of
+    from radimagenet_monai.weights.strict import recognize_architecture
     from radimagenet_monai.weights.tensor_file import read_tensors
 
     assert source.path is not None
@@ -249,7 +250,14 @@ def read_source(source: WeightSource) -> dict[str, Tensor]:
             f"{path} holds no encoder trained with this package; bring other files into the weight store with "
             f"'radimagenet weights import {path}'"
         )
-    return encoder_state(tensors, prefix)
+    state = encoder_state(tensors, prefix)
+    found = recognize_architecture({name.removeprefix("backbone."): tuple(state[name].shape) for name in state})
+    if found not in (None, source.spec.architecture):
+        raise WeightsError(
+            f"{path} holds an encoder of {found}, but the architecture is {source.spec.architecture!r}; "
+            f"give --architecture {found} or other weights"
+        )
+    return state
 
 
 def identify_weights(architecture: str, weights: str) -> dict[str, str]:

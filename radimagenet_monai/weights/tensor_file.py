@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from radimagenet_monai.weights.container import Container, recognize_container
 
 # Where training programs keep the state dict in what they save; "network" is this package's own.
 _WRAPPERS = ("state_dict", "model_state_dict", "network", "model")
-_NEEDS_CODE = re.compile(r"(?:GLOBAL|[Uu]nsupported (?:global|class))[^\w]+([\w.]+)")
+_NEEDS_CODE = re.compile(r"\bGLOBAL ([\w.]+)")
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -53,23 +54,26 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About pickle protocols; such a file is refused below, or fine.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError):
+        raise
     except pickle.UnpicklingError as error:
+        # The rest of torch's message is advice to run the code.
         found = _NEEDS_CODE.search(str(error))
         if found is None:
-            raise WeightsError(f"{path} is a damaged torch file: {_first_line(error)}") from error
+            raise WeightsError(
+                f"{path} is a damaged torch file, or a pickle that could run code; expected tensors saved by torch"
+            ) from error
         raise WeightsError(
             f"{path} would run code when loaded ({found[1]}), expected tensors only; have its owner save "
             "model.state_dict() in its place"
         ) from error
-    except OSError:
-        raise
-    except Exception as error:  # RuntimeError, EOFError, KeyError, ... depending on where the file is damaged
-        raise WeightsError(f"{path} is a damaged or incomplete torch file: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    except Exception as error:  # RuntimeError, EOFError, OSError, ... depending on where the file is damaged
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise WeightsError(f"{path} is a damaged or incomplete torch file: {reason}") from error
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:

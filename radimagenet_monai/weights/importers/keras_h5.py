@@ -113,7 +113,10 @@ def _named_layers(root: h5py.Group) -> Iterator[_FoundLayer]:
         layers: dict[str, dict[str, h5py.Dataset]] = {}
         for weight_name in _names(group, "weight_names"):
             layer, _, part = weight_name.rpartition("/")
-            layers.setdefault(layer, {})[part.partition(":")[0]] = group[weight_name]
+            array = group[weight_name]
+            if not isinstance(array, h5py.Dataset):
+                raise ValueError(f"{array.name} is no array")
+            layers.setdefault(layer, {})[part.partition(":")[0]] = array
         for layer, arrays in layers.items():
             # A model inside a model lists the layers of the inner one; else the group has the layer's true name,
             # which older versions put before its weights with a number of their own.
@@ -146,7 +149,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     pieces = [attribute] if attribute in group.attrs else []
     while f"{attribute}{len(pieces)}" in group.attrs:
         pieces.append(f"{attribute}{len(pieces)}")
-    names = [name for piece in pieces for name in group.attrs[piece]]
+    names = [name for piece in pieces for name in np.atleast_1d(group.attrs[piece])]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
