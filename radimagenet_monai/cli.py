@@ -9,6 +9,7 @@ from typing import Any
 
 from radimagenet_monai import __version__
 from radimagenet_monai.errors import RadImageNetError, one_line
+from radimagenet_monai.weights import commands as weights_commands
 
 DEFAULT_BUNDLES = "bundles"
 
@@ -112,6 +113,13 @@ COMMANDS: dict[str, Any] = {
     "info": info,
     "prepare": prepare,
     "phantom": phantom,
+    "weights": {
+        "list": weights_commands.list_,
+        "import": weights_commands.import_,
+        "verify": weights_commands.verify,
+        "show": weights_commands.show,
+        "where": weights_commands.where,
+    },
     "bundles": {"render": render, "check": check},
     "demo": demo,
 }

@@ -54,6 +54,8 @@ class RunRecord:
         The list of dictionaries of the dataset; hashed by `hash_datalist`.
     evaluator
         Its best key metric is recorded.
+    weights
+        Name and hashes of the initialization, from `radimagenet_monai.weights.identify_weights`.
     """
 
     def __init__(
@@ -63,9 +65,12 @@ class RunRecord:
         network: nn.Module,
         data: Sequence[Mapping[str, Any]],
         evaluator: Any = None,
+        weights: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(folder) / RUN_FILE
         self.record: dict[str, Any] = {"settings": dict(settings)}
+        if weights is not None:
+            self.record["weights"] = dict(weights)
         self.network = network
         self.data = data
         self.evaluator = evaluator
