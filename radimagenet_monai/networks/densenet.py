@@ -26,8 +26,9 @@ class DenseLayer(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(_BOTTLENECK, _GROWTH, kernel_size=3, padding=1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(self.relu1(self.norm1(x)))
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        # The maps are joined here and not by the caller, who would hold the joined one until this layer is through.
+        x = self.conv1(self.relu1(self.norm1(torch.cat(maps, 1))))
         return self.conv2(self.relu2(self.norm2(x)))
 
 
@@ -40,7 +41,7 @@ class DenseBlock(nn.ModuleDict):
     def forward(self, x: Tensor) -> Tensor:
         maps = [x]
         for layer in self.values():
-            maps.append(layer(torch.cat(maps, 1)))
+            maps.append(layer(maps))
         return torch.cat(maps, 1)
 
 

@@ -146,9 +146,15 @@ class InceptionResNetV2(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, 75)
-        x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))
-        x = self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(x)))
-        x = self.repeat(self.mixed_5b(self.maxpool_5a(x)))
+        # One layer a statement, so that a large early map is freed as soon as the next is there.
+        x = self.conv2d_1a(x)
+        x = self.conv2d_2a(x)
+        x = self.conv2d_2b(x)
+        x = self.maxpool_3a(x)
+        x = self.conv2d_3b(x)
+        x = self.conv2d_4a(x)
+        x = self.maxpool_5a(x)
+        x = self.repeat(self.mixed_5b(x))
         x = self.repeat_1(self.mixed_6a(x))
         return self.conv2d_7b(self.block8(self.repeat_2(self.mixed_7a(x))))
 
