@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,6 +13,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_OFFSETS = (0, 512, 1024, 2048)  # the superblock may stand behind a user block (HDF5 file format, II.A)
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
+_KERAS_ARCHIVE_MEMBER = "model.weights.h5"
 
 
 class Container(StrEnum):
@@ -42,10 +44,23 @@ def recognize_container(path: str | os.PathLike[str]) -> Container:
     if any(start[offset : offset + len(_HDF5)] == _HDF5 for offset in _HDF5_OFFSETS):
         return Container.HDF5
     if start.startswith((_ZIP, _PICKLE)):
+        if _is_keras_archive(path):
+            raise WeightsError(
+                f"{path} is an archive of Keras 3; unpack {_KERAS_ARCHIVE_MEMBER} from it (it is a zip file) and "
+                "import that"
+            )
         return Container.TORCH
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
         return Container.SAFETENSORS
     raise WeightsError(f"{path} is {_describe(start)}, expected an HDF5 file of Keras, a torch file or safetensors")
+
+
+def _is_keras_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _KERAS_ARCHIVE_MEMBER in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # not a zip file, or a damaged one, which the reader of torch files says better
 
 
 def _describe(start: bytes) -> str:

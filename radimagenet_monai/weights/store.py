@@ -306,7 +306,8 @@ def write_stored(spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapp
         "tensors_sha256": tensors_sha256(tensors),
     }
     path = stored_path(spec.name)
-    atomic_write_bytes(path, save(tensors, {"format": "pt", _METADATA_KEY: json.dumps(record, sort_keys=True)}))
+    # One key alone: safetensors writes several in any order, and the same import should give the same bytes.
+    atomic_write_bytes(path, save(tensors, {_METADATA_KEY: json.dumps(record, sort_keys=True)}))
     return read_stored(path)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+
 import pytest
 import torch
 
@@ -98,3 +101,10 @@ def test_gray_image_and_its_three_equal_channels_give_the_same_logits() -> None:
 def test_bad_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build_classifier("densenet121", **options)
+
+
+@pytest.mark.parametrize("module", ["classifier", "unet"])
+def test_examples_of_the_docstrings_run(module: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(f"radimagenet_monai.networks.{module}"))
+    assert tried
+    assert not failed

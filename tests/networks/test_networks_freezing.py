@@ -68,6 +68,7 @@ def test_the_one_layer_of_inceptionv3_follows_the_pooled_branch() -> None:
     assert layers[-1].name == "mixed10"
     assert producer(pooled_branch._keras_history.operation) is norm
     assert type(producer(producer(norm))).__name__ == "AveragePooling2D"
+    assert BACKBONES["inceptionv3"].last_10_keras_layers == ("Mixed_7c.branch_pool.bn",)
 
 
 def test_the_batch_norms_of_inceptionresnetv2_end_the_branches_of_its_last_block() -> None:
@@ -76,6 +77,7 @@ def test_the_batch_norms_of_inceptionresnetv2_end_the_branches_of_its_last_block
     assert [end.name for end in ends] == [
         name for name, layer in layers.items() if type(layer).__name__ == "BatchNormalization" and name != "conv_7b_bn"
     ]
+    assert {"block8.branch0.bn", "block8.branch1.2.bn"} < set(BACKBONES["inceptionresnetv2"].last_10_keras_layers)
     block = BACKBONES["inceptionresnetv2"]().block8
     assert [end.weights[0].shape[0] for end in ends] == [
         block.branch0.bn.num_features,

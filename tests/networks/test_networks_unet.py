@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from batch_norm_statistics import settle_batch_norm
+from monai.data import MetaTensor
 from monai.networks.nets import FLEXUNET_BACKBONE, FlexibleUNet
 
 from radimagenet_monai.errors import ConfigurationError
@@ -132,6 +133,20 @@ def test_encoder_moves_between_classifier_and_unet(architecture: str) -> None:
 def test_network_without_an_encoder_has_none_to_take() -> None:
     with pytest.raises(ConfigurationError, match="a Linear has no encoder"):
         take_encoder(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_training_as_the_bundles_do_it_moves_every_parameter(architecture: str) -> None:
+    """bf16 autocast, channels_last, MONAI's tensors, and a size that has to be padded."""
+    network = build_unet(architecture).to(memory_format=torch.channels_last).train()
+    image = MetaTensor(torch.rand(2, 1, 90, 70)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = torch.nn.functional.cross_entropy(network(image).float(), torch.randint(0, 2, (2, 90, 70)))
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
 
 
 def test_unet_learns_to_outline_a_disc() -> None:

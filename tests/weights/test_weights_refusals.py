@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from radimagenet_monai.networks.encoder import BACKBONES
 from radimagenet_monai.weights import catalogue
 from radimagenet_monai.weights.importers import import_file
 from radimagenet_monai.weights.importers.import_file import import_weights
+from radimagenet_monai.weights.importers.keras_h5 import read_keras
 from radimagenet_monai.weights.importers.keras_layers import keras_layers
+from radimagenet_monai.weights.importers.torch_layouts import read_torch
 from radimagenet_monai.weights.store import sha256_of, stored_path
 
 
@@ -217,6 +220,32 @@ def test_truncated_file(state: dict[str, Tensor], kind: str, share: float, tmp_p
     refused(path, filled_store)
 
 
+@pytest.mark.parametrize("kind", ["torch", "safetensors", "keras"])
+def test_changed_bytes_are_read_or_refused(state: dict[str, Tensor], kind: str, tmp_path: Path) -> None:
+    """Where a file describes itself: at its beginning, and for torch and HDF5 also at its end."""
+    path = tmp_path / "changed"
+    if kind == "keras":
+        write_keras(path, state)
+    elif kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    data, generator = path.read_bytes(), np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(20):
+        changed = bytearray(data)
+        for place in generator.integers(0, 60_000, 4):
+            changed[place if kind == "safetensors" or place % 2 else len(data) - 1 - place] = generator.integers(256)
+        path.write_bytes(changed)
+        try:
+            (read_keras if kind == "keras" else read_torch)(path)
+            outcomes.add("read")
+        except WeightsError as error:
+            outcomes.add("refused")
+            assert "\n" not in str(error)  # noqa: PT017 - both outcomes are right
+    assert "refused" in outcomes
+
+
 class Trap:
     """Unpickled, it would write a file."""
 
@@ -258,6 +287,13 @@ def test_file_that_is_no_weights(content: bytes, words: str, tmp_path: Path, fil
     path = tmp_path / "ResNet50.pt"
     path.write_bytes(content)
     assert words in refused(path, filled_store)
+
+
+def test_archive_of_keras_3_says_what_to_unpack(tmp_path: Path, filled_store: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    assert "unpack model.weights.h5 from it" in refused(tmp_path / "model.keras", filled_store)
 
 
 def test_missing_file_and_folder_without_model(tmp_path: Path, filled_store: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.errors import RadImageNetError, WeightsError
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.weights.importers.keras_layers import KerasLayer, keras_layers, saved_order
 from radimagenet_monai.weights.importers.published import Layout, PublishedWeights
@@ -76,9 +76,9 @@ def read_keras(path: str | os.PathLike[str]) -> PublishedWeights:
                 head_classes=_classes(head),
                 folded_biases=sum(bool(layer.folds_into) for layer in matched.layers),
             )
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
+    except (RadImageNetError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # OSError, RuntimeError, KeyError, TypeError, ... depending on where the file is damaged
         raise WeightsError(f"{path} is a damaged or incomplete HDF5 file: {error}") from error
 
 
