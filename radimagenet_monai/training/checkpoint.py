@@ -20,8 +20,9 @@ from radimagenet_monai.errors import ConfigurationError, WeightsError
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.io.atomic import atomic_write_bytes
 from radimagenet_monai.training.distributed import rank, unwrap_network
-from radimagenet_monai.training.model_file import load_strictly, load_torch_file, save_model
+from radimagenet_monai.training.model_file import load_torch_file, save_model
 from radimagenet_monai.training.run_record import hash_datalist
+from radimagenet_monai.weights.strict import load_strictly
 
 logger = logging.getLogger(__name__)
 

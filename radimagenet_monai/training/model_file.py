@@ -15,6 +15,8 @@ from torch import nn
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.weights.strict import load_strictly
+from radimagenet_monai.weights.tensor_file import is_state_dict, read_torch_file
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: s
         raise WeightsError(
             f"{path} holds a trained {trained}, but the architecture is {architecture!r}; give --architecture {trained}"
         )
+    if not is_state_dict(state):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, expected a state dict of tensors")
     load_strictly(network, state, path)
 
 
@@ -63,38 +67,11 @@ def load_torch_file(path: str | os.PathLike[str]) -> Any:
         Where the file is missing, damaged, or needs code to load.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_torch_file(Path(path))
     except FileNotFoundError:
         raise WeightsError(
             f"{path} does not exist; train the bundle first, or give the path of trained weights"
         ) from None
-    except OSError:
-        raise
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a readable file of tensors: {reason}") from error
-
-
-def load_strictly(network: nn.Module, state: Any, path: str | os.PathLike[str]) -> None:
-    """``load_state_dict(strict=True)`` with an error that says in one line what does not fit."""
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, expected a state dict")
-    expected = network.state_dict()
-    missing = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in expected]
-    shapes = [
-        f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    problems = [
-        f"{len(names)} {kind} (first: {names[0]})"
-        for kind, names in (("missing", missing), ("unexpected", extra), ("misshaped", shapes))
-        if names
-    ]
-    if problems:
-        raise WeightsError(f"{path} was made for another network: of {len(expected)} tensors {', '.join(problems)}")
-    network.load_state_dict(state, strict=True)
 
 
 def trained_fact(bundle_root: str | os.PathLike[str], name: str, default: Any) -> Any:

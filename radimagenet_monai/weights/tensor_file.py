@@ -38,7 +38,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     container = recognize_container(path)
     if container is Container.HDF5:
         raise WeightsError(f"{path} is an HDF5 file, expected a torch file or safetensors")
-    content = _read_safetensors(path) if container is Container.SAFETENSORS else _read_torch(path)
+    content = _read_safetensors(path) if container is Container.SAFETENSORS else read_torch_file(path)
     state = _state_dict(path, content)
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -52,7 +52,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is a damaged safetensors file: {error}") from error
 
 
-def _read_torch(path: Path) -> Any:
+def read_torch_file(path: Path) -> Any:
+    """What a torch file holds: tensors and plain containers, nothing that needs code.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is damaged or needs code to load.
+    OSError
+        Where it does not exist or may not be read.
+    """
     try:
         with warnings.catch_warnings():
             # About pickle protocols; such a file is refused below, or fine.
@@ -77,13 +86,14 @@ def _read_torch(path: Path) -> Any:
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and not _is_state_dict(content):
-        content = next((content[key] for key in _WRAPPERS if _is_state_dict(content.get(key))), content)
-    if not _is_state_dict(content):
+    if isinstance(content, Mapping) and not is_state_dict(content):
+        content = next((content[key] for key in _WRAPPERS if is_state_dict(content.get(key))), content)
+    if not is_state_dict(content):
         what = f"a mapping of {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else None
         raise WeightsError(f"{path} holds {what or f'a {type(content).__name__}'}, expected a state dict of tensors")
     return {str(name): tensor.detach() for name, tensor in content.items()}
 
 
-def _is_state_dict(content: Any) -> bool:
+def is_state_dict(content: Any) -> bool:
+    """Whether ``content`` is a non-empty mapping of tensors."""
     return isinstance(content, Mapping) and bool(content) and all(isinstance(item, Tensor) for item in content.values())

@@ -93,7 +93,7 @@ def test_bad_file_is_refused_in_one_line(
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
-    assert {"absent": "does not exist", "list": "holds a list", "misshaped": "(3, 1024) for (2, 1024)"}.get(
+    assert {"absent": "does not exist", "list": "holds a list", "misshaped": "[3, 1024], expected [2, 1024]"}.get(
         kind, ""
     ) in message
     assert not (tmp_path / "executed").exists()
