@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Networks to compare with. Without their requirements, which would bring another build of torch.
+ORACLES := $(shell grep -E '^(torchvision|timm)==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test test-long lint bench clean
@@ -29,6 +31,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/packed_store.py
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/encoders.py
 
 # torch goes first and by its exact version, so that no other requirement chooses a build for us.
 $(VENV)/.base: constraints.txt pyproject.toml
@@ -38,8 +41,13 @@ $(VENV)/.base: constraints.txt pyproject.toml
 	$(PIP) install --quiet -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.base
+$(VENV)/.demo $(VENV)/.lint: $(VENV)/.%: $(VENV)/.base
 	$(PIP) install --quiet -c constraints.txt -e ".[$*]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) install --quiet -c constraints.txt -e ".[test]"
+	$(PIP) install --quiet --no-deps $(ORACLES)
 	touch $@
 
 clean:

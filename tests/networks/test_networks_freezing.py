@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ import pytest
 import torch
 from keras_oracle import keras_application
 
-from radimagenet_monai.networks import build_classifier
+from radimagenet_monai.networks import build_encoder
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.networks.encoder import BACKBONES
-from radimagenet_monai.networks.freezing import Freeze
+from radimagenet_monai.networks.freezing import Freeze, freeze_encoder
 
 ALL = list(ARCHITECTURES)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "freezing.md"
 
 
+@functools.cache
 def trained_by_keras(architecture: str) -> list[Any]:
     """The last ten layers of the Keras application."""
     return keras_application(architecture).layers[-10:]
@@ -89,8 +91,10 @@ def table_of_policies() -> list[str]:
     """One row for each architecture and policy, in Markdown."""
     rows = []
     for architecture in ALL:
+        encoder = build_encoder(architecture)
+        backbone = encoder.backbone
         for policy in Freeze:
-            backbone = build_classifier(architecture, freeze=policy).encoder.backbone
+            freeze_encoder(encoder, policy)
             trained = sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
             modules = {
                 Freeze.NONE: "all",
