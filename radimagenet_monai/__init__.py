@@ -6,8 +6,9 @@ functions below imports what it needs when it is first asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.networks.classifier import build_classifier
@@ -26,12 +27,4 @@ _MODULE_OF = {
 
 __all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

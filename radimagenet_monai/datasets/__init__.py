@@ -5,8 +5,9 @@ pandas is imported when one of the names below is asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.datasets.readers import bundle_datalist, prepare
@@ -23,12 +24,4 @@ _MODULE_OF = {
 
 __all__ = ["bundle_datalist", "load_datalist", "prepare", "read_records", "to_datalist", "write_records"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

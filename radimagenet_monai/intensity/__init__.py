@@ -7,8 +7,9 @@ torch nor MONAI until one of them is touched.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.intensity.auto import AutoIntensityd
@@ -36,12 +37,4 @@ __all__ = [
     "UltrasoundLuminanced",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

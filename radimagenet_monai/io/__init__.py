@@ -5,8 +5,7 @@ The names below are loaded when first used, so that importing this package costs
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from radimagenet_monai.lazy import lazy_exports
 
 _MODULES = {
     "HEADER_KEYWORDS": "native_image",
@@ -24,12 +23,4 @@ _MODULES = {
 
 __all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_exports(__name__, _MODULES)

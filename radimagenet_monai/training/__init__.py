@@ -5,8 +5,9 @@ A JSON config names these as ``radimagenet_monai.training.<Name>``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.training.checkpoint import BestModel, TrainingCheckpoint
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
-    from radimagenet_monai.training.preflight import require_images, require_writable
+    from radimagenet_monai.training.preflight import require_image_size, require_images, require_writable
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
     from radimagenet_monai.training.tensorboard import LazySummaryWriter, loss_value
@@ -50,6 +51,7 @@ _MODULE_OF = {
     "local_device": "distributed",
     "loss_value": "tensorboard",
     "operating_point": "model_file",
+    "require_image_size": "preflight",
     "require_images": "preflight",
     "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
@@ -79,6 +81,7 @@ __all__ = [
     "local_device",
     "loss_value",
     "operating_point",
+    "require_image_size",
     "require_images",
     "require_writable",
     "show_errors_in_one_line",
@@ -89,12 +92,4 @@ __all__ = [
     "wrap_network",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

@@ -127,6 +127,8 @@ class PredictionWriter:
             probabilities = table.probabilities[position]
             for name, probability in zip(self.classes, probabilities, strict=True):
                 row[f"probability_{name}"] = None if problem else round(float(probability), 6)
+            if threshold is not None:
+                row["threshold"] = round(threshold, 6)
             row["decision"] = None if problem else self.classes[_decide(probabilities, threshold)]
             if table.labels is not None:
                 row["label"] = self.classes[table.labels[position]]

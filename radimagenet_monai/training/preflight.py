@@ -7,6 +7,7 @@ from collections.abc import Sized
 from pathlib import Path
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.networks.architectures import get_architecture
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:
@@ -29,6 +30,22 @@ def require_writable(*folders: str | os.PathLike[str]) -> None:
             raise ConfigurationError(
                 f"'{folder}' cannot be written to: '{existing}' is read-only for this user; give another --output_dir"
             )
+
+
+def require_image_size(architecture: str, image_size: int) -> None:
+    """Refuse images that are smaller than the network's layers need.
+
+    Raises
+    ------
+    ConfigurationError
+        For a smaller size, or an unknown architecture.
+    """
+    least = get_architecture(architecture).minimum_size
+    if int(image_size) < least:
+        raise ConfigurationError(
+            f"image_size {image_size} is too small for {architecture}, which needs at least {least}; "
+            f"give --image_size {least} or more"
+        )
 
 
 def require_images(*datasets: Sized) -> None:

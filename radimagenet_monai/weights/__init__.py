@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.weights.store import identify_weights
 
+_MODULE_OF = {"identify_weights": "store"}
+
 __all__ = ["identify_weights"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "identify_weights":
-        from radimagenet_monai.weights.store import identify_weights
-
-        return identify_weights
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

@@ -45,6 +45,10 @@ def write_table(busi: Path, path: Path, text: str) -> Path:
         ({"dataset_dir": "{busi}", "architecture": "resnet51"}, ["unknown architecture 'resnet51'", "resnet50"]),
         ({"dataset_dir": "{busi}", "weights": "imagenot"}, ["unknown weights 'imagenot'", "random"]),
         ({"dataset_dir": "{busi}", "freeze": "half"}, ["unknown freezing policy 'half'", "all_but_last_10"]),
+        (
+            {"dataset_dir": "{busi}", "architecture": "inceptionv3", "image_size": 64},
+            ["image_size 64", "inceptionv3", "at least 75"],
+        ),
         ({"dataset_dir": "{busi}", "output_dir": "{file}/out"}, ["{file}", "is a file", "--output_dir"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 import pytest
+from monai.transforms import Compose
 from registry_images import TOTALSEGMENTATOR, fetch_sdist_files
 from written_series import write_nifti, write_nrrd, write_series
 
+from radimagenet_monai.intensity import CTWindowd
+from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.reader import read_image
 
 
@@ -73,6 +76,28 @@ def test_every_form_gives_the_same_slices(tmp_path, as_read, ct, form):
         image = read_image(write_series(tmp_path / "ct", voxels, affine))
     np.testing.assert_array_equal(image.pixels, as_read.pixels)
     assert image.spacing == pytest.approx(as_read.spacing, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["nifti", "nrrd", "series"])
+def test_every_form_gives_the_same_canonical_slices(tmp_path, ct_folder, ct, form):
+    """Through the reader as a MONAI transform and the CT policy, other forms already in Hounsfield units."""
+    voxels, affine = ct
+    first = pydicom.dcmread(next(iter(ct_folder.iterdir())), stop_before_pixels=True)
+    hounsfield = (voxels * float(first.RescaleSlope) + float(first.RescaleIntercept)).astype(np.int16)
+    path = {
+        "nifti": lambda: write_nifti(tmp_path / "ct.nii.gz", hounsfield, affine),
+        "nrrd": lambda: write_nrrd(tmp_path / "ct.nrrd", hounsfield, affine),
+        "series": lambda: write_series(tmp_path / "ct", hounsfield, affine),  # slope 1, intercept 0
+    }[form]()
+    canonical = Compose([LoadNativeImaged("image"), CTWindowd("image", ["abdomen", "lung", "bone"])])
+    for frame in (0, 7, 19):
+        expected = canonical({"image": str(ct_folder), "frame": frame})["image"].numpy()
+        found = canonical({"image": str(path), "frame": frame})["image"].numpy()
+        assert expected.shape == (3, 512, 512)
+        assert 0.05 < expected[0].mean() < 0.95
+        np.testing.assert_array_equal(found, expected)
+        assert not np.array_equal(found, expected[:, ::-1])
+        assert not np.array_equal(found, expected[:, :, ::-1])
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["left-right", "up-down"])

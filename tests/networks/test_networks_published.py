@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from batch_norm_statistics import settle_batch_norm
+from batch_norm_statistics import settle_batch_norm, settle_convolutions
 from torchvision_oracle import final_features, published_network, without_head
 
 from radimagenet_monai.networks.architectures import ARCHITECTURES
@@ -22,6 +22,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[str, torch.nn.Module, torch.nn
     architecture = request.param
     torch.manual_seed(0)
     published = published_network(architecture)
+    settle_convolutions(published)
     settle_batch_norm(published)
     ours = BACKBONES[architecture]().eval()
     ours.apply_variant(resolve_weights(architecture, "random").variant)
@@ -39,7 +40,8 @@ def test_features_equal_those_of_the_published_network(
         theirs = final_features(architecture, published, image)
         features = ours(image)
     assert features.shape == theirs.shape
-    assert theirs.std() > 0
+    # Features that hardly depend on the image would agree whatever the network does.
+    assert theirs.std(dim=(2, 3)).mean() > 0.01 * theirs.abs().max()
     assert (features - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from batch_norm_statistics import settle_batch_norm
+from batch_norm_statistics import settle_batch_norm, settle_convolutions
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision_oracle import final_features, published_network
@@ -36,13 +36,6 @@ def settled_network(architecture: str, seed: int = 0) -> nn.Module:
     settle_convolutions(network)
     settle_batch_norm(network)
     return network
-
-
-def settle_convolutions(network: nn.Module) -> None:
-    """He's deviation; with torch's smaller one a deep network without shortcuts answers the same to all images."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 @pytest.fixture
