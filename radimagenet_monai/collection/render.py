@@ -115,7 +115,7 @@ def _context(task: Task) -> dict[str, Any]:
             "_target_": f"radimagenet_monai.intensity.{policy}",
             "keys": "image",
             **options,
-            "allow_modality_mismatch": "@allow_modality_mismatch",
+            "allow_modality_mismatch": "$training.parse_flag(@allow_modality_mismatch)",
         },
         "intensity_text": _INTENSITY_TEXTS[policy],
         "dataset_dir_text": f"the {dataset.title.split(' (')[0]} folder as its authors give it out"

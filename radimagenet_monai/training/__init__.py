@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         unwrap_network,
         wrap_network,
     )
+    from radimagenet_monai.training.flags import parse_flag
     from radimagenet_monai.training.inferer import AutocastInferer
     from radimagenet_monai.training.launch import show_errors_in_one_line
     from radimagenet_monai.training.memory import keep_freed_memory
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "local_device": "distributed",
     "loss_value": "tensorboard",
     "operating_point": "model_file",
+    "parse_flag": "flags",
     "require_image_size": "preflight",
     "require_images": "preflight",
     "require_writable": "preflight",
@@ -81,6 +83,7 @@ __all__ = [
     "local_device",
     "loss_value",
     "operating_point",
+    "parse_flag",
     "require_image_size",
     "require_images",
     "require_writable",

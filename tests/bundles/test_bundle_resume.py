@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle_runs import TINY, command, copy_bundle, run_workflow
+from bundle_runs import TINY, command, copy_bundle, run_command, run_workflow
 
 from radimagenet_monai.training.launch import user_error_line
 
@@ -117,6 +117,22 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(
     store = str(trained / "output" / "store")
     run_workflow(bundle, "train", dataset_dir=str(busi), store_dir=store, max_epochs=1, resume=True, **TINY)
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
+
+
+def test_words_of_the_command_line_switch_off_too(trained: Path, busi: Path, tmp_path: Path) -> None:
+    """``--amp false --resume false`` arrive as text; taken by Python's truth, both would be on."""
+    bundle = copy_bundle(NAME, tmp_path)
+    options = {**TINY, "dataset_dir": str(busi), "store_dir": str(trained / "output" / "store"), "max_epochs": 1}
+    run_workflow(bundle, "train", **options, amp="false", resume="false")
+    run = json.loads((bundle / "output" / "run.json").read_text())
+    assert run["settings"]["amp"] is False
+    workflow = run_workflow(bundle, "train", **options, amp="false", resume="false")
+    run = json.loads((bundle / "output" / "run.json").read_text())
+    assert run["first_epoch"] == 1, "resumed although told not to"
+    assert workflow.train_inferer.amp is False
+    done = run_command(bundle, "train", tmp_path, **options, amp="perhaps")
+    assert done.returncode == 1
+    assert "error: 'perhaps' is neither true nor false" in done.stderr
 
 
 @pytest.mark.parametrize(

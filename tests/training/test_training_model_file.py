@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -107,7 +106,7 @@ def test_facts_that_are_no_json_are_refused(tmp_path: Path) -> None:
         trained_fact(tmp_path, "architecture", "resnet50")
 
 
-_SAVE_FOREVER = """
+_SAVE_MODELS = """
 import sys, torch
 from radimagenet_monai.training.model_file import save_model
 network = torch.nn.Linear(1000, 2000)
@@ -116,11 +115,23 @@ for version in range(10**6):
     save_model(sys.argv[1], network, {"version": version})
 """
 
+_SAVE_CHECKPOINTS = """
+import pathlib, sys, torch
+from ignite.engine import Engine, Events
+from radimagenet_monai.training import TrainingCheckpoint
+network = torch.nn.Linear(1000, 2000)
+optimizer = torch.optim.Adam(network.parameters())
+engine = Engine(lambda e, b: torch.nn.init.constant_(network.weight, e.state.epoch))
+TrainingCheckpoint(pathlib.Path(sys.argv[1]).parent, network, optimizer, {}, []).attach(engine)
+engine.run([0], max_epochs=10**6)
+"""
 
-def test_kill_while_saving_leaves_a_whole_model(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
+
+@pytest.mark.parametrize(("script", "name"), [(_SAVE_MODELS, "model.pt"), (_SAVE_CHECKPOINTS, "checkpoint.pt")])
+def test_kill_while_saving_leaves_a_whole_file(script: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
     for attempt in range(3):
-        process = subprocess.Popen([sys.executable, "-c", _SAVE_FOREVER, str(path)])
+        process = subprocess.Popen([sys.executable, "-c", script, str(path)])
         deadline = time.monotonic() + 60
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -128,6 +139,8 @@ def test_kill_while_saving_leaves_a_whole_model(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         state = torch.load(path, weights_only=True)
-        assert len(state["weight"].unique()) == 1, "a model of two versions"
-        json.loads((tmp_path / "model.json").read_text())
+        weight = state["weight"] if name == "model.pt" else state["network"]["weight"]
+        assert len(weight.unique()) == 1, "a file of two versions"
+        if name == "checkpoint.pt":
+            assert weight.unique().item() == state["epoch"]
         path.unlink()

@@ -25,6 +25,7 @@ from radimagenet_monai.training import (
     PredictionWriter,
     RunRecord,
     SeedIterations,
+    parse_flag,
     require_images,
     require_writable,
 )
@@ -43,6 +44,18 @@ class _Spy(torch.nn.Module):
         out = self.layer(x)
         self.seen = out.dtype
         return out
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [(True, True), ("true", True), ("True", True), (1, True), (False, False), ("false", False)]
+)
+def test_flags_mean_what_they_say(given: object, meant: bool) -> None:
+    assert parse_flag(given) is meant
+
+
+def test_a_flag_that_is_neither_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'maybe' is neither true nor false"):
+        parse_flag("maybe")
 
 
 @pytest.mark.parametrize(("amp", "inside"), [(True, torch.bfloat16), (False, torch.float32)])
