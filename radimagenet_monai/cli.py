@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from radimagenet_monai import __version__
-from radimagenet_monai.errors import RadImageNetError, one_line
+from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.weights import commands as weights_commands
 
 DEFAULT_BUNDLES = "bundles"
@@ -135,19 +135,14 @@ def main(arguments: list[str] | None = None) -> None:
         return
     try:
         fire.Fire(COMMANDS, command=arguments, name="radimagenet")
-    except RadImageNetError as error:
-        _stop(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _stop(one_line(f"{place}{error.strerror or error}"))
+    except (RadImageNetError, OSError) as error:
+        from radimagenet_monai.training.launch import user_error_line
+
+        print(user_error_line(error), file=sys.stderr)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def _stop(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(1) from None
 
 
 def _catalogue(task: str | None) -> dict[str, Any]:

@@ -146,6 +146,17 @@ def test_every_requirement_is_constrained() -> None:
     assert names <= constrained
 
 
+def test_every_file_of_the_package_is_installed() -> None:
+    """An editable install finds files that a wheel would lack."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    left_out = [
+        str(path.relative_to(ROOT))
+        for path in tracked("radimagenet_monai/**")
+        if path.suffix != ".py" and not any(path.match(pattern) for pattern in patterns)
+    ]
+    assert left_out == []
+
+
 def test_documents_link_to_what_exists() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {target}"

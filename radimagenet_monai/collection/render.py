@@ -74,20 +74,24 @@ def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = Non
     folders = []
     for task in tasks:
         folder = Path(out) / task.name
-        for path in stale_files(folder, task):
-            atomic_write_text(folder / path, render_bundle(task)[path])
+        rendered = render_bundle(task)
+        for path in _stale(folder, rendered):
+            atomic_write_text(folder / path, rendered[path])
         folders.append(folder)
     return folders
 
 
 def stale_files(folder: str | os.PathLike[str], task: Task) -> list[str]:
     """Files of the bundle in ``folder`` that are missing or differ from what `render_bundle` gives."""
-    stale = []
-    for path, text in render_bundle(task).items():
-        target = Path(folder) / path
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
-            stale.append(path)
-    return stale
+    return _stale(Path(folder), render_bundle(task))
+
+
+def _stale(folder: Path, rendered: dict[str, str]) -> list[str]:
+    return [
+        path
+        for path, text in rendered.items()
+        if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text
+    ]
 
 
 def _context(task: Task) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def build_loader(
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, uneven),  # type: ignore[arg-type]
+        sampler=EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, uneven),  # type: ignore[arg-type]  # torch's stub wants an int sampler
         num_workers=num_workers,
         drop_last=drop_last,
         # Its own generator: a loader without one draws from the global state whenever an iteration begins.
