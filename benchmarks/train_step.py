@@ -176,7 +176,7 @@ def main() -> None:
         return
     rates: dict[str, list[float]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as temporary:
-        data = write_phantom("busi", Path(temporary) / "phantoms", images=options.images, workers=2, progress=False)
+        data = write_phantom("busi", Path(temporary) / "phantoms", patients=options.images, workers=2, progress=False)
         prepare("busi", data, Path(temporary) / "prepared")
         # A process a round: neither side inherits the other's threads, memory or settings.
         for name in [*SIDES] * options.rounds:

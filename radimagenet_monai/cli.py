@@ -48,19 +48,19 @@ def prepare(name: str, root: str, out: str, seed: int = 0) -> None:
     print(table)
 
 
-def phantom(name: str, out: str, images: int = 200, seed: int = 0, workers: int = 2) -> None:
+def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2) -> None:
     """Write synthetic images in the on-disk format of a dataset. They are phantoms, not patients.
 
     Args:
         name: the dataset to imitate, e.g. busi.
         out: folder to write to.
-        images: how many.
+        patients: how many; a dataset has one or several images of each.
         seed: of all random draws.
         workers: processes that draw.
     """
     from radimagenet_monai.phantoms import write_phantom
 
-    print(write_phantom(str(name), str(out), images=images, seed=seed, workers=workers))
+    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers))
 
 
 def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:

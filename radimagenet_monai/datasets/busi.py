@@ -26,8 +26,10 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from radimagenet_monai.datasets.division import DEFAULT_FOLDS, divide
 from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records
-from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS, assign_folds, assign_splits
+from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
+from radimagenet_monai.datasets.summary import summarize
 from radimagenet_monai.errors import RecordsError
 
 DATASET_FOLDER = "Dataset_BUSI_with_GT"
@@ -56,7 +58,7 @@ def read_busi(
     root: str | os.PathLike[str],
     seed: int = 0,
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
-    folds: int = 5,
+    folds: int = DEFAULT_FOLDS,
     progress: bool = True,
 ) -> pd.DataFrame:
     """List a BUSI folder as a records table with grouped, stratified splits and folds.
@@ -105,41 +107,16 @@ def read_busi(
             "finding": [picture.finding for picture in pictures],
         }
     )
-    frame["split"] = assign_splits(frame["label"], frame["patient_id"], fractions, seed)
-    fewest = frame.groupby("label")["patient_id"].nunique().min()
-    if fewest >= folds:
-        frame["fold"] = assign_folds(frame["label"], frame["patient_id"], folds, seed)
-    else:
-        notes.append(f"no folds were assigned: the rarer class has {fewest} patients and {folds} folds were wanted")
+    frame = divide(frame, notes, seed, fractions, folds)
     frame.attrs["notes"] = notes
     return check_records(frame, folder, CLASSES)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_busi` against the published dataset; the result is JSON-serializable.
-
-    Returns
-    -------
-    dict
-        ``images``, ``patients`` and ``labels``, ``findings`` and ``published`` (counts by name), ``differences``
-        (finding to images more or fewer than published), ``images_with_several_masks``, ``splits`` and ``notes``.
-    """
-    findings = {finding: int((frame["finding"] == finding).sum()) for finding in FINDINGS}
-    return {
-        "images": len(frame),
-        "patients": int(frame["patient_id"].nunique()),
-        "labels": {label: int((frame["label"] == label).sum()) for label in CLASSES},
-        "findings": findings,
-        "published": dict(PUBLISHED_COUNTS),
-        "differences": {
-            finding: count - PUBLISHED_COUNTS[finding]
-            for finding, count in findings.items()
-            if count != PUBLISHED_COUNTS[finding]
-        },
-        "images_with_several_masks": int(frame["mask"].str.contains(MASK_SEPARATOR, regex=False).sum()),
-        "splits": {str(name): int(count) for name, count in frame["split"].value_counts().items()},
-        "notes": list(frame.attrs.get("notes", [])),
-    }
+    """Count a table of `read_busi` against the published dataset, see `summarize`."""
+    found = {finding: int((frame["finding"] == finding).sum()) for finding in FINDINGS}
+    several = int(frame["mask"].str.contains(MASK_SEPARATOR, regex=False).sum())
+    return summarize(frame, PUBLISHED_COUNTS, found, images_with_several_masks=several)
 
 
 @dataclass

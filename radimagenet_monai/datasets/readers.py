@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -29,7 +30,9 @@ class DatasetReader:
     summary: Callable[[pd.DataFrame], dict[str, Any]]
 
 
-READERS: dict[str, DatasetReader] = {"busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary)}
+READERS: dict[str, DatasetReader] = {
+    "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
+}
 
 
 def get_reader(name: str) -> DatasetReader:
@@ -46,12 +49,41 @@ def get_reader(name: str) -> DatasetReader:
         raise ConfigurationError(f"no reader for dataset {name!r}; there is one for {', '.join(READERS)}") from None
 
 
+def read_dataset(name: str, root: str | os.PathLike[str], seed: int = 0, **options: Any) -> pd.DataFrame:
+    """The records table of the dataset ``name`` in ``root``.
+
+    Parameters
+    ----------
+    name
+        One of `READERS`.
+    root
+        Folder of the dataset; paths in the table are relative to it.
+    seed
+        Of splits and folds.
+    options
+        Of that dataset's reader.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown dataset or option; the message lists those there are.
+    RecordsError
+        For a folder that does not hold the dataset.
+    """
+    reader = get_reader(name)
+    known = [option for option in inspect.signature(reader.read).parameters if option not in ("root", "seed")]
+    for option in options:
+        if option not in known:
+            raise ConfigurationError(f"dataset '{name}' has no option '{option}'; it has {', '.join(known)}")
+    return reader.read(root, seed=seed, **options)
+
+
 def prepare(
-    name: str, root: str | os.PathLike[str], out: str | os.PathLike[str], seed: int = 0
+    name: str, root: str | os.PathLike[str], out: str | os.PathLike[str], seed: int = 0, **options: Any
 ) -> tuple[Path, dict[str, Any]]:
     """Read the dataset ``name`` in ``root`` and write ``records.csv`` and ``summary.json`` into ``out``.
 
-    Image paths in the table are relative to ``root``.
+    Image paths in the table are relative to ``root``. ``options`` are those of the dataset's reader.
 
     Returns
     -------
@@ -61,13 +93,12 @@ def prepare(
     Raises
     ------
     ConfigurationError
-        For an unknown dataset.
+        For an unknown dataset or option.
     RecordsError
         For a folder that does not hold it.
     """
-    reader = get_reader(name)
-    frame = reader.read(root, seed=seed)
-    facts = reader.summary(frame)
+    frame = read_dataset(name, root, seed, **options)
+    facts = get_reader(name).summary(frame)
     out = Path(out)
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

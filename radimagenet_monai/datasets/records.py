@@ -14,7 +14,10 @@ a task needs one) must be filled:
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
 
-Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup.
+Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Two of them have a
+meaning wherever they occur: ``exam`` names the exam or scan that an image is a slice of, within its patient, so that
+slices can be scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a mixed
+dataset what a file without a header is.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 RECORD_COLUMNS = ("image", "label", "patient_id", "split", "fold", "mask", "frame", "sha256")
 RECORDS_FILE = "records.csv"
 MASK_SEPARATOR = ";"
+CARRIED_COLUMNS = ("exam", "modality")
+"""Free columns that items of a datalist keep."""
 
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
@@ -217,7 +222,7 @@ def to_datalist(
     list of dict
         In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table),
         ``patient_id`` (str), ``label`` (class index; where ``classes`` is given), ``mask`` (list of paths; where the
-        row has any) and ``sha256`` (where the row has it).
+        row has any), ``sha256``, ``exam`` and ``modality`` (where the row has them).
 
     Raises
     ------
@@ -244,6 +249,11 @@ def to_datalist(
         _refuse(outside, part["label"], positions + _FIRST_ROW, "records table", f"expected one of {_listed(classes)}")
         for item, label in zip(items, labels.astype(int).tolist(), strict=True):
             item["label"] = label
+    for column in CARRIED_COLUMNS:
+        if column in part.columns:
+            for item, value in zip(items, part[column], strict=True):
+                if value:
+                    item[column] = value
     for item, mask, digest in zip(items, masks, part["sha256"], strict=True):
         if mask:
             item["mask"] = mask

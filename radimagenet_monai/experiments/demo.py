@@ -60,7 +60,7 @@ def run_demo(
     out = _fresh_folder(Path(out))
 
     _step(1, f"drawing {images} phantom breast ultrasound images in BUSI's layout")
-    data = write_phantom("busi", out / "phantoms", images=images, seed=seed, workers=2)
+    data = write_phantom("busi", out / "phantoms", patients=images, seed=seed, workers=2)
     new_images = _new_phantoms(out, seed)
 
     _step(2, "preparing records: labels, masks, patient-disjoint split")
@@ -111,7 +111,7 @@ def _step(number: int, text: str) -> None:
 
 def _new_phantoms(out: Path, seed: int) -> Path:
     """Unlabeled images from another seed, as a clinical folder would hold them."""
-    written = write_phantom("busi", out / "new_phantoms_source", images=_NEW_IMAGES, seed=seed + 1, workers=2)
+    written = write_phantom("busi", out / "new_phantoms_source", patients=_NEW_IMAGES, seed=seed + 1, workers=2)
     folder = out / "new_phantoms"
     folder.mkdir()
     pictures = [path for path in sorted(written.rglob("*.png")) if "_mask" not in path.name]
@@ -206,7 +206,7 @@ def _write_report(
             [f"{facts['images']} phantom images, {facts['patients']} phantom patients, no patient in two splits."],
             ["", "images"],
             [*([f"split {name}", count] for name, count in facts["splits"].items())]
-            + [[f"finding {name}", count] for name, count in facts["findings"].items()],
+            + [[f"finding {name}", count] for name, count in facts["found"].items()],
         ),
         Section(
             "Training",

@@ -20,11 +20,8 @@ feature decides, and no reader of the images can be right every time.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,11 +29,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS, PUBLISHED_COUNTS
 from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed breast ultrasound, not patients.
 
@@ -54,7 +50,7 @@ _BRIGHTEST_DB = 8.0  # echo level that is shown white
 
 def write_busi_phantom(
     out: str | os.PathLike[str],
-    images: int | Mapping[str, int] = 780,
+    patients: int | Mapping[str, int] = 780,
     seed: int = 0,
     size: tuple[int, int] = (360, 600),
     workers: int = 1,
@@ -69,8 +65,8 @@ def write_busi_phantom(
     ----------
     out
         Folder that receives ``Dataset_BUSI_with_GT`` and a ``README.txt`` that says what the images are.
-    images
-        Number of images, divided into benign, malignant and normal as in BUSI, or the number of each.
+    patients
+        Number of patients, one image each, divided into benign, malignant and normal as in BUSI, or the number of each.
     seed
         Of all random draws.
     size
@@ -90,32 +86,21 @@ def write_busi_phantom(
     ConfigurationError
         For numbers that make no dataset, and where ``out`` holds such a folder already.
     """
-    counts = _counts(images)
+    counts = _counts(patients)
     low, high = size
     if not 32 <= low <= high:
         raise ConfigurationError(f"size {size} was given; expected (smallest, largest) longer side from 32 pixels")
-    out = Path(out)
-    target = out / DATASET_FOLDER
-    if target.exists():
-        raise ConfigurationError(f"'{target}' exists already; give another folder, or remove it first")
-    out.mkdir(parents=True, exist_ok=True)
     jobs = [(finding, number) for finding in FINDINGS for number in range(1, counts[finding] + 1)]
-    with tempfile.TemporaryDirectory(prefix=f".{DATASET_FOLDER}.", dir=out) as temporary:
-        folder = Path(temporary) / DATASET_FOLDER
-        for finding in FINDINGS:
-            (folder / finding).mkdir(parents=True)
-        write = partial(_write_image, folder, seed, (low, high))
-        bar = partial(tqdm, total=len(jobs), desc="Writing BUSI phantom", unit="image", disable=not progress or None)
-        if workers > 1:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                list(bar(pool.map(write, jobs, chunksize=4)))
-        else:
-            list(bar(map(write, jobs)))
-        listed = ", ".join(f"{counts[finding]} {finding}" for finding in FINDINGS)
-        atomic_write_text(out / "README.txt", README.format(seed=seed, low=low, high=high, counts=listed))
-        folder.rename(target)
-    return out
+    listed = ", ".join(f"{counts[finding]} {finding}" for finding in FINDINGS)
+    return write_dataset(
+        out,
+        DATASET_FOLDER,
+        jobs,
+        partial(_write_image, seed=seed, size=(low, high)),
+        README.format(seed=seed, low=low, high=high, counts=listed),
+        workers=workers,
+        progress=progress,
+    )
 
 
 def simulate(
@@ -219,21 +204,22 @@ class _Mass:
     calcifications: int
 
 
-def _counts(images: int | Mapping[str, int]) -> dict[str, int]:
-    if isinstance(images, Mapping):
-        if set(images) != set(FINDINGS) or min(images.values()) < 0 or sum(images.values()) < 1:
-            raise ConfigurationError(f"images {dict(images)} were given; expected a number for each of {FINDINGS}")
-        return {finding: int(images[finding]) for finding in FINDINGS}
-    if images < len(FINDINGS):
-        raise ConfigurationError(f"images {images} was given; expected {len(FINDINGS)} or more")
+def _counts(patients: int | Mapping[str, int]) -> dict[str, int]:
+    if isinstance(patients, Mapping):
+        if set(patients) != set(FINDINGS) or min(patients.values()) < 0 or sum(patients.values()) < 1:
+            raise ConfigurationError(f"patients {dict(patients)} were given; expected a number for each of {FINDINGS}")
+        return {finding: int(patients[finding]) for finding in FINDINGS}
+    if patients < len(FINDINGS):
+        raise ConfigurationError(f"patients {patients} was given; expected {len(FINDINGS)} or more")
     total = sum(PUBLISHED_COUNTS.values())
-    counts = {finding: max(1, round(images * PUBLISHED_COUNTS[finding] / total)) for finding in FINDINGS}
-    counts["benign"] = images - counts["malignant"] - counts["normal"]
+    counts = {finding: max(1, round(patients * PUBLISHED_COUNTS[finding] / total)) for finding in FINDINGS}
+    counts["benign"] = patients - counts["malignant"] - counts["normal"]
     return counts
 
 
-def _write_image(folder: Path, seed: int, size: tuple[int, int], job: tuple[str, int]) -> None:
+def _write_image(folder: Path, job: tuple[str, int], seed: int, size: tuple[int, int]) -> None:
     finding, number = job
+    (folder / finding).mkdir(exist_ok=True)
     image, masks = simulate(finding, number, seed, size)
     # BUSI mixes pixel formats: mostly RGB, a few gray or RGBA; masks mostly of one bit.
     look = np.random.default_rng([seed, FINDINGS.index(finding), number, 1]).random()

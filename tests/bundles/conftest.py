@@ -15,7 +15,7 @@ from radimagenet_monai.phantoms import write_phantom
 @pytest.fixture(scope="session")
 def busi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom BUSI folder of 90 small images."""
-    return write_phantom("busi", tmp_path_factory.mktemp("busi"), images=90, seed=3, size=(72, 96), progress=False)
+    return write_phantom("busi", tmp_path_factory.mktemp("busi"), patients=90, seed=3, size=(72, 96), progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ LEARNING = {**TINY, "batch_size": 16, "max_epochs": 10}
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder of 320 phantoms, and their records."""
     folder = tmp_path_factory.mktemp("learning")
-    data = write_phantom("busi", folder / "data", images=320, seed=1, size=(96, 128), workers=2, progress=False)
+    data = write_phantom("busi", folder / "data", patients=320, seed=1, size=(96, 128), workers=2, progress=False)
     records, _ = prepare("busi", data, folder / "prepared")
     return data, records
 

@@ -29,7 +29,7 @@ from radimagenet_monai.phantoms.busi import write_busi_phantom
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_busi_phantom(tmp_path_factory.mktemp("clean"), images=45, seed=5, size=(96, 128), progress=False)
+    return write_busi_phantom(tmp_path_factory.mktemp("clean"), patients=45, seed=5, size=(96, 128), progress=False)
 
 
 @pytest.fixture
@@ -141,11 +141,10 @@ def test_the_split_depends_on_the_seed_alone(clean: Path) -> None:
 
 def test_too_few_patients_for_folds_are_noted(tmp_path: Path) -> None:
     counts = {"benign": 6, "malignant": 3, "normal": 0}
-    root = write_busi_phantom(tmp_path, images=counts, size=(64, 64), progress=False)
+    root = write_busi_phantom(tmp_path, patients=counts, size=(64, 64), progress=False)
     frame = read_busi(root, progress=False)
     assert frame["fold"].isna().all()
-    assert "the rarer class has 3 patients and 5 folds were wanted" in frame.attrs["notes"][0]
-    shutil.rmtree(root / DATASET_FOLDER / "normal")
+    assert "class 'malignant' has 3 patients and 5 folds were wanted" in frame.attrs["notes"][0]
     assert "folder 'normal' is missing" in read_busi(root, progress=False).attrs["notes"]
     (root / DATASET_FOLDER / "malignant" / "malignant (3).png").unlink()
     with pytest.raises(RecordsError, match="class 'malignant' has 2 patients; 3 splits"):

@@ -33,7 +33,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantom("busi", tmp_path_factory.mktemp("busi"), images=60, seed=2, size=SIZE, progress=False)
+    return write_phantom("busi", tmp_path_factory.mktemp("busi"), patients=60, seed=2, size=SIZE, progress=False)
 
 
 def test_layout_is_that_of_busi(written: Path) -> None:
@@ -65,25 +65,25 @@ def test_layout_is_that_of_busi(written: Path) -> None:
 
 
 def test_an_image_is_a_function_of_seed_and_number(written: Path, tmp_path: Path) -> None:
-    fewer = write_busi_phantom(tmp_path / "fewer", images=12, seed=2, size=SIZE, workers=2, progress=False)
+    fewer = write_busi_phantom(tmp_path / "fewer", patients=12, seed=2, size=SIZE, workers=2, progress=False)
     more = digests(written / DATASET_FOLDER)
     for name, digest in digests(fewer / DATASET_FOLDER).items():
         assert more[name] == digest
-    other = write_busi_phantom(tmp_path / "other", images=3, seed=3, size=SIZE, progress=False)
+    other = write_busi_phantom(tmp_path / "other", patients=3, seed=3, size=SIZE, progress=False)
     assert not set(digests(other / DATASET_FOLDER).values()) & set(more.values())
 
 
 def test_counts_follow_busi_or_the_caller(tmp_path: Path) -> None:
     counts = {"benign": 1, "malignant": 0, "normal": 2}
-    root = write_busi_phantom(tmp_path, images=counts, size=(40, 50), progress=False)
+    root = write_busi_phantom(tmp_path, patients=counts, size=(40, 50), progress=False)
     assert {f: len(list((root / DATASET_FOLDER / f).glob("*).png"))) for f in FINDINGS} == counts
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"images": 2}, "images 2 was given"),
-        ({"images": {"benign": 3}}, "expected a number for each of"),
+        ({"patients": 2}, "patients 2 was given"),
+        ({"patients": {"benign": 3}}, "expected a number for each of"),
         ({"size": (100, 50)}, r"size \(100, 50\) was given"),
         ({"size": (8, 50)}, "from 32 pixels"),
     ],
@@ -97,7 +97,7 @@ def test_impossible_requests_leave_nothing(tmp_path: Path, options: dict, messag
 def test_existing_data_are_not_overwritten(written: Path) -> None:
     before = digests(written)
     with pytest.raises(ConfigurationError, match="exists already"):
-        write_busi_phantom(written, images=3)
+        write_busi_phantom(written, patients=3)
     assert digests(written) == before
 
 
@@ -107,7 +107,7 @@ def test_an_interrupted_run_leaves_no_dataset(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("radimagenet_monai.phantoms.busi._write_image", fail)
     with pytest.raises(KeyboardInterrupt):
-        write_busi_phantom(tmp_path, images=3, progress=False)
+        write_busi_phantom(tmp_path, patients=3, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 

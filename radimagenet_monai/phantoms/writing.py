@@ -1,0 +1,86 @@
+"""Writing a phantom dataset: in worker processes, with a progress bar, and whole or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.io.atomic import atomic_write_text
+
+README_FILE = "README.txt"
+
+Job = TypeVar("Job")
+
+
+def write_dataset(
+    out: str | os.PathLike[str],
+    name: str,
+    jobs: Sequence[Job],
+    write: Callable[[Path, Job], Any],
+    readme: str,
+    finish: Callable[[Path, list[Any]], None] | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Write ``out/name`` and ``out/README.txt``, which says that the images are phantoms.
+
+    Parameters
+    ----------
+    out
+        Folder to write into, created when missing.
+    name
+        Folder that the dataset's own files lie in. It appears under this name once all of them are written.
+    jobs
+        One a study or image.
+    write
+        ``write(folder, job)`` writes the files of one job into ``folder``; a function of a module (or a partial of
+        one), since it goes to spawned processes. Subfolders that it needs it makes itself.
+    readme
+        Text of ``README.txt``.
+    finish
+        ``finish(folder, results)`` writes what is known at the end only, such as tables, from what ``write`` returned
+        for each job, in order.
+    workers
+        Processes that write; 1 is this one.
+    progress
+        Whether to show a bar on a terminal.
+
+    Returns
+    -------
+    pathlib.Path
+        ``out``.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``out/name`` exists already.
+    """
+    out = Path(out)
+    target = out / name
+    if target.exists():
+        raise ConfigurationError(f"'{target}' exists already; give another folder, or remove it first")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        work = partial(write, folder)
+        bar = partial(tqdm, total=len(jobs), desc=f"Writing {name} phantom", disable=None if progress else True)
+        if workers > 1:
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+                results = list(bar(pool.map(work, jobs, chunksize=4)))
+        else:
+            results = list(bar(map(work, jobs)))
+        if finish is not None:
+            finish(folder, results)
+        atomic_write_text(out / README_FILE, readme)
+        folder.rename(target)
+    return out
