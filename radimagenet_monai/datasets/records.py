@@ -14,10 +14,10 @@ a task needs one) must be filled:
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
 
-Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Two of them have a
-meaning wherever they occur: ``exam`` names the exam or scan that an image is a slice of, within its patient, so that
-slices can be scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a mixed
-dataset what a file without a header is.
+Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Two of them have
+a meaning wherever they occur: ``exam`` names the exam or scan that an image is a slice of, within its patient, so that
+slices can be scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a
+mixed dataset what a file without a header is.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_too_few_patients_for_folds_are_noted(tmp_path: Path) -> None:
     root = write_busi_phantom(tmp_path, patients=counts, size=(64, 64), progress=False)
     frame = read_busi(root, progress=False)
     assert frame["fold"].isna().all()
-    assert "class 'malignant' has 3 patients and 5 folds were wanted" in frame.attrs["notes"][0]
+    assert "class 'malignant' has 3 patients and 5 folds were wanted" in frame.attrs["notes"][-1]
     assert "folder 'normal' is missing" in read_busi(root, progress=False).attrs["notes"]
     (root / DATASET_FOLDER / "malignant" / "malignant (3).png").unlink()
     with pytest.raises(RecordsError, match="class 'malignant' has 2 patients; 3 splits"):

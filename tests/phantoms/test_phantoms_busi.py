@@ -102,7 +102,7 @@ def test_existing_data_are_not_overwritten(written: Path) -> None:
 
 
 def test_an_interrupted_run_leaves_no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("radimagenet_monai.phantoms.busi._write_image", fail)
