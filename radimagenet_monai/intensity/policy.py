@@ -91,6 +91,7 @@ class IntensityPolicyd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         frame = int(out.get(self.frame_key, 0))
+        policy = self.for_record(out)
         for key in self.key_iterator(out):
             image = as_native_image(out[key])
             if not 0 <= frame < len(image):
@@ -98,9 +99,13 @@ class IntensityPolicyd(MapTransform):
                     image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"
                 )
             with header_faults(image.path):
-                self.check(image)
-                out[key] = as_metatensor(self.canonical(image, frame), image, frame)
+                policy.check(image)
+                out[key] = as_metatensor(policy.canonical(image, frame), image, frame)
         return out
+
+    def for_record(self, data: Mapping[Hashable, Any]) -> IntensityPolicyd:
+        """The policy for the images of one record; a record may say more than its files do."""
+        return self
 
     def check(self, image: NativeImage) -> None:
         """Refuse an image of another modality."""

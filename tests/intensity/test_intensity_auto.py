@@ -74,8 +74,29 @@ def test_wrong_modality_is_refused_alike_by_auto_and_single(expected: str, modal
 def test_pictures_are_taken_as_expected(expected: str) -> None:
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_allclose(shown(AutoIntensityd("image", expected), picture(grey))[0], grey / 255, atol=1e-7)
-    with pytest.raises(IntensityError, match=r"picture.png: an image without a header was given"):
-        shown(AutoIntensityd("image"), picture(grey))
+
+
+def test_without_expectation_pictures_are_taken_as_shown_and_volumes_refused() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_allclose(shown(AutoIntensityd("image"), picture(grey))[0], grey / 255, atol=1e-7)
+    with pytest.raises(IntensityError, match="states no modality, was given.*records' column 'modality'"):
+        shown(AutoIntensityd("image"), volume(STORED[None]))
+
+
+@pytest.mark.parametrize("stated", POLICIES)
+def test_a_record_says_what_its_volume_is(stated: str) -> None:
+    auto, single = AutoIntensityd("image"), SINGLE[stated]("image")
+    values = np.abs(STORED[None])
+    expected = single({"image": volume(values)})["image"]
+    found = auto({"image": volume(values), "modality": stated})["image"]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ConfigurationError, match="unknown modality policy 'PET'"):
+        auto({"image": volume(values), "modality": "PET"})
+
+
+def test_a_record_that_contradicts_the_header_is_refused() -> None:
+    with pytest.raises(IntensityError, match="modality MR was given, CT"):
+        AutoIntensityd("image")({"image": dicom("MR", STORED), "modality": "CT"})
 
 
 def test_options_reach_their_policy() -> None:
