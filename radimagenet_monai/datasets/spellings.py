@@ -1,0 +1,78 @@
+"""The spellings in which tables name a class, brought to the task's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+
+_NEGATIVE = ("0", "0.0", "no", "n", "false", "f", "neg", "negative", "absent", "-")
+_POSITIVE = ("1", "1.0", "yes", "y", "true", "t", "p", "pos", "positive", "present", "+")
+_SHOWN = 8
+
+
+def map_labels(
+    values: Sequence[str] | pd.Series,
+    classes: Sequence[str],
+    aliases: Mapping[str, str] | None = None,
+    source: str = "table",
+) -> list[str]:
+    """Bring labels in any usual spelling to the names of the classes.
+
+    Upper and lower case, surrounding blanks, and blank, ``_`` and ``-`` between words make no difference. Where there
+    are two classes, the last is the positive one and is also written 1, yes, y, true, p, pos, positive, ...; the first
+    0, no, n, false, neg, negative, ...
+
+    Parameters
+    ----------
+    values
+        ``(n,)`` text as the table has it.
+    classes
+        Names wanted, in the order of the task.
+    aliases
+        Further spellings, ``{"spelling": "class"}``; they go before the general ones.
+    source
+        What errors call the table.
+
+    Returns
+    -------
+    list of str
+        ``(n,)`` names out of ``classes``; ``""`` where the value is empty.
+
+    Raises
+    ------
+    RecordsError
+        For values that name no class; the message lists them.
+    ConfigurationError
+        For classes that differ in spelling only.
+
+    Examples
+    --------
+    >>> map_labels(["Malignant", "malignant ", "0"], ("benign", "malignant"))
+    ['malignant', 'malignant', 'benign']
+    """
+    known: dict[str, str] = {}
+    if len(classes) == 2:
+        known |= dict.fromkeys(_NEGATIVE, classes[0]) | dict.fromkeys(_POSITIVE, classes[1])
+    known |= {plain(spelling): name for spelling, name in (aliases or {}).items()}
+    names = {plain(name): name for name in classes}
+    if len(names) < len(classes):
+        raise ConfigurationError(f"classes {', '.join(classes)} were given; two of them differ in spelling only")
+    known |= names
+    known[""] = ""
+    distinct = {value: known.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
+    unknown = [value for value, name in distinct.items() if name is None]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
+        raise RecordsError(f"{source}: label {shown}{more} is none of the classes {', '.join(classes)}")
+    return [distinct[str(value)] or "" for value in values]
+
+
+def plain(text: str) -> str:
+    """``text`` without what spellings differ in: case, surrounding blanks, and the sign between words."""
+    stripped = str(text).strip().casefold()
+    return re.sub(r"[\s_-]+", " ", stripped) if len(stripped) > 1 else stripped
