@@ -1,0 +1,159 @@
+"""A few header elements of many DICOM files as a table: read without pixels, in worker processes, kept in a file."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from pydicom.multival import MultiValue
+from tqdm import tqdm
+
+from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.io.atomic import atomic_open
+from radimagenet_monai.io.dicom import load_dataset
+from radimagenet_monai.io.reader import is_junk
+
+FAULT = "fault"
+"""Column that says why a file's header could not be read; empty where it could."""
+
+_NAME = "name"
+_CHUNK = 256
+_WORTH_A_POOL = 4000  # files; below, processes take longer to start than to read
+_MOST_WORKERS = 16
+
+
+def read_header_table(
+    folder: str | os.PathLike[str],
+    names: Sequence[str],
+    keywords: Sequence[str],
+    cache: str | os.PathLike[str] = "",
+    workers: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Read header elements of DICOM files, without their pixels.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie.
+    names
+        File names in it, each once.
+    keywords
+        Of the elements.
+    cache
+        CSV file that keeps the table. Files that it lists with these keywords are not opened again, whatever became of
+        them; those missing from it are read and added. It holds what the headers say, patient ids included: keep it
+        where the images are kept. Empty keeps none.
+    workers
+        Processes that read; 0 takes one a processor (16 at most), and this process alone for few files.
+    progress
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by ``names``, in their order; one text column a keyword, ``""`` where the element is absent or empty
+        and values of several joined by ``\\``, and the column ``fault``.
+
+    Raises
+    ------
+    RecordsError
+        For a cache file that is no such table.
+    """
+    columns = [*keywords, FAULT]
+    known = _read_cache(Path(cache), columns) if cache else None
+    unread = names if known is None else pd.Index(names).difference(known.index, sort=False).tolist()
+    rows: dict[str, tuple[str, ...]] = {}
+    if unread:
+        bar = tqdm(total=len(unread), desc="Reading headers", unit="file", disable=None if progress else True)
+        with bar:
+            for chunk in _read_chunks(os.fspath(folder), unread, tuple(keywords), workers):
+                rows.update(chunk)
+                bar.update(len(chunk))
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=str)
+    if known is not None:
+        table = pd.concat([known, table])
+    if cache and unread:
+        with atomic_open(cache, "w", encoding="utf-8", newline="") as stream:
+            table.to_csv(stream, index_label=_NAME, lineterminator="\n")
+    return table.loc[list(names)]
+
+
+def list_dicom_files(folder: str | os.PathLike[str], notes: list[str]) -> list[str]:
+    """Names of the ``.dcm`` files in a folder, sorted.
+
+    Hidden files, thumbnails and the like are passed over; ``notes`` receives a sentence on anything else.
+    """
+    names, others = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(".dcm") and not entry.name.startswith("."):
+                names.append(entry.name)
+            elif not is_junk(entry.name):
+                others.append(entry.name)
+    if others:
+        notes.append(
+            f"{len(others)} files of '{Path(folder).name}' are not .dcm and were left out, first '{min(others)}'"
+        )
+    return sorted(names)
+
+
+def _read_chunks(
+    folder: str, names: Sequence[str], keywords: tuple[str, ...], workers: int
+) -> Iterator[dict[str, tuple[str, ...]]]:
+    read = partial(_read_headers, folder, keywords)
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    if workers == 0:
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if len(names) >= _WORTH_A_POOL else 1
+    if workers == 1:
+        yield from map(read, chunks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(read, chunks)
+
+
+def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {name: _read_header(os.path.join(folder, name), keywords) for name in names}
+
+
+def _read_header(path: str, keywords: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        dataset = load_dataset(path, header_only=True, tags=keywords)
+        values = tuple(_text(dataset.get(keyword)) for keyword in keywords)
+    except UnreadableImageError as error:
+        return *itertools.repeat("", len(keywords)), error.cause
+    except (AttributeError, NotImplementedError, TypeError, UnicodeError, ValueError):
+        # pydicom converts an element when it is first touched.
+        return *itertools.repeat("", len(keywords)), "an element holds a value that it cannot have"
+    return *values, "" if any(values) else "its header holds none of the elements"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue):
+        return "\\".join(map(str, value))
+    return str(value).strip()
+
+
+def _read_cache(path: Path, columns: list[str]) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        known = pd.read_csv(path, dtype=str, na_filter=False, index_col=_NAME)
+    except (OSError, UnicodeError, ValueError) as error:
+        raise RecordsError(
+            f"{path}: cannot be read as a table of headers ({error}); remove it, or give another file"
+        ) from error
+    if list(known.columns) != columns or known.index.has_duplicates:
+        raise RecordsError(
+            f"{path}: expected a table with the columns {_NAME}, {', '.join(columns)} and each name once; remove it, "
+            "or give another file"
+        )
+    return known
