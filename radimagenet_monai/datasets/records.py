@@ -9,7 +9,7 @@ a task needs one) must be filled:
 ``patient_id`` text, so ``0001`` keeps its zeros; a patient never has rows in two splits or two folds
 ``split``      ``train``, ``validation``, ``test`` or empty
 ``fold``       0, 1, ... of a cross-validation, or empty
-``mask``       path of the mask; several masks of one image are joined by ``;``
+``mask``       path of the mask, or ``N.xml#K``; several masks of one image are joined by ``;``
 ``frame``      zero-based frame of a multi-frame file or slice of a volume; empty means 0
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
@@ -25,6 +25,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,12 +46,16 @@ MASK_SEPARATOR = ";"
 CARRIED_COLUMNS = ("exam", "modality")
 """Free columns that items of a datalist keep."""
 
+_OUTLINES = re.compile(r"(.+\.xml)#\d+", re.IGNORECASE)
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
 
 
 def read_records(
-    path: str | os.PathLike[str], classes: Sequence[str] | None = None, require_label: bool = True
+    path: str | os.PathLike[str],
+    classes: Sequence[str] | None = None,
+    require_label: bool = True,
+    allow_leakage: bool = False,
 ) -> pd.DataFrame:
     """Read and check a records table.
 
@@ -62,6 +67,9 @@ def read_records(
         The labels a row may have; ``None`` accepts any text.
     require_label
         Whether the ``label`` column must exist and be filled in every row.
+    allow_leakage
+        Let a table through in which an image is listed twice or a patient is in two splits or two folds: for an audit,
+        which names them all. Nothing else should train on such a table.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def read_records(
     frame = frame.fillna("")
     filled = (frame != "").any(axis=1).to_numpy()
     rows = np.flatnonzero(filled) + _FIRST_ROW
-    return check_records(frame[filled].reset_index(drop=True), path, classes, require_label, rows)
+    return check_records(frame[filled].reset_index(drop=True), path, classes, require_label, rows, allow_leakage)
 
 
 def check_records(
@@ -114,6 +122,7 @@ def check_records(
     classes: Sequence[str] | None = None,
     require_label: bool = True,
     rows: np.ndarray | None = None,
+    allow_leakage: bool = False,
 ) -> pd.DataFrame:
     """Bring a table made in memory into the form of `read_records`, with the same checks.
 
@@ -127,6 +136,8 @@ def check_records(
         As for `read_records`.
     rows
         ``(n,)`` row numbers that errors name; by default those the table has once written to a file.
+    allow_leakage
+        As for `read_records`.
 
     Raises
     ------
@@ -169,10 +180,11 @@ def check_records(
     if given.any():
         malformed = given & ~checked["sha256"].str.fullmatch(r"[0-9a-fA-F]{64}")
         _refuse(malformed, checked["sha256"], rows, source, "expected 64 hexadecimal digits or nothing")
-    repeated = checked.duplicated(["image", "frame"])
-    _refuse(repeated, checked["image"], rows, source, "the image and frame are listed before; keep one of the rows")
-    _refuse_straddling(checked, "split", rows, source)
-    _refuse_straddling(checked, "fold", rows, source)
+    if not allow_leakage:
+        repeated = checked.duplicated(["image", "frame"])
+        _refuse(repeated, checked["image"], rows, source, "the image and frame are listed before; keep one of the rows")
+        _refuse_straddling(checked, "split", rows, source)
+        _refuse_straddling(checked, "fold", rows, source)
     return checked
 
 
@@ -260,7 +272,7 @@ def to_datalist(
         if digest:
             item["sha256"] = digest
     if check_files:
-        _refuse_missing([*images, *(path for mask in masks for path in mask)], root)
+        _refuse_missing([*images, *(mask_file(path) for mask in masks for path in mask)], root)
     return items
 
 
@@ -297,6 +309,32 @@ def load_datalist(
         raise RecordsError(f"dataset_dir '{folder}' is empty; expected images and {RECORDS_FILE}")
     frame = read_records(datalist or folder / RECORDS_FILE, classes, require_label=classes is not None)
     return to_datalist(frame, folder, classes, split, fold, check_files)
+
+
+def missing_files(paths: Sequence[str]) -> list[str]:
+    """Those of ``paths`` where neither a file nor a folder is, in their order.
+
+    Each folder is listed once: a look-up per file would take minutes for a million files on a network disk.
+    """
+    names: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in names:
+            try:
+                with os.scandir(folder) as entries:
+                    names[folder] = {entry.name for entry in entries}
+            except OSError:
+                names[folder] = set()
+        if name not in names[folder]:
+            missing.append(path)
+    return missing
+
+
+def mask_file(reference: str) -> str:
+    """The file that a mask is in: ``12.xml`` of ``12.xml#1``, see `radimagenet_monai.datasets.masks`."""
+    outlines = _OUTLINES.fullmatch(reference)
+    return outlines[1] if outlines else reference
 
 
 def _header(text: str, path: Path) -> list[str]:
@@ -409,19 +447,7 @@ def _selected(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.
 
 
 def _refuse_missing(paths: Sequence[str], root: str) -> None:
-    """One listing a folder: a look-up per file would take minutes for a million files on a network disk."""
-    names: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in names:
-            try:
-                with os.scandir(folder) as entries:
-                    names[folder] = {entry.name for entry in entries}
-            except OSError:
-                names[folder] = set()
-        if name not in names[folder]:
-            missing.append(path)
+    missing = missing_files(paths)
     if missing:
         raise RecordsError(
             f"{len(missing)} of {len(paths)} files of the records table do not exist under '{root}', first "
