@@ -13,6 +13,7 @@ from radimagenet_monai.lazy import lazy_exports
 if TYPE_CHECKING:
     from radimagenet_monai.data.augmentation import AffineAugmentation
     from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
+    from radimagenet_monai.data.mask_channel import AppendMaskd
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
+    "AppendMaskd": "mask_channel",
     "EpochSampler": "sampler",
     "NativeDataset": "native_dataset",
     "PackedDataset": "packed_store",
@@ -37,6 +39,7 @@ _MODULE_OF = {
 
 __all__ = [
     "AffineAugmentation",
+    "AppendMaskd",
     "EpochSampler",
     "NativeDataset",
     "PackedDataset",

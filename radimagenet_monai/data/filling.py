@@ -58,12 +58,15 @@ class Packer:
         Rows and columns of the row.
     keep_aspect
         Fit the image inside ``size`` and fill the rest with 0, instead of stretching it.
+    with_mask
+        The last channel of the result is a mask.
     """
 
     transform: Callable[[dict[str, Any]], Mapping[str, Any]]
     image_key: str
     size: tuple[int, int]
     keep_aspect: bool
+    with_mask: bool = False
 
     def __call__(self, record: Mapping[str, Any], sha256: str | None) -> np.ndarray | Unreadable:
         """Row of one record, uint8 ``(H, W, C)``, or why there is none.
@@ -79,7 +82,7 @@ class Packer:
                 found = file_sha256(path)
                 if found != sha256.lower():
                     return Unreadable("open", f"SHA-256 is {found}, the record says {sha256}: the file has changed")
-            image = canonical_array(self.transform(dict(record))[self.image_key])
+            image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
         except MemoryError as error:
             raise StoreError(f"{path}: memory ran out while it was read; use fewer workers") from error
         except Exception as error:
@@ -88,18 +91,20 @@ class Packer:
         return resize_to_uint8(image, self.size, self.keep_aspect)
 
 
-def canonical_array(image: Any) -> np.ndarray:
+def canonical_array(image: Any, with_mask: bool = False) -> np.ndarray:
     """Check a transform's result and give it as float32 ``(C, H, W)``.
 
     Raises
     ------
     IntensityError
-        If it is not floating point ``(1 or 3, H, W)`` within [0, 1].
+        If it is not floating point ``(1 or 3, H, W)`` within [0, 1]; ``with_mask`` expects one channel more.
     """
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape or array.dtype.kind != "f":
+    channels = (2, 4) if with_mask else (1, 3)
+    if array.ndim != 3 or array.shape[0] not in channels or 0 in array.shape or array.dtype.kind != "f":
         raise IntensityError(
-            f"the transform gave {array.dtype} of shape {array.shape}; expected floating point (1 or 3, rows, columns)"
+            f"the transform gave {array.dtype} of shape {array.shape}; expected floating point "
+            f"({channels[0]} or {channels[1]}, rows, columns)"
         )
     low, high = float(array.min()), float(array.max())
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # written so that NaN fails

@@ -85,12 +85,19 @@ class PrepareBatch(engine_utils.PrepareBatch):
         trainer only, and not to the dataset as well.
     image_key, label_key
         Keys of the batch.
+    with_mask
+        The last channel of the image is its mask and becomes the label.
     """
 
     def __init__(
-        self, augmentation: AffineAugmentation | None = None, image_key: str = "image", label_key: str = "label"
+        self,
+        augmentation: AffineAugmentation | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+        with_mask: bool = False,
     ) -> None:
         self.augmentation = augmentation
+        self.with_mask = with_mask
         self.image_key = image_key
         self.label_key = label_key
 
@@ -107,14 +114,15 @@ class PrepareBatch(engine_utils.PrepareBatch):
         ----------
         batchdata
             From `collate_packed` or MONAI's collate functions: the image ``(N, C, H, W)``, uint8 or floating point in
-            [0, 1]; the label, if any, ``(N,)`` integers.
+            [0, 1]; the label, if any, ``(N,)`` integers, or ``(N, findings)`` floating point.
         device, non_blocking, kwargs
             For ``Tensor.to``.
 
         Returns
         -------
         tuple
-            float32 ``(N, C, H, W)`` in [0, 1], and int64 ``(N,)`` or ``None``.
+            float32 ``(N, C, H, W)`` in [0, 1], and the label: int64 ``(N,)``, float32 ``(N, findings)``, int64
+            ``(N, 1, H, W)`` of 0 and 1 with ``with_mask``, or ``None``.
 
         Raises
         ------
@@ -134,9 +142,15 @@ class PrepareBatch(engine_utils.PrepareBatch):
                 )
             image = self.augmentation.warp_batch(image, batchdata["epoch"], batchdata["index"])
             image = image.contiguous(memory_format=torch.channels_last)
+        if self.with_mask:
+            # A pixel belongs to the lesion where the mask covers half of it or more.
+            mask = (image[:, -1:] >= 0.5).long()
+            return image[:, :-1].contiguous(memory_format=torch.channels_last), mask
         label = batchdata.get(self.label_key)
         if label is not None:
-            label = torch.as_tensor(label).to(device=device, dtype=torch.long, non_blocking=non_blocking)
+            label = torch.as_tensor(label)
+            dtype = torch.float32 if label.is_floating_point() else torch.long
+            label = label.to(device=device, dtype=dtype, non_blocking=non_blocking)
         return image, label
 
 

@@ -11,14 +11,30 @@ from torch.utils.data import Dataset
 
 from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.data.sampler import SampleKey
+from radimagenet_monai.datasets.slices import choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
-from radimagenet_monai.io.discovery import find_images
+from radimagenet_monai.io.discovery import find_images, series_files
+
+GEOMETRY = "geometry"
 
 
-def list_native_images(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """One dictionary, ``image`` and ``frame``, for each frame of each image file below ``root``, or of that file.
+def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> list[dict[str, Any]]:
+    """One dictionary for each frame of each image file below ``root``, or of that file.
 
     Empty for an empty ``root``: MONAI builds workflows without data to check them.
+
+    Parameters
+    ----------
+    root
+        A file or a folder.
+    slices
+        Rule of `choose_slices` for the slices of an exam that are used.
+
+    Returns
+    -------
+    list of dict
+        ``image`` (path), ``frame`` (int) and ``exam`` (path): the file of many frames, or the first file of the DICOM
+        series, that the image is a slice of; for any other image itself.
 
     Raises
     ------
@@ -29,10 +45,21 @@ def list_native_images(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     if not root:
         return []
-    images = [{"image": item.path, "frame": frame} for item in find_images(root) for frame in range(item.frames)]
+    exams: dict[str, list[tuple[str, int]]] = {}
+    for item in find_images(root):
+        series = [item.path] if item.frames > 1 else series_files(item.path)
+        exams.setdefault(series[0], []).extend((item.path, frame) for frame in range(item.frames))
+    images = []
+    for exam, members in exams.items():
+        order = {path: place for place, path in enumerate(series_files(exam))} if len(members) > 1 else {}
+        members.sort(key=lambda member: (order.get(member[0], len(order)), member))
+        images += [
+            {"image": members[number][0], "frame": members[number][1], "exam": exam}
+            for number in choose_slices(len(members), slices)
+        ]
     if not images:
         raise RecordsError(f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY")
-    return images
+    return images if slices != "all" else sorted(images, key=lambda image: (image["image"], image["frame"]))
 
 
 class NativeDataset(Dataset):
@@ -40,7 +67,8 @@ class NativeDataset(Dataset):
 
     Items hold ``image``, what ``transform`` makes of it; ``index`` and ``frame`` (int); and ``unreadable``, the reason
     why an image could not be read, or ``""``. An unreadable image is then all zeros, so that a batch keeps its shape
-    and its place.
+    and its place. Where ``transform`` leaves a ``geometry`` (see `ResizeCanonicald`), the item has it too, zeros for an
+    unreadable image.
 
     Parameters
     ----------
@@ -80,8 +108,11 @@ class NativeDataset(Dataset):
         index = item.index if isinstance(item, SampleKey) else int(item)
         record = self.data[index]
         problem = ""
+        geometry = None
         try:
-            image = torch.as_tensor(self.transform(dict(record))["image"])
+            result = self.transform(dict(record))
+            geometry = result.get(GEOMETRY)
+            image = torch.as_tensor(result["image"])
             # Batches hold plain tensors: MetaTensor would carry the header along.
             image = image.as_subclass(torch.Tensor)
         except Exception as error:
@@ -90,4 +121,7 @@ class NativeDataset(Dataset):
             if self.unreadable == "stop":
                 raise UnreadableImageError(str(record["image"]), failure.stage, cause) from error
             image, problem = torch.zeros(self.placeholder), f"{failure.stage}: {cause}"
-        return {"image": image, "index": index, "frame": int(record.get("frame", 0)), "unreadable": problem}
+        loaded = {"image": image, "index": index, "frame": int(record.get("frame", 0)), "unreadable": problem}
+        # A batch is collated by the keys of its first item, so every item has the key.
+        loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry
+        return loaded

@@ -44,6 +44,7 @@ from radimagenet_monai.data.augmentation import AffineAugmentation, warp_with_op
 from radimagenet_monai.data.filling import Job, Packer, Progress, Unreadable, pack_all
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
 from radimagenet_monai.data.sampler import SampleKey
+from radimagenet_monai.datasets.records import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 
@@ -79,6 +80,11 @@ class PackedStore:
         Record keys of the path and of the frame.
     transform_keys
         Further record keys (with JSON values) that the transform reads; a change of theirs repacks the image.
+    path_keys
+        Those of ``transform_keys`` that hold a mask reference or a list of them; a change of these files repacks the
+        image, too.
+    with_mask
+        The last channel of the transform's result is a mask: C = 2 or 4.
     num_workers
         Processes that pack; ``None``: one for each core; 0: this process.
     progress
@@ -101,16 +107,19 @@ class PackedStore:
         transform_keys: Sequence[str] = (),
         num_workers: int | None = None,
         progress: Progress = True,
+        path_keys: Sequence[str] = (),
+        with_mask: bool = False,
     ) -> None:
         self.size = _rows_and_columns(image_size)
         self.image_key = image_key
         self.frame_key = frame_key
         self.transform_keys = tuple(transform_keys)
+        self.path_keys = tuple(path_keys)
         self.num_workers = _cores() if num_workers is None else num_workers
         self.progress = progress
         if isinstance(transform, Sequence):
             transform = Compose(transform)
-        self._packer = Packer(transform, image_key, self.size, keep_aspect)
+        self._packer = Packer(transform, image_key, self.size, keep_aspect, with_mask)
         self._manifest = {
             "format": FORMAT,
             "image_size": list(self.size),
@@ -255,13 +264,17 @@ class PackedStore:
                 f"record {position}: expected a path under {self.image_key!r}, found {record.get(self.image_key)!r}"
             )
         path = os.fspath(record[self.image_key])
+        extra: list[Any] = [record.get(key) for key in self.transform_keys]
+        extra += [self._stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
+        return image_key(path, self._frame(record), self._stamp(path), _text(record.get("sha256")), extra)
+
+    def _stamp(self, path: str) -> Stamp:
         if path not in self._stamps:
             try:
                 self._stamps[path] = file_stamp(path)
             except OSError:
                 self._stamps[path] = "missing"  # packing gives the reason, and an image that comes back a new key
-        extra = [record.get(key) for key in self.transform_keys]
-        return image_key(path, self._frame(record), self._stamps[path], _text(record.get("sha256")), extra)
+        return self._stamps[path]
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
         frame = record.get(self.frame_key)
@@ -337,8 +350,9 @@ class PackedDataset(Dataset):
 
     An item, ``dataset[i]`` or ``dataset[SampleKey(epoch, i)]`` (a plain index is epoch 0), holds the image (under
     ``image_key``) as uint8 ``(C, H, W)``, 255 for 1.0; ``index`` (int), the place in `data`; ``epoch`` (int); and
-    every other column that holds only numbers, strings, booleans and None, such as ``label``. A slice or a list of
-    indices gives a ``torch.utils.data.Subset``, as in MONAI.
+    every other column that holds only numbers, strings, booleans and None, such as ``label``; a column of lists of
+    numbers, such as the labels of several findings, becomes float32 vectors. With ``with_mask`` the last channel is the
+    mask. A slice or a list of indices gives a ``torch.utils.data.Subset``, as in MONAI.
 
     Parameters
     ----------
@@ -346,7 +360,9 @@ class PackedDataset(Dataset):
         May be empty, as in a workflow that is built without data to be checked; nothing is written then. Else one
         dictionary an image: a path under ``image_key``, optionally a frame under ``frame_key`` and the file's
         ``sha256`` (then checked), and free columns.
-    transform, store_dir, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers, progress
+    transform, store_dir, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers
+        As for `PackedStore`.
+    progress, path_keys, with_mask
         As for `PackedStore`.
     unreadable
         ``"stop"``: raise if any image cannot be packed, after all have been tried and listed in
@@ -384,6 +400,8 @@ class PackedDataset(Dataset):
         unreadable: Literal["stop", "skip"] = "stop",
         augmentation: AffineAugmentation | None = None,
         progress: Progress = True,
+        path_keys: Sequence[str] = (),
+        with_mask: bool = False,
     ) -> None:
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
@@ -391,7 +409,17 @@ class PackedDataset(Dataset):
             if data and taken in data[0]:
                 raise RecordsError(f"records have a column {taken!r}, which the dataset gives itself; rename it")
         store = PackedStore(
-            store_dir, transform, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers, progress
+            store_dir,
+            transform,
+            image_size,
+            keep_aspect,
+            image_key,
+            frame_key,
+            transform_keys,
+            num_workers,
+            progress,
+            path_keys,
+            with_mask,
         )
         keys = store.keys(data)
         places = store.rows(keys)
@@ -407,6 +435,7 @@ class PackedDataset(Dataset):
         self._not_scalar = {
             key for record in self.data for key, value in record.items() if not isinstance(value, _Scalar)
         }
+        self._vectors = {key for key in self._not_scalar if all(_is_vector(record.get(key)) for record in self.data)}
         self._places = places[present]
         self._files = store.image_files()
         self._images: list[np.ndarray | None] = [None] * len(self._files)
@@ -449,7 +478,9 @@ class PackedDataset(Dataset):
     def _item(self, epoch: int, index: int, image: torch.Tensor) -> dict[str, Any]:
         item = self.data[index].copy()
         for key in self._not_scalar:
-            item.pop(key, None)
+            value = item.pop(key, None)
+            if key in self._vectors:
+                item[key] = torch.tensor(value, dtype=torch.float32)
         item[self.image_key] = image
         item["index"] = index
         item["epoch"] = epoch
@@ -493,6 +524,15 @@ class PackedDataset(Dataset):
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in record.items()}
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(number) in (int, float) for number in value)
+
+
+def _paths(value: Any) -> list[str]:
+    references = value if isinstance(value, list | tuple) else [value] if value else []
+    return [mask_file(str(reference)) for reference in references]
 
 
 def _epoch_and_index(item: Any, length: int) -> tuple[int, int]:

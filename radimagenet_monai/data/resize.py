@@ -26,6 +26,9 @@ class ResizeCanonicald(MapTransform):
         Rows and columns, or one number for both.
     keep_aspect
         Fit inside the size on black instead of stretching.
+    geometry_key
+        Where to leave how to get back: an int64 tensor of rows and columns of the original image, and first row, first
+        column, end row and end column of the part that was taken for the canonical image. Needs a single key.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class ResizeCanonicald(MapTransform):
         image_size: int | Sequence[int],
         keep_aspect: bool = False,
         allow_missing_keys: bool = False,
+        geometry_key: str | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.geometry_key = geometry_key
         rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.size = (int(rows), int(columns))
         self.keep_aspect = keep_aspect
@@ -43,6 +48,9 @@ class ResizeCanonicald(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         resized = dict(data)
         for key in self.key_iterator(resized):
+            if self.geometry_key is not None:
+                meta = resized[key].meta
+                resized[self.geometry_key] = torch.tensor([*meta["original_shape"], *meta["crop"]])
             packed = resize_to_uint8(canonical_array(resized[key]), self.size, self.keep_aspect)
             resized[key] = torch.from_numpy(np.ascontiguousarray(packed.transpose(2, 0, 1))).float() * (1 / 255)
         return resized

@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,8 @@ def prepare(
     Returns
     -------
     tuple
-        Path of the table, and the summary: counts beside the published ones, differences, odd files.
+        Path of the table, and the summary: counts beside the published ones, differences, odd files, and ``root``, by
+        which an audit finds the images again.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def prepare(
         For a folder that does not hold it.
     """
     frame = read_dataset(name, root, seed, **options)
-    facts = get_reader(name).summary(frame)
+    facts = {**get_reader(name).summary(frame), "root": str(Path(root).resolve())}
     out = Path(out)
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
@@ -109,9 +110,12 @@ def bundle_datalist(
     dataset: str,
     dataset_dir: str | os.PathLike[str],
     datalist: str | os.PathLike[str] | None,
-    classes: Sequence[str],
+    classes: Sequence[str] | None,
     split: Split | None = None,
     fold: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    findings: Sequence[str] | None = None,
+    require_mask: bool = False,
 ) -> list[dict[str, Any]]:
     """The items of one split, from a records table or straight from a dataset in its own on-disk format.
 
@@ -124,8 +128,10 @@ def bundle_datalist(
     datalist
         Records table; where empty, ``records.csv`` in ``dataset_dir``, and where that does not exist either and the
         folder is the dataset as its authors give it out, the split that ``radimagenet prepare`` makes with seed 0.
-    classes, split, fold
+    classes, split, fold, findings, require_mask
         As for `radimagenet_monai.datasets.records.to_datalist`.
+    options
+        Of the dataset's reader, used where there is no records table.
 
     Raises
     ------
@@ -137,11 +143,12 @@ def bundle_datalist(
     folder = Path(dataset_dir)
     reader = READERS.get(dataset)
     if not datalist and reader and not (folder / RECORDS_FILE).exists() and reader.looks_like(folder):
-        return to_datalist(_read_once(dataset, str(folder.resolve())), folder, classes, split, fold)
-    return load_datalist(datalist, folder, classes, split, fold)
+        frame = _read_once(dataset, str(folder.resolve()), tuple(sorted((options or {}).items())))
+        return to_datalist(frame, folder, classes, split, fold, findings=findings, require_mask=require_mask)
+    return load_datalist(datalist, folder, classes, split, fold, findings=findings, require_mask=require_mask)
 
 
 @functools.lru_cache(maxsize=4)
-def _read_once(dataset: str, folder: str) -> pd.DataFrame:
-    # Training and validation each ask for their part of the same folder; reading it hashes every picture.
-    return READERS[dataset].read(folder, seed=0)
+def _read_once(dataset: str, folder: str, options: tuple[tuple[str, Any], ...]) -> pd.DataFrame:
+    # Training and validation each ask for their part of the same folder; reading it may hash every picture.
+    return read_dataset(dataset, folder, **dict(options))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
 import warnings
@@ -36,6 +37,8 @@ import pandas as pd
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_open
+
+logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "test"]
 
@@ -210,6 +213,8 @@ def to_datalist(
     split: Split | None = None,
     fold: int | None = None,
     check_files: bool = True,
+    findings: Sequence[str] | None = None,
+    require_mask: bool = False,
 ) -> list[dict[str, Any]]:
     """Select rows of a records table as the list of dictionaries that MONAI's dataset classes take.
 
@@ -228,6 +233,12 @@ def to_datalist(
         ``test``, the next fold (after the last comes the first) is ``validation``, the others are ``train``.
     check_files
         Whether every image and mask of the selection must exist.
+    findings
+        Names of findings that may occur together. ``label`` is then a list with 1.0, 0.0 or, where unknown, NaN for
+        each: of the free column of that name, or, for the first finding, of the column ``label``, whose last class means
+        that it is present.
+    require_mask
+        Leave out rows without a mask, with a warning.
 
     Returns
     -------
@@ -244,6 +255,8 @@ def to_datalist(
         For an unknown split name, or a fold without a split.
     """
     positions = np.flatnonzero(_selected(frame, split, fold))
+    if require_mask:
+        positions = _with_mask(frame, positions)
     part = frame.iloc[positions]
     root = os.fspath(root)
     images = [os.path.join(root, image) for image in part["image"]]
@@ -261,6 +274,11 @@ def to_datalist(
         _refuse(outside, part["label"], positions + _FIRST_ROW, "records table", f"expected one of {_listed(classes)}")
         for item, label in zip(items, labels.astype(int).tolist(), strict=True):
             item["label"] = label
+        if findings is not None:
+            for item, known in zip(
+                items, _known_findings(part, findings, classes, positions + _FIRST_ROW), strict=True
+            ):
+                item["label"] = known
     for column in CARRIED_COLUMNS:
         if column in part.columns:
             for item, value in zip(items, part[column], strict=True):
@@ -283,6 +301,8 @@ def load_datalist(
     split: Split | None = None,
     fold: int | None = None,
     check_files: bool = True,
+    findings: Sequence[str] | None = None,
+    require_mask: bool = False,
 ) -> list[dict[str, Any]]:
     """Read a records table and select from it: what the bundles' configs call.
 
@@ -292,7 +312,7 @@ def load_datalist(
         Path of the records table; ``None`` or ``""`` takes ``records.csv`` in ``dataset_dir``.
     dataset_dir
         The folder that relative paths in the table start from.
-    classes, split, fold, check_files
+    classes, split, fold, check_files, findings, require_mask
         As for `to_datalist`.
 
     Raises
@@ -308,7 +328,7 @@ def load_datalist(
     if not datalist and next(folder.iterdir(), None) is None:
         raise RecordsError(f"dataset_dir '{folder}' is empty; expected images and {RECORDS_FILE}")
     frame = read_records(datalist or folder / RECORDS_FILE, classes, require_label=classes is not None)
-    return to_datalist(frame, folder, classes, split, fold, check_files)
+    return to_datalist(frame, folder, classes, split, fold, check_files, findings, require_mask)
 
 
 def missing_files(paths: Sequence[str]) -> list[str]:
@@ -411,6 +431,35 @@ def _refuse_straddling(frame: pd.DataFrame, column: str, rows: np.ndarray, sourc
             f"{source}: patient_id {patient!r} is in {where}, as are {straddling['patient_id'].nunique() - 1} more "
             f"patients; expected each patient in one {column} only, split by patient"
         )
+
+
+def _known_findings(
+    part: pd.DataFrame, findings: Sequence[str], classes: Sequence[str], rows: np.ndarray
+) -> list[list[float]]:
+    """For each row, whether each finding is present: 1.0, 0.0 or NaN."""
+    values = np.full((len(part), len(findings)), np.nan)
+    for column, name in enumerate(findings):
+        if name in part.columns:
+            cells = part[name].map({"1": 1.0, "0": 0.0, "": np.nan})
+            wrong = cells.isna() & (part[name] != "")
+            _refuse(wrong, part[name], rows, "records table", "expected 1, 0 or nothing")
+            values[:, column] = cells
+    of_label = (part["label"] == classes[-1]).to_numpy(dtype=float)
+    values[:, 0] = np.where(np.isnan(values[:, 0]), of_label, values[:, 0])
+    return values.tolist()
+
+
+def _with_mask(frame: pd.DataFrame, positions: np.ndarray) -> np.ndarray:
+    """Those of the rows that have a mask."""
+    has_mask = (frame["mask"].iloc[positions] != "").to_numpy(dtype=bool)
+    if not has_mask.any():
+        raise RecordsError(
+            f"none of {len(positions)} rows of the records table has a mask; fill the mask column, several masks of an "
+            f"image joined by '{MASK_SEPARATOR}'"
+        )
+    if not has_mask.all():
+        logger.warning("%d of %d images have no mask and are left out", int((~has_mask).sum()), len(positions))
+    return positions[has_mask]
 
 
 def _selected(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:

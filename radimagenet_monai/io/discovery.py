@@ -89,15 +89,12 @@ def series_files(path: str | os.PathLike[str]) -> list[str]:
         series = _series_of_folder(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return [name]
-    for files in series:
-        if Path(name).name in files:
-            return [str(folder / sibling) for sibling in files]
-    return [name]
+    return [str(folder / sibling) for sibling in series.get(Path(name).name, ())] or [name]
 
 
 @lru_cache(maxsize=16)
-def _series_of_folder(folder: str, _changed: int) -> tuple[tuple[str, ...], ...]:
-    """The file names of each series in ``folder``; ``_changed`` only makes the cache notice a changed folder."""
+def _series_of_folder(folder: str, _changed: int) -> dict[str, tuple[str, ...]]:
+    """By file name, the names of its series; ``_changed`` only makes the cache notice that the folder has changed."""
     series: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for entry in os.scandir(folder):
         if is_junk(entry.name) or not entry.is_file() or image_kind(entry.path) != "dicom":
@@ -114,7 +111,8 @@ def _series_of_folder(folder: str, _changed: int) -> tuple[tuple[str, ...], ...]
             continue
         if uid and "Rows" in header and number_of_frames(header) == 1:
             series[uid].append((number, entry.name))
-    return tuple(tuple(name for _, name in sorted(files)) for files in series.values())
+    ordered = (tuple(name for _, name in sorted(files)) for files in series.values())
+    return {name: names for names in ordered for name in names}
 
 
 def _is_candidate(path: str) -> bool:

@@ -1,0 +1,223 @@
+"""What a reader expects of a classifier of many classes: top-k, balanced accuracy, areas, each class by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.proportions import Proportion, wilson
+
+_MOST_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ClassEvaluation:
+    """One class against all others; ``None`` where the images do not say.
+
+    ``recall`` is the share of the class's images that are called by its name, ``precision`` the share of the images
+    called by its name that are of it.
+    """
+
+    name: str
+    images: int
+    recall: Proportion
+    precision: Proportion
+    auc: float | None
+
+
+@dataclass(frozen=True)
+class MulticlassEvaluation:
+    """Accuracy and discrimination over several classes.
+
+    Attributes
+    ----------
+    images, classes, classes_present
+        Numbers of images, of classes, and of classes with at least one image.
+    patients
+        Number of patients; ``None`` where unknown.
+    top1, top5
+        Share of images whose class is the most probable one, or among the five most probable; ``top5`` is ``None`` for
+        five classes or fewer. Wilson intervals.
+    balanced_accuracy
+        Mean recall of the classes present.
+    auc_macro
+        Mean of the areas under the ROC curve of each class against the others, over the classes for which there is one.
+    per_class
+        In index order.
+    confusion
+        ``confusion[i][j]`` images of class i were called j; ``None`` for more than 20 classes.
+    notes
+        What limits the numbers, one sentence each.
+    """
+
+    images: int
+    patients: int | None
+    classes: int
+    classes_present: int
+    confidence: float
+    top1: Proportion
+    top5: Proportion | None
+    balanced_accuracy: float
+    auc_macro: float | None
+    per_class: tuple[ClassEvaluation, ...]
+    confusion: list[list[int]] | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionary for JSON without NaN."""
+        return {**asdict(self), "notes": list(self.notes), "per_class": [asdict(item) for item in self.per_class]}
+
+
+def top_k_correct(labels: ArrayLike, probabilities: ArrayLike, k: int) -> np.ndarray:
+    """Whether each image's class is among its ``k`` most probable ones.
+
+    A class that ties with the k-th counts only if fewer than ``k`` classes are as probable or more, so that a network
+    that gives every class the same probability is not called right.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` class indices.
+    probabilities
+        ``(n, classes)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n,)`` booleans.
+    """
+    indices, values = _checked(labels, probabilities)
+    own = values[np.arange(indices.size), indices]
+    return (values >= own[:, None]).sum(axis=1) <= k
+
+
+def class_aucs(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+    """Area under the ROC curve of each class against all others, ties counted half.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(classes,)``; NaN where a class has no image, or all.
+    """
+    indices, values = _checked(labels, probabilities)
+    areas = np.full(values.shape[1], np.nan)
+    for number in np.unique(indices):
+        positive = indices == number
+        m, n = int(positive.sum()), int((~positive).sum())
+        if n:
+            ranks = rankdata(values[:, number])
+            areas[number] = (ranks[positive].sum() - m * (m + 1) / 2) / (m * n)
+    return areas
+
+
+def balanced_accuracy(labels: ArrayLike, decisions: ArrayLike) -> float:
+    """Mean recall of the classes that have an image."""
+    indices, called = np.asarray(labels), np.asarray(decisions)
+    return float(np.mean([(called[indices == number] == number).mean() for number in np.unique(indices)]))
+
+
+def evaluate_multiclass(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    patient_ids: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> MulticlassEvaluation:
+    """Evaluate probabilities of exclusive classes.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` class indices.
+    probabilities
+        ``(n, classes)`` in [0, 1].
+    classes
+        Names in index order.
+    patient_ids
+        ``(n,)``; only counted, see `evaluate_binary`.
+    confidence
+        Of the intervals.
+
+    Raises
+    ------
+    RadImageNetError
+        For shapes that do not fit or labels outside the classes.
+    """
+    indices, values = _checked(labels, probabilities)
+    if values.shape[1] != len(classes):
+        raise RadImageNetError(f"probabilities of {values.shape[1]} classes were given; expected {len(classes)}")
+    called = values.argmax(axis=1)
+    areas = class_aucs(indices, values)
+    present = np.unique(indices)
+    estimable = areas[~np.isnan(areas)]
+    notes = []
+    if present.size < len(classes):
+        notes.append(
+            f"{len(classes) - present.size} of {len(classes)} classes have no image; means are over the others."
+        )
+    patients = None
+    if patient_ids is not None and all(patient_ids):
+        patients = len(set(patient_ids))
+        if patients < indices.size:
+            notes.append(
+                f"{indices.size} images are of {patients} patients; the intervals take images for independent and are "
+                "too narrow."
+            )
+    else:
+        notes.append("Patients are unknown; the intervals take images for independent.")
+
+    per_class = tuple(
+        ClassEvaluation(
+            name=str(name),
+            images=int((indices == number).sum()),
+            recall=wilson(
+                int(((indices == number) & (called == number)).sum()), int((indices == number).sum()), confidence
+            ),
+            precision=wilson(
+                int(((indices == number) & (called == number)).sum()), int((called == number).sum()), confidence
+            ),
+            auc=None if np.isnan(areas[number]) else float(areas[number]),
+        )
+        for number, name in enumerate(classes)
+    )
+    confusion = None
+    if len(classes) <= _MOST_CLASSES_SHOWN:
+        table = np.zeros((len(classes), len(classes)), np.int64)
+        np.add.at(table, (indices, called), 1)
+        confusion = table.tolist()
+    return MulticlassEvaluation(
+        images=int(indices.size),
+        patients=patients,
+        classes=len(classes),
+        classes_present=int(present.size),
+        confidence=confidence,
+        top1=wilson(int((called == indices).sum()), int(indices.size), confidence),
+        top5=wilson(int(top_k_correct(indices, values, 5).sum()), int(indices.size), confidence)
+        if len(classes) > 5
+        else None,
+        balanced_accuracy=balanced_accuracy(indices, called),
+        auc_macro=float(estimable.mean()) if estimable.size else None,
+        per_class=per_class,
+        confusion=confusion,
+        notes=tuple(notes),
+    )
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    indices, values = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if indices.ndim != 1 or values.ndim != 2 or len(indices) != len(values) or not len(indices):
+        raise RadImageNetError(
+            f"labels of shape {indices.shape} and probabilities of shape {values.shape} were given; expected (n,) and "
+            "(n, classes) with at least one image"
+        )
+    if indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= values.shape[1]:
+        raise RadImageNetError(f"labels must be class indices from 0 to {values.shape[1] - 1}")
+    if not np.isfinite(values).all():
+        raise RadImageNetError("probabilities hold NaN or infinity; the network's output is not usable")
+    return indices, values

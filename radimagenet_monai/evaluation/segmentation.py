@@ -1,0 +1,110 @@
+"""Overlap of a segmented lesion with its reference mask.
+
+An image whose reference is empty has no lesion to find: Dice and IoU are not defined there. Such images are left out of
+the means and counted by themselves, with how many of them were segmented all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.proportions import Proportion, wilson
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Areas of one image in pixels, and what follows from them."""
+
+    predicted: int
+    reference: int
+    common: int
+
+    @property
+    def dice(self) -> float | None:
+        """2 |A and B| / (|A| + |B|); ``None`` for an empty reference."""
+        return 2 * self.common / (self.predicted + self.reference) if self.reference else None
+
+    @property
+    def iou(self) -> float | None:
+        """|A and B| / |A or B|; ``None`` for an empty reference."""
+        return self.common / (self.predicted + self.reference - self.common) if self.reference else None
+
+
+def measure_overlap(predicted: np.ndarray, reference: np.ndarray) -> Overlap:
+    """Overlap of two masks of the same shape; what is not zero is lesion.
+
+    Raises
+    ------
+    RadImageNetError
+        For masks of different shapes.
+    """
+    if predicted.shape != reference.shape:
+        raise RadImageNetError(f"a mask of shape {predicted.shape} was given for a reference of {reference.shape}")
+    found, true = predicted.astype(bool), reference.astype(bool)
+    return Overlap(int(found.sum()), int(true.sum()), int((found & true).sum()))
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A measure over images; ``None`` where there is no image."""
+
+    images: int
+    mean: float | None
+    sd: float | None
+    median: float | None
+    quartiles: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class SegmentationEvaluation:
+    """Overlap over a set of images.
+
+    Attributes
+    ----------
+    dice, iou
+        Over the images with a lesion.
+    missed
+        Share of images with a lesion of which no pixel was found.
+    segmented_without_lesion
+        Share of images without a lesion in which something was segmented all the same.
+    """
+
+    images: int
+    with_lesion: int
+    dice: Distribution
+    iou: Distribution
+    missed: Proportion
+    segmented_without_lesion: Proportion
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionary for JSON without NaN."""
+        return asdict(self)
+
+
+def evaluate_segmentation(overlaps: Sequence[Overlap]) -> SegmentationEvaluation:
+    """Summarize the overlaps of a set of images."""
+    lesions = [overlap for overlap in overlaps if overlap.reference]
+    empty = [overlap for overlap in overlaps if not overlap.reference]
+    return SegmentationEvaluation(
+        images=len(overlaps),
+        with_lesion=len(lesions),
+        dice=_distribution([overlap.dice for overlap in lesions]),
+        iou=_distribution([overlap.iou for overlap in lesions]),
+        missed=wilson(sum(overlap.common == 0 for overlap in lesions), len(lesions)),
+        segmented_without_lesion=wilson(sum(overlap.predicted > 0 for overlap in empty), len(empty)),
+    )
+
+
+def _distribution(values: Sequence[float | None]) -> Distribution:
+    known = np.array([value for value in values if value is not None])
+    if not known.size:
+        return Distribution(0, None, None, None, None)
+    low, median, high = (float(value) for value in np.quantile(known, [0.25, 0.5, 0.75]))
+    return Distribution(
+        int(known.size), float(known.mean()), float(known.std(ddof=1)) if known.size > 1 else None, median, (low, high)
+    )
