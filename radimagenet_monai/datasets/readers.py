@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from radimagenet_monai.datasets import busi
+from radimagenet_monai.datasets import busi, radimagenet
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -32,6 +32,7 @@ class DatasetReader:
 
 READERS: dict[str, DatasetReader] = {
     "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
+    "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
 }
 
 
