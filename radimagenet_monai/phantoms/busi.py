@@ -3,15 +3,8 @@
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
 
-Model of the image, in millimeters of depth and width under a linear probe:
-
-- Skin, subcutaneous fat with Cooper's ligaments, fibroglandular tissue with fat lobules, pectoral muscle.
-- Fully developed speckle: circular complex Gaussian scatterers blurred by a point spread function that is finer along
-  the beam than across it, so the envelope is Rayleigh distributed (Wagner et al., IEEE Trans. Sonics Ultrason. 1983);
-  K distributed where a mass is heterogeneous. A few looks are compounded.
-- Attenuation along the beam against a time-gain compensation set for normal tissue, so that shadows and enhancement
-  behind a mass follow from what it attenuates.
-- Log compression to a dynamic range of 42 to 64 dB, as operators choose it.
+The physics is that of `radimagenet_monai.phantoms.ultrasound`, over skin, subcutaneous fat with Cooper's ligaments,
+fibroglandular tissue with fat lobules, and pectoral muscle, at a dynamic range of 42 to 64 dB.
 
 Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
 overlap, drives margin, shape, orientation, texture, halo and posterior features, each with noise of its own: no single
@@ -32,6 +25,7 @@ from PIL import Image
 
 from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS, PUBLISHED_COUNTS
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.phantoms.ultrasound import SIMULATED_SIDE, Mass, View, add_mass, draw_margin, reduce_mask, scan
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed breast ultrasound, not patients.
@@ -42,10 +36,6 @@ of it. They are meant for tests and demonstrations of software. Nothing measured
 Written by radimagenet_monai.phantoms.busi with seed {seed}, longer side {low} to {high} pixels:
 {counts}.
 """
-
-_SIMULATED_SIDE = 256  # smaller pictures are computed at least this large and reduced, as speckle needs the pixels
-_ANGLES = 720
-_BRIGHTEST_DB = 8.0  # echo level that is shown white
 
 
 def write_busi_phantom(
@@ -127,53 +117,25 @@ def simulate(
     rng = np.random.default_rng([seed, FINDINGS.index(finding), number])
     longer = int(rng.integers(size[0], size[1] + 1))
     shorter = round(longer * rng.uniform(0.68, 0.98))
-    enlarged = max(1.0, _SIMULATED_SIDE / longer)
+    enlarged = max(1.0, SIMULATED_SIDE / longer)
     columns, rows = round(longer * enlarged), round(shorter * enlarged)
-    view = _View(rows, columns, depth=rng.uniform(30, 46))
+    view = View(rows, columns, depth=rng.uniform(30, 46))
 
     anatomy = _draw_anatomy(rng, view)
-    masses: list[_Mass] = []
+    masses: list[Mass] = []
     if finding != "normal":
         masses.append(_draw_mass(rng, finding, view, anatomy, masses))
         if rng.random() < 0.05:
             masses.append(_draw_mass(rng, finding, view, anatomy, masses))
     echo, excess, specular = _tissue(rng, view, anatomy)
-    masks = [_add_mass(rng, view, mass, echo, excess, specular) for mass in masses]
-    image = _scan(rng, view, echo, excess, specular, dynamic_range=rng.uniform(42, 64))
+    masks = [add_mass(rng, view, mass, echo, excess, specular) for mass in masses]
+    image = scan(rng, view, echo, excess, specular, dynamic_range=rng.uniform(42, 64))
     if not masks:
         masks = [np.zeros((rows, columns), bool)]
     if enlarged > 1:
         image = cv2.resize(image, (longer, shorter), interpolation=cv2.INTER_AREA)
-        masks = [_reduced(mask, (longer, shorter)) for mask in masks]
+        masks = [reduce_mask(mask, (longer, shorter)) for mask in masks]
     return image, masks
-
-
-@dataclass(frozen=True)
-class _View:
-    """The scanned field: ``depth`` millimeters over ``rows`` pixels, square pixels."""
-
-    rows: int
-    columns: int
-    depth: float
-
-    @property
-    def pixels_per_mm(self) -> float:
-        return self.rows / self.depth
-
-    @property
-    def width(self) -> float:
-        return self.columns / self.pixels_per_mm
-
-    def smooth(self, rng: np.random.Generator, axial: float, lateral: float) -> np.ndarray:
-        """``(rows, columns)`` smooth unit-variance noise with details of so many millimeters."""
-        grid = (max(2, round(self.depth / axial)) + 1, max(2, round(self.width / lateral)) + 1)
-        coarse = rng.standard_normal(grid, dtype=np.float32)
-        return cv2.resize(coarse, (self.columns, self.rows), interpolation=cv2.INTER_CUBIC)
-
-    def profile(self, rng: np.random.Generator, lateral: float) -> np.ndarray:
-        """``(1, columns)`` smooth unit-variance noise across the beam."""
-        coarse = rng.standard_normal((1, max(2, round(self.width / lateral)) + 1), dtype=np.float32)
-        return cv2.resize(coarse, (self.columns, 1), interpolation=cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True)
@@ -183,25 +145,6 @@ class _Anatomy:
     skin: np.ndarray
     fat: np.ndarray
     gland: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Mass:
-    depth: float  # of the center, mm
-    lateral: float
-    half_height: float
-    half_width: float
-    tilt: float  # radians
-    radius: np.ndarray  # (_ANGLES,) margin relative to the ellipse
-    edge: float  # mm over which the margin fades
-    echo: float  # dB
-    texture: float  # dB of slow variation inside
-    clumping: float  # 1 / shape of the K distribution; 0 is Rayleigh
-    excess: float  # dB/mm attenuated more than normal tissue, there and back
-    halo: float  # dB of the echogenic rim outside
-    capsule: float  # strength of the specular lines where the beam meets the margin
-    edge_shadow: float  # dB behind the lateral margins
-    calcifications: int
 
 
 def _counts(patients: int | Mapping[str, int]) -> dict[str, int]:
@@ -231,14 +174,14 @@ def _write_image(folder: Path, job: tuple[str, int], seed: int, size: tuple[int,
         Image.fromarray(mask.astype(np.uint8) * 255).convert("1" if look < 0.8 else "L").save(f"{stem}{suffix}.png")
 
 
-def _draw_anatomy(rng: np.random.Generator, view: _View) -> _Anatomy:
+def _draw_anatomy(rng: np.random.Generator, view: View) -> _Anatomy:
     skin = rng.uniform(1.2, 2.2) + 0.1 * view.profile(rng, 12)
     fat = skin + np.clip(rng.uniform(2, 9) + 1.5 * view.profile(rng, 9), 0.8, None)
     gland = rng.uniform(0.68, 0.95) * view.depth + 1.0 * view.profile(rng, 15)
     return _Anatomy(skin, fat, np.maximum(gland, fat + 4))
 
 
-def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _Anatomy, others: list[_Mass]) -> _Mass:
+def _draw_mass(rng: np.random.Generator, finding: str, view: View, anatomy: _Anatomy, others: list[Mass]) -> Mass:
     suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.5)
 
     def degree() -> float:
@@ -257,13 +200,13 @@ def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _An
     lateral = float(max(laterals, key=lambda x: min((abs(x - other.lateral) for other in others), default=0.0)))
     if not others:
         lateral = float(np.clip(rng.normal(0.5, 0.12), 0.25, 0.75)) * view.width
-    return _Mass(
+    return Mass(
         depth=float(rng.uniform(top, bottom)),
         lateral=lateral,
         half_height=half_height,
         half_width=half_width,
         tilt=float(rng.normal(0, 0.16 + 0.1 * orientation)),
-        radius=_margin(rng, 0.3 * shape if cyst else shape, 0.2 * margin if cyst else margin),
+        radius=draw_margin(rng, 0.3 * shape if cyst else shape, 0.2 * margin if cyst else margin),
         edge=0.25 + (0 if cyst else rng.uniform(0.3, 1.8) * margin),
         echo=-50.0 if cyst else float(rng.normal(-28.5 - 1.5 * texture, 3.0)),
         texture=0.5 if cyst else 0.8 + 3.2 * texture,
@@ -276,24 +219,7 @@ def _draw_mass(rng: np.random.Generator, finding: str, view: _View, anatomy: _An
     )
 
 
-def _margin(rng: np.random.Generator, shape: float, margin: float) -> np.ndarray:
-    """``(_ANGLES,)`` factors on the ellipse's radius: gentle lobes, irregularity, microlobulation, spicules."""
-    angle = np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)
-    radius = np.ones(_ANGLES)
-    for order in range(2, 6):
-        height = rng.normal(0, 0.022 + 0.11 * shape) / np.sqrt(order - 1)
-        radius += height * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
-    for _ in range(6):
-        order = int(rng.integers(7, 16))
-        radius += rng.normal(0, 0.03 * margin) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
-    if rng.random() < margin:
-        for _ in range(rng.integers(3, 10)):
-            away = np.angle(np.exp(1j * (angle - rng.uniform(0, 2 * np.pi))))
-            radius += rng.uniform(0.05, 0.4) * margin * np.exp(-np.abs(away) / rng.uniform(0.03, 0.14))
-    return np.clip(radius, 0.55, 1.9).astype(np.float32)
-
-
-def _tissue(rng: np.random.Generator, view: _View, anatomy: _Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tissue(rng: np.random.Generator, view: View, anatomy: _Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Echo level (dB), attenuation beyond normal tissue (dB/mm) and specular reflectors (amplitude) without masses."""
     depth = (np.arange(view.rows, dtype=np.float32)[:, None] + 0.5) / view.pixels_per_mm
 
@@ -320,81 +246,3 @@ def _tissue(rng: np.random.Generator, view: _View, anatomy: _Anatomy) -> tuple[n
     excess = 0.15 * view.smooth(rng, 8, 7) * (depth > anatomy.skin) + 0.06 * np.maximum(view.profile(rng, 5), 0) ** 2
     excess += rng.normal(0.12, 0.12)  # the gain over depth is never set quite right
     return echo.astype(np.float32), excess.astype(np.float32), specular.astype(np.float32)
-
-
-def _add_mass(
-    rng: np.random.Generator, view: _View, mass: _Mass, echo: np.ndarray, excess: np.ndarray, specular: np.ndarray
-) -> np.ndarray:
-    """Put a mass into the tissue maps, in place, and return its mask as a reader would trace it."""
-    down = (np.arange(view.rows, dtype=np.float32)[:, None] + 0.5) / view.pixels_per_mm - mass.depth
-    across = (np.arange(view.columns, dtype=np.float32)[None] + 0.5) / view.pixels_per_mm - mass.lateral
-    cosine, sine = np.float32(np.cos(mass.tilt)), np.float32(np.sin(mass.tilt))
-    x = (across * cosine + down * sine) / np.float32(mass.half_width)
-    y = (down * cosine - across * sine) / np.float32(mass.half_height)
-    distance, angle = cv2.cartToPolar(x, y)
-    bin_of = (angle * np.float32(_ANGLES / (2 * np.pi))).astype(np.int32) % _ANGLES
-    scale = np.float32(np.sqrt(mass.half_width * mass.half_height))
-    inward = (mass.radius[bin_of] - distance) * scale  # about millimeters inside the margin
-    window = np.hanning(33)
-    traced = np.convolve(np.pad(mass.radius, 16, mode="wrap"), window / window.sum(), mode="valid")
-    mask = distance < traced.astype(np.float32)[bin_of]
-
-    inside = np.clip(inward / np.float32(mass.edge) + 0.5, 0, 1)
-    level = mass.echo + mass.texture * view.smooth(rng, 2.5, 2.5)
-    if mass.clumping > 0.05:
-        drawn = rng.gamma(1 / mass.clumping, mass.clumping, size=echo.shape).astype(np.float32)
-        clumps = cv2.GaussianBlur(drawn, (0, 0), 0.25 * view.pixels_per_mm)
-        level = level + 10 * np.log10(np.maximum(clumps, 0.05))
-    rim = np.exp(-((np.minimum(inward + 0.9, 0) / 0.9) ** 2)) * (inward < 0)
-    echo += mass.halo * rim
-    echo += inside * (level - echo)
-    excess += inside * mass.excess
-    # Where the margin is square to the beam it reflects; where it runs along the beam it refracts.
-    on_margin = np.exp(-((inward / 0.22) ** 2))
-    facing = np.abs(y) / np.maximum(distance, 1e-3)
-    specular += 0.3 * mass.capsule * on_margin * facing**4
-    lateral_margin = on_margin * np.clip(1 - facing, 0, 1) ** 2
-    excess += mass.edge_shadow / max(mass.half_height, 1.0) * lateral_margin
-    for _ in range(mass.calcifications):
-        row = round((mass.depth + rng.uniform(-0.6, 0.6) * mass.half_height) * view.pixels_per_mm)
-        column = round((mass.lateral + rng.uniform(-0.6, 0.6) * mass.half_width) * view.pixels_per_mm)
-        if 0 <= row < view.rows and 0 <= column < view.columns:
-            cv2.circle(specular, (column, row), max(1, round(0.15 * view.pixels_per_mm)), 0.9, -1)
-    return mask
-
-
-def _scan(
-    rng: np.random.Generator,
-    view: _View,
-    echo: np.ndarray,
-    excess: np.ndarray,
-    specular: np.ndarray,
-    dynamic_range: float,
-) -> np.ndarray:
-    """``(rows, columns)`` uint8 envelope, log-compressed to ``dynamic_range`` dB."""
-    scale = view.pixels_per_mm
-    beam = cv2.GaussianBlur(excess, (0, 0), sigmaX=0.45 * scale, sigmaY=0.2 * scale)
-    loss = np.clip(np.cumsum(beam, axis=0) / scale, -12, 26)
-    amplitude = 10 ** ((echo - loss) / 20)
-    axial, lateral = max(0.5, 0.11 * scale), max(0.7, rng.uniform(0.2, 0.3) * scale)
-    # A unit-energy point spread function keeps the mean echo power whatever its width.
-    gain = np.float32(np.sqrt(4 * np.pi * axial * lateral))
-    mirror = cv2.GaussianBlur(specular * 10 ** (-loss / 20), (0, 0), sigmaX=lateral, sigmaY=axial)
-    looks = int(rng.integers(1, 5))
-    power = np.zeros_like(echo)
-    for _ in range(looks):
-        real = cv2.GaussianBlur(
-            amplitude * rng.standard_normal(echo.shape, np.float32), (0, 0), sigmaX=lateral, sigmaY=axial
-        )
-        imaginary = cv2.GaussianBlur(
-            amplitude * rng.standard_normal(echo.shape, np.float32), (0, 0), sigmaX=lateral, sigmaY=axial
-        )
-        power += ((gain * real + mirror) ** 2 + (gain * imaginary) ** 2) / (2 * looks)
-    noise_floor = 10 ** (rng.uniform(-58, -50) / 10)
-    decibels = 10 * np.log10(power + noise_floor)
-    gray = 1 + (decibels - _BRIGHTEST_DB + rng.normal(0, 3.5)) / dynamic_range
-    return np.round(np.clip(gray, 0, 1) * 255).astype(np.uint8)
-
-
-def _reduced(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5

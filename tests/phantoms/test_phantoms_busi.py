@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
-from radimagenet_monai.phantoms.busi import _scan, _View, simulate, write_busi_phantom
+from radimagenet_monai.phantoms.busi import simulate, write_busi_phantom
+from radimagenet_monai.phantoms.ultrasound import View, scan
 
 SIZE = (96, 128)
 
@@ -118,10 +119,10 @@ def test_unknown_phantom_is_refused() -> None:
 
 
 def uniform_scan(seed: int, echo: float = -12.0, excess: float = 0.0) -> np.ndarray:
-    view = _View(rows=400, columns=400, depth=40.0)
+    view = View(rows=400, columns=400, depth=40.0)
     shape = (400, 400)
     maps = (np.full(shape, value, np.float32) for value in (echo, excess, 0.0))
-    return _scan(np.random.default_rng(seed), view, *maps, dynamic_range=52)
+    return scan(np.random.default_rng(seed), view, *maps, dynamic_range=52)
 
 
 def test_speckle_of_uniform_tissue_is_fully_developed() -> None:
