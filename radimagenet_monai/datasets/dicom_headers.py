@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -69,14 +70,15 @@ def read_header_table(
     columns = [*keywords, FAULT]
     known = _read_cache(Path(cache), columns) if cache else None
     unread = names if known is None else pd.Index(names).difference(known.index, sort=False).tolist()
-    rows: dict[str, tuple[str, ...]] = {}
+    rows: list[tuple[str, ...]] = []
     if unread:
         bar = tqdm(total=len(unread), desc="Reading headers", unit="file", disable=None if progress else True)
         with bar:
             for chunk in _read_chunks(os.fspath(folder), unread, tuple(keywords), workers):
-                rows.update(chunk)
+                # Ids repeat from slice to slice; one copy of each keeps a million rows small.
+                rows += (tuple(map(sys.intern, row)) for row in chunk)
                 bar.update(len(chunk))
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=str)
+    table = pd.DataFrame(rows, index=pd.Index(unread, dtype=str), columns=columns, dtype=str)
     if known is not None:
         table = pd.concat([known, table])
     if cache and unread:
@@ -106,7 +108,7 @@ def list_dicom_files(folder: str | os.PathLike[str], notes: list[str]) -> list[s
 
 def _read_chunks(
     folder: str, names: Sequence[str], keywords: tuple[str, ...], workers: int
-) -> Iterator[dict[str, tuple[str, ...]]]:
+) -> Iterator[list[tuple[str, ...]]]:
     read = partial(_read_headers, folder, keywords)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     if workers == 0:
@@ -118,8 +120,8 @@ def _read_chunks(
         yield from pool.map(read, chunks)
 
 
-def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    return {name: _read_header(os.path.join(folder, name), keywords) for name in names}
+def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) -> list[tuple[str, ...]]:
+    return [_read_header(os.path.join(folder, name), keywords) for name in names]
 
 
 def _read_header(path: str, keywords: tuple[str, ...]) -> tuple[str, ...]:
