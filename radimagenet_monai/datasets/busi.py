@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from radimagenet_monai.datasets.division import DEFAULT_FOLDS, divide
+from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS, difference_hash, near_pairs, pack_hashes
 from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records
 from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.datasets.summary import summarize
@@ -37,14 +38,6 @@ FINDINGS = ("benign", "malignant", "normal")
 CLASSES = ("benign", "malignant")
 PUBLISHED_COUNTS = {"benign": 437, "malignant": 210, "normal": 133}
 """Images of each finding in the published dataset, 780 in all."""
-
-NEAR_DUPLICATE_BITS = 32
-"""Two pictures whose 256-bit hashes differ in at most this many bits are taken for the same picture.
-
-On phantoms, recompression, rescaling, contrast changes, noise and drawn calipers change up to 23 bits, a cut of 2 % off
-two sides about 30, and different pictures differ in 72 or more. Taking too many for the same costs nothing but a
-little freedom in the split.
-"""
 
 _NAME = re.compile(r"(?P<finding>[a-z]+) \((?P<number>\d+)\)(?P<mask>_mask(?:_(?P<lesion>\d+))?)?\.png", re.IGNORECASE)
 
@@ -182,7 +175,7 @@ def _inspect(picture: _Picture, root: Path, notes: list[str]) -> None:
     if gray is None:
         notes.append(f"'{picture.path}' is not a readable picture")
         return
-    picture.bits = _difference_hash(gray)
+    picture.bits = difference_hash(gray)
     for mask in list(picture.masks):
         size = _size(root / mask)
         if size != (gray.shape[1], gray.shape[0]):
@@ -201,15 +194,6 @@ def _size(path: Path) -> tuple[int, int] | None:
             return picture.size
     except (OSError, UnidentifiedImageError):
         return None
-
-
-def _difference_hash(gray: np.ndarray) -> np.ndarray:
-    """256 booleans: whether brightness rises from each cell of a 16 x 17 grid to its right neighbor.
-
-    Signs of differences stay the same under rescaling, recompression, contrast changes and small annotations.
-    """
-    grid = cv2.resize(gray, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return (grid[:, 1:] > grid[:, :-1]).ravel()
 
 
 def _group(pictures: Sequence[_Picture], notes: list[str]) -> list[str]:
@@ -240,10 +224,10 @@ def _near_pairs(pictures: Sequence[_Picture]) -> list[tuple[int, int, int]]:
     known = [(index, picture.bits) for index, picture in enumerate(pictures) if picture.bits is not None]
     pairs: list[tuple[int, int, int]] = []
     if known:
-        signs = np.stack([bits for _, bits in known]).astype(np.float32) * 2 - 1
-        distances = (256 - signs @ signs.T).astype(int) // 2
-        for i, j in zip(*np.nonzero(np.triu(distances <= NEAR_DUPLICATE_BITS, k=1)), strict=True):
-            pairs.append((known[i][0], known[j][0], int(distances[i, j])))
+        packed = pack_hashes(np.stack([bits for _, bits in known]))
+        for block in near_pairs(packed, NEAR_DUPLICATE_BITS):
+            pairs += [(known[i][0], known[j][0], distance) for i, j, distance in zip(*block.tolist(), strict=True)]
+        pairs.sort()
     first_with: dict[str, int] = {}
     for index, picture in enumerate(pictures):
         if picture.bits is None and picture.sha256 in first_with:

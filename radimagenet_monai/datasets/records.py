@@ -235,8 +235,8 @@ def to_datalist(
         Whether every image and mask of the selection must exist.
     findings
         Names of findings that may occur together. ``label`` is then a list with 1.0, 0.0 or, where unknown, NaN for
-        each: of the free column of that name, or, for the first finding, of the column ``label``, whose last class means
-        that it is present.
+        each: of the free column of that name, or, for the first finding, of the column ``label``, whose last class
+        means that it is present.
     require_mask
         Leave out rows without a mask, with a warning.
 
