@@ -1,0 +1,85 @@
+"""The front page of a bundle's repository on the Hugging Face hub, and what a released bundle says of its weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from radimagenet_monai.collection.bundle_files import BundleError
+from radimagenet_monai.tasks import Kind, Task
+
+GIT_ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("onnx", "pt"))
+"""Which files the hub keeps in its large file storage."""
+
+_PIPELINES = {
+    Kind.CLASSIFICATION: "image-classification",
+    Kind.SEGMENTATION: "image-segmentation",
+    Kind.PRETRAINING: "image-classification",
+}
+
+_CARD_ROW = "| Weights in this bundle |"
+_NO_WEIGHTS = "This bundle holds no images and no weights derived from images of this dataset."
+_WEIGHTS = (
+    "This bundle holds no images. It holds weights in models/; the terms of the images that they were trained on apply."
+)
+
+
+def front_matter(task: Task, has_weights: bool) -> str:
+    """YAML at the head of a model card, as the hub reads it.
+
+    It names no ``datasets``: the hub takes those for its own data sets, and those of the field are not there.
+    """
+    tags = ["monai", "radimagenet", "radiology", "medical", task.kind.value]
+    tags += [] if task.modality is None else [task.modality.value.lower()]
+    tags += [] if has_weights else ["untrained"]
+    lines = [
+        "license: apache-2.0",
+        "library_name: monai",
+        f"pipeline_tag: {_PIPELINES[task.kind]}",
+        "tags:",
+        *(f"- {json.dumps(tag)}" for tag in tags),
+        f"model_name: {json.dumps(task.name)}",
+        "inference: false",
+    ]
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def state_weights(card: str, facts: Mapping[str, Any], sha256: str) -> str:
+    """The model card ``docs/README.md`` with its row on weights saying which the bundle holds.
+
+    Raises
+    ------
+    BundleError
+        Where the card has no such row.
+    """
+    lines = card.splitlines(keepends=True)
+    rows = [index for index, line in enumerate(lines) if line.startswith(_CARD_ROW)]
+    if len(rows) != 1:
+        raise BundleError(f"docs/README.md has no row '{_CARD_ROW}' in which a release could state the weights")
+    known = ", ".join(
+        f"{title} {facts[key]}"
+        for key, title in (("architecture", "architecture"), ("weights", "started from"), ("epoch", "epoch"))
+        if facts.get(key) is not None
+    )
+    about = f"`models/model.pt`{f' ({known})' if known else ''}, SHA-256 `{sha256}`"
+    lines[rows[0]] = f"{_CARD_ROW} {about} |\n"
+    return "".join(lines)
+
+
+def state_data_license(text: str) -> str:
+    """``docs/data_license.txt`` of a bundle that holds trained weights.
+
+    Raises
+    ------
+    BundleError
+        Where the text does not say that there are none, so that nothing can be put in its place.
+    """
+    anywhere_wrapped = r"\s+".join(map(re.escape, _NO_WEIGHTS.split()))
+    changed, count = re.subn(anywhere_wrapped, _WEIGHTS, text)
+    if count != 1:
+        raise BundleError(
+            "docs/data_license.txt does not say that there are no weights, so a release cannot change that"
+        )
+    return changed

@@ -1,0 +1,229 @@
+"""A release of bundles: archives, MONAI's list of them, hashes, and a repository a bundle for the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from radimagenet_monai.collection.archive import write_archive
+from radimagenet_monai.collection.bundle_files import (
+    MODEL_FACTS,
+    MODEL_FILE,
+    SUMS_FILE,
+    BundleError,
+    file_hash,
+    format_sums,
+    list_bundle_files,
+)
+from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
+from radimagenet_monai.collection.verify import verify_bundle
+from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.tasks import TASKS, Task, get_task
+
+MODEL_INFO = "model_info.json"
+HUB_FOLDER = "huggingface"
+
+WeightsChoice = Literal["auto", "include", "leave"]
+
+_MODEL_FILES = (MODEL_FILE, MODEL_FACTS, "models/model.onnx")
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """A bundle as it is released, in a folder of its own."""
+
+    task: Task
+    version: str
+    folder: Path
+    has_weights: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.task.name}_v{self.version}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        return list_bundle_files(self.folder).files
+
+
+def release_bundles(
+    bundles: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    names: Iterable[str] | None = None,
+    url: str | None = None,
+    weights: WeightsChoice = "auto",
+) -> list[Path]:
+    """Write a release of the bundles in the folder ``bundles`` into ``out`` and return its archives.
+
+    ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` wants it, and a
+    ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
+    and ``huggingface/<name>/``, the content of a repository on the hub. The bytes depend on the bundles' contents only:
+    not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
+
+    Parameters
+    ----------
+    names
+        Of the bundles; all in the folder by default.
+    url
+        Address of the folder that the archives will be downloaded from. Without it ``model_info.json`` holds names of
+        files in the place of addresses.
+    weights
+        Whether trained weights in ``models/`` become part of the release. ``"auto"`` includes them unless they derive
+        from RadImageNet or from weights of unknown origin, in which case nothing is released; ``"include"`` is for who
+        holds the right to pass them on; ``"leave"`` leaves them out.
+
+    Raises
+    ------
+    ConfigurationError
+        Where a name is unknown, or ``out`` holds something else than an earlier release.
+    BundleError
+        Where a bundle holds a file that is no part of one, or does not pass verification.
+    """
+    if weights not in get_args(WeightsChoice):
+        raise ConfigurationError(f"weights is {weights!r}, expected one of {', '.join(get_args(WeightsChoice))}")
+    bundles, out = Path(bundles), Path(out)
+    out = out if out.name else out.resolve()  # "." has no name to rename to
+    chosen = _choose(bundles, names)
+    _refuse_to_overwrite(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as scratch:
+        release = Path(scratch) / "release"
+        release.mkdir()
+        archives = [
+            _release_one(_stage(bundles / name, Path(scratch) / name, weights), release).name for name in chosen
+        ]
+        sums = {name: file_hash(release / name) for name in archives}
+        _write_text(release / SUMS_FILE, format_sums(sums))
+        _write_text(release / MODEL_INFO, _model_info(release, archives, url))
+        for name in archives:
+            problems = verify_bundle(release / name)
+            if problems:
+                raise BundleError(
+                    f"{name} is not released, because it does not pass verification: {'; '.join(problems)}"
+                )
+        _put_in_place(release, out, Path(scratch))
+    return [out / name for name in archives]
+
+
+def _choose(bundles: Path, names: Iterable[str] | None) -> list[str]:
+    there = sorted(path.parent.parent.name for path in bundles.glob("*/configs/metadata.json"))
+    chosen = sorted(set(names or there))
+    if not chosen:
+        raise ConfigurationError(f"'{bundles}' holds no bundle; write them with 'radimagenet bundles render'")
+    for name in chosen:
+        if name not in there:
+            raise ConfigurationError(f"'{bundles}' holds no bundle {name!r}; there are {', '.join(there) or 'none'}")
+        if name not in TASKS:
+            raise ConfigurationError(f"{name!r} is no task of this package, so its model card cannot be written")
+    return chosen
+
+
+def _refuse_to_overwrite(out: Path) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    known = {SUMS_FILE, MODEL_INFO, HUB_FOLDER}
+    if out.is_dir() and {path.name for path in out.iterdir() if path.suffix != ".zip"} == known:
+        return
+    raise ConfigurationError(f"'{out}' exists and is not an earlier release; give another folder")
+
+
+def _stage(source: Path, folder: Path, weights: WeightsChoice) -> _Staged:
+    """Copy the files that belong to a bundle, with its documents saying what weights it holds."""
+    found = list_bundle_files(source)
+    if found.foreign:
+        reasons = "; ".join(f"{path} is {reason}" for path, reason in found.foreign.items())
+        raise BundleError(f"{source.name} is not released: {reasons}")
+    # Written anew for what is released.
+    left_out = {SUMS_FILE, "README.md", ".gitattributes"} | (set(_MODEL_FILES) if weights == "leave" else set())
+    for path, file in found.files.items():
+        if path not in left_out:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    staged = [path for path in _MODEL_FILES if (folder / path).is_file()]
+    if staged:
+        _state_weights(source.name, folder, weights)
+    version = str(json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8")).get("version"))
+    return _Staged(get_task(source.name), version, folder, bool(staged))
+
+
+def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
+    way_out = (
+        "leave them out with --weights leave, or, where you hold the right to pass them on, give --weights include"
+    )
+    if not (folder / MODEL_FILE).is_file() or not (folder / MODEL_FACTS).is_file():
+        raise BundleError(
+            f"{name}: trained weights are {MODEL_FILE} and {MODEL_FACTS}, and only some are there; {way_out}"
+        )
+    facts = json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8"))
+    origin = str(facts.get("weights", "unknown"))
+    if weights == "auto" and (reason := _contested(name, origin)):
+        raise BundleError(f"{name}: its weights {reason}; {way_out}")
+    if Path(origin).name != origin:
+        # A path says where files lie on the machine that trained.
+        facts["weights"] = Path(origin).name
+        _write_text(folder / MODEL_FACTS, json.dumps(facts, indent=2) + "\n")
+    for path, change in (
+        ("docs/README.md", lambda text: state_weights(text, facts, file_hash(folder / MODEL_FILE))),
+        ("docs/data_license.txt", state_data_license),
+    ):
+        _write_text(folder / path, change((folder / path).read_text(encoding="utf-8")))
+
+
+def _contested(name: str, origin: str) -> str | None:
+    """Why nobody is known to have the right to pass trained weights on, or ``None``."""
+    if TASKS[name].dataset == "radimagenet" or "radimagenet" in origin.lower():
+        return "derive from RadImageNet, and whether such weights may be redistributed is contested"
+    if not origin.split(".")[-1].startswith(("random", "imagenet")):
+        return f"started from weights of unknown origin ({Path(origin).name})"
+    return None
+
+
+def _release_one(staged: _Staged, release: Path) -> Path:
+    """Write the archive and the hub's repository of one bundle."""
+    _write_sums(staged.folder)
+    archive = release / f"{staged.title}.zip"
+    write_archive(archive, staged.files, staged.task.name)
+    hub = release / HUB_FOLDER / staged.task.name
+    for path, file in staged.files.items():
+        (hub / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, hub / path)
+    card = (staged.folder / "docs" / "README.md").read_text(encoding="utf-8")
+    _write_text(hub / "README.md", front_matter(staged.task, staged.has_weights) + card)
+    _write_text(hub / ".gitattributes", GIT_ATTRIBUTES)
+    _write_sums(hub)
+    return archive
+
+
+def _write_sums(folder: Path) -> None:
+    files = {path: file for path, file in list_bundle_files(folder).files.items() if path != SUMS_FILE}
+    _write_text(folder / SUMS_FILE, format_sums({path: file_hash(file) for path, file in files.items()}))
+
+
+def _model_info(release: Path, archives: Iterable[str], url: str | None) -> str:
+    base = "" if url is None else url.rstrip("/") + "/"
+    info: dict[str, Any] = {
+        name.removesuffix(".zip"): {"checksum": file_hash(release / name, "sha1"), "source": f"{base}{name}"}
+        for name in archives
+    }
+    return json.dumps(info, indent=4, sort_keys=True) + "\n"
+
+
+def _put_in_place(release: Path, out: Path, scratch: Path) -> None:
+    # A release made under a strict umask is to be served all the same.
+    for path in [release, *release.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    if out.exists():
+        out.rename(scratch / "earlier")
+    release.rename(out)
+
+
+def _write_text(path: Path, text: str) -> None:
+    # The folder appears whole or not at all, so files in it need no rename of their own.
+    path.write_text(text, encoding="utf-8", newline="\n")

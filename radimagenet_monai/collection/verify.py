@@ -1,0 +1,250 @@
+"""Whether a bundle is what it should be, found without running anything of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai.collection.archive import archive_problems, extract_archive
+from radimagenet_monai.collection.bundle_files import (
+    MODEL_FACTS,
+    MODEL_FILE,
+    REQUIRED_FILES,
+    SUMS_FILE,
+    BundleError,
+    BundleFiles,
+    file_hash,
+    list_bundle_files,
+    parse_sums,
+)
+from radimagenet_monai.collection.check import check_metadata
+from radimagenet_monai.collection.config_code import config_problems
+from radimagenet_monai.collection.logging_config import logging_problems
+from radimagenet_monai.collection.torch_file import torch_file_problems
+from radimagenet_monai.errors import one_line
+
+VERSION = re.compile(r"\d+(?:\.\d+){1,3}(?:(?:a|b|rc)\d+)?")
+NAME = re.compile(r"(?!.*_v)[a-z][a-z0-9_]{0,99}")
+"""A bundle's name; MONAI cuts it at ``_v``."""
+
+MAX_SUMS_BYTES = 1_000_000
+CHECKS_TIMEOUT = 900.0
+
+
+@dataclass
+class Verification:
+    """What was found of one bundle.
+
+    Attributes
+    ----------
+    problems
+        One sentence each; empty where the bundle passes.
+    facts
+        What was checked against what, and what could not be checked.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+
+def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> list[str]:
+    """Problems of the bundle in a folder or zip archive, one sentence each; empty where it passes.
+
+    Nothing of the bundle is executed, imported or unpickled, unless ``run_checks`` is given.
+
+    Parameters
+    ----------
+    path
+        Folder of a bundle, or ``<name>_v<version>.zip``.
+    run_checks
+        Where nothing was found, also run MONAI's own checks, in a process of their own: this builds the bundle's
+        network, so it runs what the configs name.
+
+    Raises
+    ------
+    BundleError
+        Where there is neither a folder nor a file.
+    """
+    return inspect_bundle(path, run_checks).problems
+
+
+def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Verification:
+    """As `verify_bundle`, with what was checked."""
+    path = Path(path)
+    if path.is_dir():
+        found = _inspect_folder(path, path.resolve().name)
+        if run_checks and not found.problems:
+            _run_monai_checks(path, found)
+    elif path.is_file():
+        found = _inspect_archive(path, run_checks)
+    else:
+        raise BundleError(f"'{path}' does not exist, expected the folder or the zip archive of a bundle")
+    return Verification([_printable(problem) for problem in found.problems], found.facts)
+
+
+def _inspect_archive(path: Path, run_checks: bool) -> Verification:
+    problems = archive_problems(path)
+    if problems:
+        return Verification(problems)
+    with tempfile.TemporaryDirectory(prefix="bundle_") as scratch:
+        folder = extract_archive(path, scratch)
+        found = _inspect_folder(folder, folder.name)
+        if not (folder / SUMS_FILE).is_file():
+            found.problems.append(f"{SUMS_FILE} is missing, which a released bundle has")
+        files = list_bundle_files(folder)
+        found.problems += [f"{name} is no part of a bundle" for name in files.by_products]
+        _check_archive_name(path, folder, found)
+        _compare_with_neighbour(path, found)
+        if run_checks and not found.problems:
+            _run_monai_checks(folder, found)
+    return found
+
+
+def _check_archive_name(path: Path, folder: Path, found: Verification) -> None:
+    version = _read_json(folder / "configs" / "metadata.json").get("version")
+    expected = f"{folder.name}_v{version}.zip"
+    if path.name != expected:
+        found.problems.append(f"the archive is called '{path.name}', but holds what belongs into '{expected}'")
+
+
+def _compare_with_neighbour(path: Path, found: Verification) -> None:
+    neighbour = path.parent / SUMS_FILE
+    if not neighbour.is_file():
+        found.facts.append(f"no {SUMS_FILE} beside the archive, so its own hash was compared with nothing")
+        return
+    try:
+        expected = parse_sums(_read_text(neighbour)).get(path.name)
+    except (BundleError, OSError, ValueError) as error:
+        found.problems.append(one_line(error))
+        return
+    if expected is None:
+        found.problems.append(f"{path.name} is not in the {SUMS_FILE} beside it")
+    elif expected != file_hash(path):
+        found.problems.append(f"the SHA-256 of {path.name} differs from the {SUMS_FILE} beside it")
+    else:
+        found.facts.append(f"SHA-256 of the archive as in the {SUMS_FILE} beside it: {expected}")
+
+
+def _inspect_folder(folder: Path, name: str) -> Verification:
+    found = Verification()
+    files = list_bundle_files(folder)
+    found.problems += [f"{path} is {reason}" for path, reason in files.foreign.items()]
+    found.problems += [f"{path} is missing" for path in REQUIRED_FILES if path not in files.files]
+    if files.by_products:
+        found.facts.append(f"not looked at: {', '.join(map(_printable, files.by_products))}")
+    _check_hashes(files, found)
+    for path, file in files.files.items():
+        found.problems += [f"{path}: {problem}" for problem in _file_problems(path, file)]
+    if _read_json(folder / "configs" / "metadata.json"):
+        _check_metadata(folder, name, found)
+    _check_model_facts(files, found)
+    return found
+
+
+def _file_problems(path: str, file: Path) -> list[str]:
+    try:
+        if path.endswith(".json"):
+            return config_problems(file.read_bytes(), paths=path.startswith("configs/") and "metadata" not in path)
+        if path == "configs/logging.conf":
+            return logging_problems(_read_text(file))
+        if path == MODEL_FILE:
+            return torch_file_problems(file)
+        if path == SUMS_FILE:
+            return []
+        if path.endswith((".md", ".txt")) or path == "LICENSE":
+            _read_text(file)
+    except (OSError, ValueError) as error:
+        return [one_line(error)]
+    return []
+
+
+def _check_hashes(files: BundleFiles, found: Verification) -> None:
+    if SUMS_FILE not in files.files:
+        found.facts.append(
+            f"no {SUMS_FILE} in the bundle, so no file was compared with a hash (a working copy has none)"
+        )
+        return
+    try:
+        sums = parse_sums(_read_text(files.files[SUMS_FILE]))
+    except (BundleError, OSError, ValueError) as error:
+        found.problems.append(one_line(error))
+        return
+    present = {path: file for path, file in files.files.items() if path != SUMS_FILE}
+    found.problems += [f"{path} is in {SUMS_FILE}, but missing" for path in sorted(sums.keys() - present.keys())]
+    found.problems += [f"{path} is not in {SUMS_FILE}" for path in sorted(present.keys() - sums.keys())]
+    different = [path for path in present.keys() & sums.keys() if file_hash(present[path]) != sums[path]]
+    found.problems += [f"{path} differs from its SHA-256 in {SUMS_FILE}" for path in sorted(different)]
+    if not different:
+        found.facts.append(f"{len(present)} files compared with the {SUMS_FILE} in the bundle")
+
+
+def _check_metadata(folder: Path, name: str, found: Verification) -> None:
+    found.problems += [one_line(problem)[:300] for problem in check_metadata(folder)]
+    metadata = _read_json(folder / "configs" / "metadata.json")
+    if not NAME.fullmatch(name):
+        found.problems.append(f"{name!r} is no name of a bundle (lower case, digits and '_', without '_v')")
+    if metadata.get("name") != name:
+        found.problems.append(f"metadata.json: the name is {metadata.get('name')!r}, but the folder is called {name!r}")
+    if not VERSION.fullmatch(str(metadata.get("version"))):
+        found.problems.append(f"metadata.json: {metadata.get('version')!r} is not a version such as 0.1.0")
+
+
+def _check_model_facts(files: BundleFiles, found: Verification) -> None:
+    if MODEL_FACTS not in files.files or found.problems:
+        return
+    if MODEL_FILE not in files.files:
+        found.problems.append(f"{MODEL_FACTS} describes a {MODEL_FILE} that is missing")
+    elif _read_json(files.files[MODEL_FACTS]).get("sha256") != file_hash(files.files[MODEL_FILE]):
+        found.problems.append(f"{MODEL_FACTS} describes another {MODEL_FILE} (SHA-256 differs)")
+
+
+def _run_monai_checks(folder: Path, found: Verification) -> None:
+    """MONAI's checks in a process of their own, because they leave loggers, seeds and modules behind."""
+    command = [sys.executable, "-m", "radimagenet_monai.collection.monai_checks", str(folder.resolve())]
+    with tempfile.TemporaryDirectory(prefix="checks_") as scratch:
+        try:
+            done = subprocess.run(
+                command, cwd=scratch, capture_output=True, text=True, timeout=CHECKS_TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            found.problems.append(f"MONAI's own checks did not end within {CHECKS_TIMEOUT:.0f} s")
+            return
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        found.problems.append(f"MONAI's own checks stopped: {reason}")
+        return
+    result = json.loads(lines[-1])
+    found.problems += result["problems"]
+    found.facts.append(f"MONAI's own checks were run: {', '.join(result['checks'])}")
+
+
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > MAX_SUMS_BYTES:
+        raise ValueError(f"it is larger than {MAX_SUMS_BYTES:,} bytes")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text: {error}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _printable(text: str) -> str:
+    """``text`` without control characters, which could rewrite what a terminal shows."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in one_line(text)
+    )
