@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from radimagenet_monai.datasets import busi, cc_ccii, radimagenet, rsna_ich, rsna_pneumonia
+from radimagenet_monai.datasets import busi, cc_ccii, ddti, radimagenet, rsna_ich, rsna_pneumonia
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -32,6 +32,7 @@ class DatasetReader:
 
 READERS: dict[str, DatasetReader] = {
     "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
+    "ddti": DatasetReader(ddti.read_ddti, ddti.looks_like_ddti, ddti.summary),
     "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
     "cc_ccii": DatasetReader(cc_ccii.read_cc_ccii, cc_ccii.looks_like_cc_ccii, cc_ccii.summary),
     "rsna_ich": DatasetReader(rsna_ich.read_rsna_ich, rsna_ich.looks_like_rsna_ich, rsna_ich.summary),

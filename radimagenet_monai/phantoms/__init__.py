@@ -9,7 +9,10 @@ from typing import Any
 
 from radimagenet_monai.errors import ConfigurationError
 
-PHANTOMS: dict[str, str] = {"busi": "radimagenet_monai.phantoms.busi:write_busi_phantom"}
+PHANTOMS: dict[str, str] = {
+    "busi": "radimagenet_monai.phantoms.busi:write_busi_phantom",
+    "ddti": "radimagenet_monai.phantoms.ddti:write_ddti_phantom",
+}
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
 
 
