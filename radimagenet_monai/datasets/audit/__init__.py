@@ -1,0 +1,35 @@
+"""What makes a test set easier than new patients are, or a label doubtful: found in a records table and its images.
+
+- **Leakage**: a patient, a file, an image or pictures that look the same on both sides of a split or in two folds.
+- **Conflict**: one image under two labels.
+- **Warning**: what is likely a mistake but makes no result too good (blank, unreadable, missing, changed files, ...).
+- **Note**: what a reader of results should know.
+
+Pictures look the same where their hashes are near and their details correlate, see
+`radimagenet_monai.datasets.picture_hash`. Pictures of one patient look alike for good reason and are not compared,
+except where patients have one picture each as a rule: there, look-alikes under two labels are a warning.
+
+Not found: a patient under two ids, mirrored or turned copies, copies cut by more than about 1 % of a side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from radimagenet_monai.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from radimagenet_monai.datasets.audit.records_audit import audit_records
+    from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES, Audit, Finding
+
+_MODULE_OF = {
+    "Audit": "result",
+    "Finding": "result",
+    "KINDS": "result",
+    "SEVERITIES": "result",
+    "audit_records": "records_audit",
+}
+
+__all__ = ["KINDS", "SEVERITIES", "Audit", "Finding", "audit_records"]
+
+__getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

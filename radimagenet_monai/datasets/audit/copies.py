@@ -1,0 +1,145 @@
+"""Rows of a table that are the same image, and pairs that look the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.datasets.audit.result import SEVERITIES, Severity
+from radimagenet_monai.datasets.audit.table import MOST_LISTED, AuditedTable, Log, groups_of
+from radimagenet_monai.datasets.picture_hash import HASH_BITS, SAME_DETAIL, detail_correlation, near_pairs
+
+_SINGLE_PICTURES = 2.0  # images a patient below which a table is of single pictures, not of series
+_MOST_KEPT = 1_000_000  # near pairs that are sorted by likeness; further ones are counted
+_VERIFIED_AT_ONCE = 8192
+
+
+def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, log: Log) -> None:
+    """Log rows that are one image: by path, by content of the file, by pixels; and frames of one file apart.
+
+    Parameters
+    ----------
+    sha256, pixels
+        ``(n,)`` codes of file content and of pixels; -1 where unknown.
+    """
+    frames = table.frame["frame"].to_numpy()
+
+    def with_frame(files: np.ndarray) -> np.ndarray:
+        codes, _ = pd.factorize(files * (frames.max() + 1) + frames)
+        return np.where(files >= 0, codes, -1)
+
+    paths, contents = with_frame(table.file), with_frame(sha256)
+    # What each likeness adds to the stricter one: groups that are one under both are told once.
+    _log_copies(table, log, "listed", paths, np.arange(len(paths)), "one image is listed {} times")
+    _log_copies(table, log, "file", contents, paths, "{} rows are of identical files")
+    stricter = np.where(contents >= 0, contents, -1 - paths)
+    _log_copies(table, log, "pixels", pixels, stricter, "{} rows have the same pixels")
+
+    # Another frame of a scan is no copy, but it is the same patient.
+    files = np.where(sha256 >= 0, sha256, sha256.max() + 1 + table.file)
+    groups = [group for group in table.in_two_parts(files) if len(np.unique(frames[group])) > 1]
+    log.add_all(
+        "volume", "leakage", groups, lambda k: f"frames of one file are {table.differences(groups[k], count=True)}"
+    )
+
+
+def find_lookalikes(
+    table: AuditedTable,
+    positions: np.ndarray,
+    hashes: np.ndarray,
+    thumbnails: np.ndarray,
+    pixels: np.ndarray,
+    near_bits: int,
+    workers: int,
+    log: Log,
+) -> None:
+    """Log pairs of rows that look the same but should not, nearest first.
+
+    Parameters
+    ----------
+    positions
+        ``(m,)`` rows whose pictures are compared.
+    hashes, thumbnails
+        ``(m, 4)`` and ``(m, 32, 32)`` of them, see `radimagenet_monai.datasets.picture_hash`.
+    pixels
+        ``(n,)`` codes of pixels; equal ones are not logged again.
+    near_bits
+        Of the hash; every pair within is looked at.
+    workers
+        Threads.
+    """
+    counts: Counter[int] = Counter()
+    kept: list[np.ndarray] = []
+    known = table.patient[table.patient >= 0]
+    single = known.size < _SINGLE_PICTURES * len(np.unique(known))
+    for near in near_pairs(hashes, near_bits, workers):
+        first, second = positions[near[0]], positions[near[1]]
+        apart = _differ(table.split, first, second) | _differ(table.fold, first, second)
+        conflict = _differ(table.label, first, second)
+        own = (table.patient[first] == table.patient[second]) & (table.patient[first] >= 0)
+        copies = (pixels[first] == pixels[second]) | (table.file[first] == table.file[second])
+        # Neighboring slices of a patient look the same and may have two labels; single pictures should not.
+        suspect = np.flatnonzero(~copies & np.where(own, conflict & ~apart & single, conflict | apart))
+        for start in range(0, suspect.size, _VERIFIED_AT_ONCE):
+            chosen = suspect[start : start + _VERIFIED_AT_ONCE]
+            detail = detail_correlation(thumbnails[near[0, chosen]], thumbnails[near[1, chosen]])
+            same = detail >= SAME_DETAIL
+            chosen, detail = chosen[same], detail[same]
+            severity = np.select([own[chosen], apart[chosen]], [_RANK["warning"], _RANK["leakage"]], _RANK["conflict"])
+            counts.update(severity.tolist())
+            thousandths = np.rint(1000 * detail).astype(np.int64)
+            if sum(pairs.shape[1] for pairs in kept) < _MOST_KEPT:
+                kept.append(np.stack([severity, near[2, chosen], -thousandths, first[chosen], second[chosen]]))
+    pairs = np.concatenate([np.empty((5, 0), np.int64), *kept], axis=1)
+    pairs = pairs[:, np.lexsort(pairs[::-1])]
+    for severity_name, rank in _RANK.items():
+        _log_lookalikes(table, log, severity_name, pairs[:, pairs[0] == rank][:, :MOST_LISTED], counts[rank])
+
+
+_RANK: dict[Severity, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+
+
+def _differ(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """``(m,)`` booleans: both rows have a code, and not the same."""
+    one, other = codes[first], codes[second]
+    return np.asarray((one != other) & (one >= 0) & (other >= 0))
+
+
+def _log_lookalikes(table: AuditedTable, log: Log, severity: Severity, pairs: np.ndarray, count: int) -> None:
+    def describe(k: int) -> str:
+        _, bits, thousandths, *_ = pairs[:, k].tolist()
+        likeness = f"{bits} of {HASH_BITS} hash bits differ, details correlate {-thousandths / 1000:.3f}"
+        return f"two pictures look the same, {table.differences(pairs[3:, k])} ({likeness})"
+
+    log.add_all("near", severity, pairs[3:].T.tolist(), describe, count)
+
+
+def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, stricter: np.ndarray, text: str) -> None:
+    """Log each group of equal ``codes``, unless all of it is equal under ``stricter`` as well."""
+    found: dict[Severity, list[np.ndarray]] = {"leakage": [], "conflict": [], "warning": []}
+    for group in groups_of(codes):
+        if (stricter[group] == stricter[group[0]]).all():
+            continue
+        patient = table.patient[group[0]]
+        if _several(table.split[group]) or _several(table.fold[group]):
+            severity: Severity = "leakage"
+        elif _several(table.label[group]):
+            severity = "conflict"
+        elif kind == "pixels" and patient >= 0 and (table.patient[group] == patient).all():
+            continue  # a patient's slices may well be equal
+        else:
+            severity = "warning"
+        found[severity].append(table.one_of_each_first(group))
+    for severity, groups in found.items():
+
+        def describe(k: int, groups: list[np.ndarray] = groups) -> str:
+            return f"{text.format(len(groups[k]))} {table.differences(groups[k])}".strip()
+
+        log.add_all(kind, severity, groups, describe)
+
+
+def _several(codes: np.ndarray) -> bool:
+    known = codes[codes >= 0]
+    return bool(known.size and (known != known[0]).any())

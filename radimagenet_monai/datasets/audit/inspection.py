@@ -1,0 +1,256 @@
+"""What can be told of an image file by reading it once: hashes, size, whether it is blank; in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from radimagenet_monai.datasets.picture_hash import difference_hash, pack_hashes, thumbnail
+from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.reader import read_frame
+
+_CHUNK = 32  # files a worker takes at a time
+_FEW = 96  # images that this process reads faster than new ones start
+_SAMPLED = 200  # pixels along an axis that gray levels are taken from
+_TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is no content
+_BLANK_LEVELS = 2  # stored integers
+_BLANK_SHARE = 0.01  # of the range of values in the file
+
+
+@dataclass(frozen=True)
+class FrameFacts:
+    """What reading tells of one frame.
+
+    Attributes
+    ----------
+    rows, columns
+        In pixels.
+    blank
+        Whether 99 % of the pixels lie within two stored integers of each other, or within 1 % of the range of values
+        in the file.
+    digest
+        16 bytes, equal for equal pixels whatever file format, bit depth and number of equal color channels they are
+        stored with.
+    hash
+        32 bytes, one row of `radimagenet_monai.datasets.picture_hash.pack_hashes`.
+    thumbnail
+        1024 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
+    """
+
+    rows: int
+    columns: int
+    blank: bool
+    digest: bytes
+    hash: bytes
+    thumbnail: bytes
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What reading tells of a file.
+
+    Attributes
+    ----------
+    sha256
+        Of its bytes, in hexadecimal; empty for a folder and where it cannot be opened.
+    frames
+        One for each frame asked for: its facts, or in words why it cannot be read.
+    """
+
+    sha256: str
+    frames: tuple[FrameFacts | str, ...]
+
+
+Job = tuple[str, tuple[int, ...]]
+"""Path of a file or series folder, and the frames wanted, from 0."""
+
+
+def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> Iterator[FileFacts]:
+    """Read files in worker processes, one result a job, in order.
+
+    Raises
+    ------
+    RecordsError
+        If a worker dies, naming the files that were being read.
+    """
+    images = sum(len(frames) for _, frames in jobs)
+    with tqdm(total=images, desc="Reading images", unit="image", disable=None if progress else True) as bar:
+        results = map(_inspect, jobs) if workers <= 1 or images < _FEW else _inspect_in_processes(jobs, workers)
+        for facts in results:
+            yield facts
+            bar.update(len(facts.frames))
+
+
+def gray_picture(image: NativeImage, frame: int) -> np.ndarray:
+    """A frame as a viewer without presets shows it.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(rows, columns)`` uint8. Eight-bit pictures are as stored; other values are stretched from their 0.5th to
+        their 99.5th percentile. Color becomes luminance, MONOCHROME1 is inverted.
+    """
+    gray = _luminance(image, frame)
+    return _stretched(gray, _levels(gray), _is_inverted(image, frame))
+
+
+_in_hand: Any = None
+_slot = 0
+
+
+def _inspect_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[FileFacts]:
+    context = multiprocessing.get_context("spawn")
+    in_hand = context.RawArray("q", [-1] * workers)
+    with ProcessPoolExecutor(workers, context, _start_worker, (in_hand, context.Value("i", 0))) as pool:
+        ahead: deque[Future[list[FileFacts]]] = deque()
+        try:
+            for start in range(0, len(jobs), _CHUNK):
+                ahead.append(pool.submit(_inspect_chunk, start, jobs[start : start + _CHUNK]))
+                if len(ahead) > 2 * workers:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        except BrokenProcessPool:
+            names = ", ".join(f"'{jobs[position][0]}'" for position in in_hand if position >= 0)
+            raise RecordsError(
+                f"a process ended while it was reading one of {names or 'the first images'}; take the image out of "
+                "the table, or use fewer workers if memory ran out"
+            ) from None
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _start_worker(in_hand: Any, started: Any) -> None:
+    global _in_hand, _slot
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
+    cv2.setNumThreads(0)
+    with started.get_lock():
+        _in_hand, _slot = in_hand, started.value
+        started.value += 1
+
+
+def _inspect_chunk(start: int, jobs: Sequence[Job]) -> list[FileFacts]:
+    found = []
+    for position, job in enumerate(jobs, start=start):
+        _in_hand[_slot] = position
+        found.append(_inspect(job))
+    _in_hand[_slot] = -1
+    return found
+
+
+def _inspect(job: Job) -> FileFacts:
+    path, frames = job
+    try:
+        sha256 = "" if Path(path).is_dir() else _sha256(path)
+    except OSError as error:
+        return FileFacts("", (f"open: {error.strerror or type(error).__name__}",) * len(frames))
+    return FileFacts(sha256, tuple(_inspect_frame(path, frame) for frame in frames))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _inspect_frame(path: str, frame: int) -> FrameFacts | str:
+    try:
+        image, frame = read_frame(path, frame)
+    except UnreadableImageError as error:
+        return f"{error.stage}: {error.cause}"
+    except MemoryError:
+        return "decode: memory ran out"
+    gray = _luminance(image, frame)
+    levels = _levels(gray)
+    picture = _stretched(gray, levels, _is_inverted(image, frame))
+    return FrameFacts(
+        rows=gray.shape[0],
+        columns=gray.shape[1],
+        blank=_is_blank(image, gray, levels),
+        digest=_digest(gray),
+        hash=pack_hashes(difference_hash(picture)[None]).tobytes(),
+        thumbnail=thumbnail(picture).tobytes(),
+    )
+
+
+def _luminance(image: NativeImage, frame: int) -> np.ndarray:
+    """``(rows, columns)`` stored values; equal color channels give the channel itself."""
+    pixels = image.pixels[frame]
+    if not image.is_color:
+        return pixels
+    if _photometric(image, frame).startswith("YBR"):
+        return pixels[..., 0]
+    if pixels.dtype in (np.uint8, np.uint16):
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY))
+    return np.asarray(pixels.mean(axis=-1, dtype=np.float64), np.float32)
+
+
+def _photometric(image: NativeImage, frame: int) -> str:
+    return str(image.headers[frame].get("PhotometricInterpretation", "")) if image.headers else ""
+
+
+def _is_inverted(image: NativeImage, frame: int) -> bool:
+    return _photometric(image, frame) == "MONOCHROME1"
+
+
+def _levels(gray: np.ndarray) -> tuple[float, float]:
+    """The values between which 99 % of a sample of the pixels lie; NaN and infinities do not count."""
+    sample = gray[:: max(1, gray.shape[0] // _SAMPLED), :: max(1, gray.shape[1] // _SAMPLED)]
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 0.0
+    low, high = np.percentile(sample, _TAILS)
+    return float(low), float(high)
+
+
+def _stretched(gray: np.ndarray, levels: tuple[float, float], inverted: bool) -> np.ndarray:
+    if gray.dtype != np.uint8:
+        low, high = levels
+        scale = 255 / (high - low) if high > low else 0.0
+        values = np.nan_to_num((gray.astype(np.float32) - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
+        gray = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return 255 - gray if inverted else gray
+
+
+def _is_blank(image: NativeImage, gray: np.ndarray, levels: tuple[float, float]) -> bool:
+    spread = levels[1] - levels[0]
+    if spread == 0 or (gray.dtype.kind != "f" and spread <= _BLANK_LEVELS):
+        return True
+    # A slice without tissue is blank beside the volume it is of.
+    return bool(spread <= _BLANK_SHARE * _range_of(image))
+
+
+def _range_of(image: NativeImage) -> float:
+    """Largest less smallest value of a sample of the pixels of all frames."""
+    steps = [max(1, size // most) for size, most in zip(image.pixels.shape, (32, 64, 64), strict=False)]
+    sample = image.pixels[:: steps[0], :: steps[1], :: steps[2]]
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    return float(sample.max()) - float(sample.min()) if sample.size else 0.0
+
+
+def _digest(gray: np.ndarray) -> bytes:
+    values = gray
+    if values.dtype.kind == "f":
+        whole = values.astype(np.int32) if np.abs(values).max(initial=0) < 2**31 else None
+        if whole is not None and np.array_equal(whole, values):
+            values = whole
+    if values.dtype.kind in "iu" and values.dtype != np.uint8:
+        small = values.size and values.min() >= 0 and values.max() < 256
+        values = values.astype(np.uint8 if small else np.int64)
+    header = f"{values.dtype.kind} {values.shape}".encode()
+    return hashlib.blake2b(header + np.ascontiguousarray(values).tobytes(), digest_size=16).digest()

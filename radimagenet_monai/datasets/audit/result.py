@@ -1,0 +1,130 @@
+"""The result of an audit: findings, counts, and how they are written as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from radimagenet_monai.datasets.picture_hash import SAME_DETAIL
+
+Severity = Literal["leakage", "conflict", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("leakage", "conflict", "warning", "note")
+
+KINDS: dict[str, str] = {
+    "patient": "Patients in two splits or folds",
+    "listed": "Images listed more than once",
+    "file": "Identical files",
+    "pixels": "Identical pixels in different files",
+    "near": "Pictures that look the same",
+    "volume": "Frames of one file in two splits or folds",
+    "unknown_patient": "Rows without a patient",
+    "missing": "Missing files",
+    "unreadable": "Unreadable images",
+    "changed": "Files that are not those of the table",
+    "blank": "Blank images",
+    "absent_class": "Classes without images in a split",
+    "undivided": "Rows outside every split",
+    "unlabeled": "Rows without a label",
+    "several_labels": "Patients with images under several labels",
+}
+"""What an audit looks for, in the order of its report."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`.
+    severity
+        One of `SEVERITIES`.
+    text
+        What it is, without naming a patient.
+    rows
+        Row numbers in the table, the header being row 1; at most twelve.
+    """
+
+    kind: str
+    severity: Severity
+    text: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table that a finding names."""
+
+    image: str
+    frame: int
+    label: str
+    split: str
+    fold: int | None
+    patient_id: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of `radimagenet_monai.datasets.audit.audit_records`.
+
+    Attributes
+    ----------
+    source
+        File name of the table.
+    images, patients, files
+        Rows, known patients and different image paths.
+    compared
+        Images whose pixels were compared: those that can be read and are not blank.
+    near_bits
+        Hash bits within which pictures were compared, or ``None`` where no image was read.
+    counts
+        Findings by kind and severity, those that are not listed included.
+    findings
+        Most severe first.
+    rows
+        The rows that findings name, by row number.
+    labels_by_split, labels_by_fold
+        ``{label: {split: images}}``, with ``""`` for rows without; empty where no row has a split or fold.
+    sizes
+        ``(rows, columns, images)``, most frequent first; of the images that can be read.
+    """
+
+    source: str
+    images: int
+    patients: int
+    files: int
+    compared: int
+    near_bits: int | None
+    counts: dict[str, dict[Severity, int]]
+    findings: list[Finding]
+    rows: dict[int, Row]
+    labels_by_split: dict[str, dict[str, int]]
+    labels_by_fold: dict[str, dict[str, int]]
+    sizes: list[tuple[int, int, int]]
+
+    @property
+    def verdict(self) -> Literal["leakage", "conflict", "clean"]:
+        """By the worst finding."""
+        if self.count("leakage"):
+            return "leakage"
+        return "conflict" if self.count("conflict") else "clean"
+
+    @property
+    def failed(self) -> bool:
+        """Whether results on this table cannot be trusted: leakage or conflict."""
+        return self.verdict != "clean"
+
+    def count(self, severity: Severity) -> int:
+        """Findings of a severity."""
+        return sum(numbers.get(severity, 0) for numbers in self.counts.values())
+
+    def to_dict(self, show_ids: bool = False) -> dict[str, Any]:
+        """JSON-serializable; patient ids are in it only if asked for."""
+        result = {"verdict": self.verdict, **asdict(self)}
+        result["same_detail"] = SAME_DETAIL if self.near_bits is not None else None
+        result["rows"] = {str(number): asdict(row) for number, row in self.rows.items()}
+        if not show_ids:
+            for row in result["rows"].values():
+                del row["patient_id"]
+        return result
