@@ -97,6 +97,13 @@ class Task:
         ``None`` where images of several modalities are mixed.
     intensity
         Class of `radimagenet_monai.intensity` that makes the canonical image, and its arguments.
+    reader_options
+        Options of the dataset's reader that make this task's records.
+    findings
+        Outputs that may occur together, the first one the task's own; empty where the classes exclude each other.
+    aggregate, slices
+        How the slices of an exam are scored together, and which of them inference takes by default; see
+        `radimagenet_monai.training.predictions.by_exam` and `radimagenet_monai.datasets.slices.choose_slices`.
     batch_size, paper_batch_size
         The bundle's default, which fits a workstation, and the one of the authors' scripts.
     in_channels
@@ -123,12 +130,21 @@ class Task:
     references: tuple[str, ...]
     architecture: str = "resnet50"
     in_channels: int = 1
+    reader_options: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+    aggregate: str = "none"
+    slices: str = "all"
     batch_size: int = 32
     paper_batch_size: int | None = 256
     learning_rate: float = 1e-4
     max_epochs: int = 30
     reported_gain: str | None = None
-    released: bool = False
+    released: bool = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the network's outputs in order."""
+        return self.findings or self.classes
 
     @property
     def positive_class(self) -> str | None:
@@ -172,6 +188,7 @@ DATASETS: dict[str, Dataset] = {
                 "Identical images under different labels and blank images exist.",
                 "Strong class imbalance: report balanced accuracy beside plain accuracy.",
             ),
+            reader="radimagenet",
         ),
         Dataset(
             "ddti",
@@ -181,6 +198,7 @@ DATASETS: dict[str, Dataset] = {
             "N.xml beside N_K.jpg; polygons and TI-RADS in the XML",
             {"images": Count(349), "malignant": Count(288), "benign": Count(61), "patients": Count(298)},
             ("Cases without a TI-RADS value exist in larger mirrors and are left out.",),
+            reader="ddti",
         ),
         Dataset(
             "busi",
@@ -204,6 +222,7 @@ DATASETS: dict[str, Dataset] = {
             "{train,valid}/{axial,coronal,sagittal}/0000.npy of [slices, 256, 256]; train-acl.csv, ... without header",
             {"exams": Count(1_370), "ACL tears": Count(319), "meniscal tears": Count(508)},
             ("Labels are per exam; the authors' rule for choosing slices is not published.",),
+            reader="mrnet",
         ),
         Dataset(
             "rsna_pneumonia",
@@ -217,6 +236,7 @@ DATASETS: dict[str, Dataset] = {
                 "no lung opacity, not normal": Count(11_821),
                 "lung opacity": Count(6_012),
             },
+            reader="rsna_pneumonia",
         ),
         Dataset(
             "covid19_ct",
@@ -225,6 +245,7 @@ DATASETS: dict[str, Dataset] = {
             "Your own.",
             "CSV filename,label with positive/negative",
             {"images": Count(9_050, Certainty.REMEMBERED)},
+            reader="covid19_ct",
         ),
         Dataset(
             "cc_ccii",
@@ -233,6 +254,7 @@ DATASETS: dict[str, Dataset] = {
             "See the data set's own page; cite its authors.",
             "{CP,NCP,Normal}/<patient>/<scan>/<slice>.png|jpg",
             {"images": Count(58_766, Certainty.REMEMBERED)},
+            reader="cc_ccii",
         ),
         Dataset(
             "rsna_ich",
@@ -242,6 +264,7 @@ DATASETS: dict[str, Dataset] = {
             "stage_2_train/ID_xxxxxxxxx.dcm; stage_2_train.csv with ID,Label",
             {"images": Count(573_614, Certainty.REMEMBERED)},
             ("Duplicated rows exist; patient and series ids are in the DICOM headers.",),
+            reader="rsna_ich",
         ),
     )
 }
@@ -332,7 +355,6 @@ TASKS: dict[str, Task] = {
                 *_REPLICATIONS,
             ),
             reported_gain="+4.0 % AUC over ImageNet (Mei 2022)",
-            released=True,
         ),
         *(
             Task(
@@ -348,19 +370,31 @@ TASKS: dict[str, Task] = {
                 augmentation=SMALL_TASK_AUGMENTATION,
                 split=_FIVE_FOLD,
                 intended_use=use,
-                limits=(_NOT_A_DEVICE, _SLICE_LIMIT),
+                limits=(
+                    _NOT_A_DEVICE,
+                    "MRNet's labels are of exams: a slice of a torn knee need not show the tear, and slices of an exam "
+                    "are not independent. Exams are scored by the mean over their central slices; the rule by which the "
+                    "authors chose slices is not published.",
+                ),
+                reader_options={"target": target},
+                aggregate="mean",
+                slices=slices,
                 references=(RADIMAGENET_PAPER, *_REPLICATIONS),
                 reported_gain=gain,
             )
-            for name, title, use, gain in (
+            for name, target, slices, title, use, gain in (
                 (
                     "acl_tear_mri",
+                    "acl",
+                    "central:5",
                     "Anterior cruciate ligament tear in knee MRI",
                     "Research on detecting anterior cruciate ligament tears in knee MRI.",
                     "+4.8 % AUC over ImageNet (Mei 2022)",
                 ),
                 (
                     "meniscal_tear_mri",
+                    "meniscus",
+                    "central:9",
                     "Meniscal tear in knee MRI",
                     "Research on detecting meniscal tears in knee MRI.",
                     "+4.5 % AUC over ImageNet (Mei 2022)",
@@ -432,8 +466,21 @@ TASKS: dict[str, Task] = {
             image_size=256,
             augmentation=LARGE_TASK_AUGMENTATION,
             split="one split",
-            intended_use="Research on detecting intracranial hemorrhage in slices of unenhanced head CT.",
-            limits=(_NOT_A_DEVICE, _SLICE_LIMIT),
+            findings=(
+                "any",
+                "epidural",
+                "intraparenchymal",
+                "intraventricular",
+                "subarachnoid",
+                "subdural",
+            ),
+            intended_use="Research on detecting intracranial hemorrhage and its subtypes in slices of unenhanced head "
+            "CT.",
+            limits=(
+                _NOT_A_DEVICE,
+                _SLICE_LIMIT,
+                "The paper's task is any hemorrhage; the subtypes are this project's addition, from the same labels.",
+            ),
             references=(RADIMAGENET_PAPER,),
             reported_gain="+0.9 % AUC over ImageNet (Mei 2022)",
         ),
@@ -452,13 +499,35 @@ TASKS: dict[str, Task] = {
                 augmentation=SMALL_TASK_AUGMENTATION,
                 split=_FIVE_FOLD,
                 intended_use=f"Research on outlining {lesion} in B-mode ultrasound.",
-                limits=(_NOT_A_DEVICE,),
+                limits=(
+                    _NOT_A_DEVICE,
+                    limit,
+                    "The paper localizes lesions by Grad-CAM of the classifiers; a trained segmenter is this project's "
+                    "way to the same references.",
+                ),
                 references=(RADIMAGENET_PAPER,),
                 learning_rate=1e-3,
+                reader_options=options,
             )
-            for name, title, anatomy, dataset, lesion in (
-                ("thyroid_nodule_us", "Segmentation of thyroid nodules in ultrasound", "thyroid", "ddti", "nodules"),
-                ("breast_mass_us", "Segmentation of breast masses in ultrasound", "breast", "busi", "masses"),
+            for name, title, anatomy, dataset, lesion, options, limit in (
+                (
+                    "thyroid_nodule_us",
+                    "Segmentation of thyroid nodules in ultrasound",
+                    "thyroid",
+                    "ddti",
+                    "nodules",
+                    {"target": "nodule"},
+                    "One reader's polygons are the reference.",
+                ),
+                (
+                    "breast_mass_us",
+                    "Segmentation of breast masses in ultrasound",
+                    "breast",
+                    "busi",
+                    "masses",
+                    {},
+                    "BUSI publishes no patient ids: a patient may stand on both sides of a split.",
+                ),
             )
         ),
     )

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from radimagenet_monai import __version__
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
-from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.tasks import DATASETS, TASKS, Kind, Modality, Task, get_task
@@ -34,6 +33,12 @@ _INTENSITY_TEXTS = {
     "AutoIntensityd": "The intensity policy goes by the modality of the header.",
 }
 
+_TEMPLATE_FOLDERS = {
+    Kind.PRETRAINING: ("common", "classification"),
+    Kind.CLASSIFICATION: ("common", "classification"),
+    Kind.SEGMENTATION: ("common", "segmentation"),
+}
+
 
 def released_tasks() -> list[Task]:
     """The tasks whose bundle exists in this version."""
@@ -42,8 +47,6 @@ def released_tasks() -> list[Task]:
 
 def render_bundle(task: Task) -> dict[str, str]:
     """All files of the bundle of ``task``: relative path with ``/`` to text."""
-    if task.kind is not Kind.CLASSIFICATION:
-        raise ConfigurationError(f"there is no template for {task.kind.value} yet; {task.name} cannot be rendered")
     environment = Environment(
         loader=PackageLoader("radimagenet_monai.collection", "templates"),
         undefined=StrictUndefined,
@@ -56,10 +59,9 @@ def render_bundle(task: Task) -> dict[str, str]:
         "configs/logging.conf": _package_text("templates/common/configs/logging.conf"),
         "models/.gitkeep": "",
     }
-    prefix = f"{task.kind.value}/"
     for name in environment.list_templates(extensions=["j2"]):
-        if name.startswith(prefix):
-            path = name.removeprefix(prefix).removesuffix(".j2")
+        folder, _, path = name.removesuffix(".j2").partition("/")
+        if folder in _TEMPLATE_FOLDERS[task.kind] and not path.startswith("_"):
             text = environment.get_template(name).render(context)
             rendered[path] = _canonical_json(text) if path.endswith(".json") else text
     return dict(sorted(rendered.items()))
@@ -98,9 +100,9 @@ def _context(task: Task) -> dict[str, Any]:
     dataset = DATASETS[task.dataset]
     options = dict(task.intensity)
     policy = options.pop("name")
-    assert task.modality is not None
-    modality_name = _MODALITY_NAMES[task.modality]
-    windows = options.get("windows", [modality_name])
+    modality_name = _MODALITY_NAMES[task.modality] if task.modality else "CT, MRI or ultrasound"
+    windows = options.get("windows", [])
+    channels = [f"{window} window" for window in windows] if len(windows) > 1 else ["gray value"]
     return {
         "task": task,
         "dataset": dataset,
@@ -110,11 +112,12 @@ def _context(task: Task) -> dict[str, Any]:
         "versions": TESTED_VERSIONS,
         "architectures": [architecture.title for architecture in ARCHITECTURES.values()],
         "modality_name": modality_name,
-        "description": f"{task.title}: a classifier of {modality_name} images of the {task.anatomy} on a RadImageNet "
-        f"encoder, after the protocol of Mei et al. 2022.",
-        "label_classes": ", ".join(f"{index} {name}" for index, name in enumerate(task.classes)),
-        "channel_def": {str(index): str(name) for index, name in enumerate(windows)},
-        "class_def": {str(index): name for index, name in enumerate(task.classes)},
+        "metadata_modality": task.modality.value if task.modality else "CT, MR, US",
+        "description": _description(task, modality_name),
+        "channels": channels,
+        "label_classes": ", ".join(f"{index} {name}" for index, name in enumerate(task.outputs)),
+        "channel_def": {str(index): name for index, name in enumerate(channels)},
+        "class_def": {str(index): name for index, name in enumerate(task.outputs)},
         "intensity": {
             "_target_": f"radimagenet_monai.intensity.{policy}",
             "keys": "image",
@@ -122,10 +125,31 @@ def _context(task: Task) -> dict[str, Any]:
             "allow_modality_mismatch": "$training.parse_flag(@allow_modality_mismatch)",
         },
         "intensity_text": _INTENSITY_TEXTS[policy],
-        "dataset_dir_text": f"the {dataset.title.split(' (')[0]} folder as its authors give it out"
-        if dataset.reader
-        else "a folder prepared with a records table",
+        "prepare_command": _prepare_command(task),
+        "phantom_command": f"radimagenet phantom {task.dataset} --out D",
     }
+
+
+def _description(task: Task, modality_name: str) -> str:
+    if task.kind is Kind.PRETRAINING:
+        return (
+            f"{task.title}: a classifier of {len(task.classes)} classes of {modality_name} images, whose encoder is "
+            "written as weights for the other bundles, after Mei et al. 2022."
+        )
+    if task.kind is Kind.SEGMENTATION:
+        return (
+            f"{task.title}: a U-Net on a RadImageNet encoder for {modality_name} images of the {task.anatomy}, on the "
+            "data of the localization experiment of Mei et al. 2022."
+        )
+    return (
+        f"{task.title}: a classifier of {modality_name} images of the {task.anatomy} on a RadImageNet encoder, after "
+        "the protocol of Mei et al. 2022."
+    )
+
+
+def _prepare_command(task: Task) -> str:
+    options = "".join(f" --{name} {value}" for name, value in task.reader_options.items())
+    return f"radimagenet prepare {task.dataset} --root D --out PREPARED{options}"
 
 
 def _canonical_json(text: str) -> str:

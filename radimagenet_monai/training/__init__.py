@@ -21,13 +21,22 @@ if TYPE_CHECKING:
         unwrap_network,
         wrap_network,
     )
+    from radimagenet_monai.training.findings_loss import KnownFindingsLoss
     from radimagenet_monai.training.flags import parse_flag
     from radimagenet_monai.training.inferer import AutocastInferer
     from radimagenet_monai.training.launch import show_errors_in_one_line
+    from radimagenet_monai.training.lesion_overlap import LesionDice
+    from radimagenet_monai.training.mask_writer import MaskWriter, OverlapWriter
     from radimagenet_monai.training.memory import keep_freed_memory
-    from radimagenet_monai.training.model_file import load_model, operating_point, trained_fact
+    from radimagenet_monai.training.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
-    from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
+    from radimagenet_monai.training.predictions import (
+        AreaUnderROC,
+        BalancedAccuracy,
+        PredictionCollector,
+        Top1Accuracy,
+        Top5Accuracy,
+    )
     from radimagenet_monai.training.preflight import require_image_size, require_images, require_writable
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
@@ -36,22 +45,29 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "AreaUnderROC": "predictions",
     "AutocastInferer": "inferer",
+    "BalancedAccuracy": "predictions",
     "BestModel": "checkpoint",
     "BroadcastBuffers": "distributed",
     "EvaluationWriter": "outputs",
+    "KnownFindingsLoss": "findings_loss",
     "LazySummaryWriter": "tensorboard",
+    "LesionDice": "lesion_overlap",
+    "MaskWriter": "mask_writer",
+    "OverlapWriter": "mask_writer",
     "PredictionCollector": "predictions",
     "PredictionWriter": "outputs",
     "Progress": "progress",
     "RunRecord": "run_record",
     "SeedIterations": "determinism",
+    "Top1Accuracy": "predictions",
+    "Top5Accuracy": "predictions",
     "TrainingCheckpoint": "checkpoint",
     "is_first_process": "distributed",
     "keep_freed_memory": "memory",
     "load_model": "model_file",
     "local_device": "distributed",
     "loss_value": "tensorboard",
-    "operating_point": "model_file",
+    "operating_points": "model_file",
     "parse_flag": "flags",
     "require_image_size": "preflight",
     "require_images": "preflight",
@@ -67,22 +83,29 @@ _MODULE_OF = {
 __all__ = [
     "AreaUnderROC",
     "AutocastInferer",
+    "BalancedAccuracy",
     "BestModel",
     "BroadcastBuffers",
     "EvaluationWriter",
+    "KnownFindingsLoss",
     "LazySummaryWriter",
+    "LesionDice",
+    "MaskWriter",
+    "OverlapWriter",
     "PredictionCollector",
     "PredictionWriter",
     "Progress",
     "RunRecord",
     "SeedIterations",
+    "Top1Accuracy",
+    "Top5Accuracy",
     "TrainingCheckpoint",
     "is_first_process",
     "keep_freed_memory",
     "load_model",
     "local_device",
     "loss_value",
-    "operating_point",
+    "operating_points",
     "parse_flag",
     "require_image_size",
     "require_images",

@@ -20,7 +20,9 @@ from radimagenet_monai.errors import ConfigurationError, WeightsError
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.io.atomic import atomic_write_bytes
 from radimagenet_monai.training.distributed import rank, unwrap_network
+from radimagenet_monai.training.encoder_file import save_encoder
 from radimagenet_monai.training.model_file import load_torch_file, save_model
+from radimagenet_monai.training.predictions import PredictionTable, by_exam
 from radimagenet_monai.training.run_record import hash_datalist
 from radimagenet_monai.weights.strict import load_strictly
 
@@ -128,14 +130,40 @@ class TrainingCheckpoint:
 class BestModel:
     """Handler of an evaluator that writes ``model.pt`` whenever the key metric is the best so far.
 
-    Beside it goes ``model.json``: the run's settings and, for two classes, the decision threshold that maximizes
-    Youden's index on the validation data, so that a threshold is never chosen on test data.
+    Beside it goes ``model.json``: the run's settings and, for two classes or for findings, the decision thresholds that
+    maximize Youden's index on the validation data, so that a threshold is never chosen on test data.
+
+    Parameters
+    ----------
+    path
+        Of ``model.pt``.
+    network, settings
+        What is saved, and what is said of it.
+    data, aggregate
+        As for `by_exam`: thresholds are chosen for exams where exams are what is decided on.
+    findings
+        Names of findings that may occur together.
+    encoder_path
+        Where to write the encoder by itself, as weights that every bundle takes with ``--weights``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], network: nn.Module, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        network: nn.Module,
+        settings: dict[str, Any],
+        data: Sequence[Mapping[str, Any]] = (),
+        aggregate: str = "none",
+        findings: Sequence[str] | None = None,
+        encoder_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.network = network
         self.settings = settings
+        self.data = data
+        self.aggregate = aggregate
+        self.findings = list(findings or ())
+        self.encoder_path = encoder_path
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -145,14 +173,36 @@ class BestModel:
             return
         name = engine.state.key_metric_name
         facts = {**self.settings, "epoch": engine.state.epoch, name: float(engine.state.best_metric)}
-        table = engine.state.predictions
-        if table.probabilities.shape[1] == 2:
-            chosen = youden_threshold(table.labels, table.probabilities[:, 1])
-            facts["threshold"] = chosen.threshold
-            facts["threshold_rule"] = "maximizes Youden's index on the validation split"
-            facts["validation_sensitivity"] = chosen.sensitivity
-            facts["validation_specificity"] = chosen.specificity
-        save_model(self.path, unwrap_network(self.network), facts)
+        for metric, value in engine.state.metrics.items():
+            facts.setdefault(metric, float(value))
+        table = getattr(engine.state, "predictions", None)
+        if table is not None:
+            facts |= self._chosen_thresholds(by_exam(table, self.data, self.aggregate))
+        network = unwrap_network(self.network)
+        save_model(self.path, network, facts)
+        if self.encoder_path is not None:
+            save_encoder(self.encoder_path, network, facts)
+
+    def _chosen_thresholds(self, table: PredictionTable) -> dict[str, Any]:
+        rule = {"threshold_rule": "maximizes Youden's index on the validation split"}
+        labels = np.asarray(table.labels)
+        if self.findings:
+            thresholds = {}
+            for column, name in enumerate(self.findings):
+                known = ~np.isnan(labels[:, column])
+                truth = labels[known, column].astype(int)
+                if len(np.unique(truth)) == 2:
+                    thresholds[name] = youden_threshold(truth, table.probabilities[known, column]).threshold
+            return {"thresholds": thresholds, **rule}
+        if table.probabilities.shape[1] != 2:
+            return {}
+        chosen = youden_threshold(labels, table.probabilities[:, 1])
+        return {
+            "threshold": chosen.threshold,
+            **rule,
+            "validation_sensitivity": chosen.sensitivity,
+            "validation_specificity": chosen.specificity,
+        }
 
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +80,44 @@ def trained_fact(bundle_root: str | os.PathLike[str], name: str, default: Any) -
     return _read_facts(Path(bundle_root) / "models" / "model.pt").get(name, default)
 
 
-def operating_point(model: str | os.PathLike[str], threshold: float | None = None) -> float:
-    """The decision threshold of a trained model: as given, or as fixed on its validation data, or 0.5.
+def operating_points(
+    model: str | os.PathLike[str], names: Sequence[str], threshold: float | None = None
+) -> dict[str, float]:
+    """Decision thresholds of a trained model: as given, or as fixed on its validation data, or 0.5.
+
+    Parameters
+    ----------
+    model
+        Path of ``model.pt``.
+    names
+        What is decided: the positive class of two, or each of several findings.
+    threshold
+        Used for all of them instead.
 
     Raises
     ------
     WeightsError
-        Where ``model.json`` belongs to another ``model.pt``: its threshold would be wrong.
+        Where ``model.json`` belongs to another ``model.pt``: its thresholds would be wrong.
     """
     if threshold is not None:
-        return float(threshold)
+        return {name: float(threshold) for name in names}
     facts = _read_facts(model)
-    if "threshold" not in facts:
-        logger.warning("no operating point is known for %s; decisions are made at %s", model, DEFAULT_THRESHOLD)
-        return DEFAULT_THRESHOLD
-    if Path(model).is_file() and facts.get("sha256") != hashlib.sha256(Path(model).read_bytes()).hexdigest():
+    known = dict(facts.get("thresholds") or {})
+    if "threshold" in facts and len(names) == 1:
+        known[names[0]] = facts["threshold"]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        logger.warning(
+            "no operating point of %s is known for %s; decisions are made at %s",
+            ", ".join(unknown),
+            model,
+            DEFAULT_THRESHOLD,
+        )
+    if known and Path(model).is_file() and facts.get("sha256") != hashlib.sha256(Path(model).read_bytes()).hexdigest():
         raise WeightsError(
             f"{_facts_path(model)} does not describe {Path(model).name} (SHA-256 differs); give --threshold"
         )
-    return float(facts["threshold"])
+    return {name: float(known.get(name, DEFAULT_THRESHOLD)) for name in names}
 
 
 def _facts_path(path: str | os.PathLike[str]) -> Path:

@@ -16,31 +16,45 @@ from ignite.engine import Engine, Events
 
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.classification import evaluate_binary
+from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
+from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.training.distributed import rank
-from radimagenet_monai.training.model_file import operating_point
-from radimagenet_monai.training.predictions import PredictionCollector, PredictionTable, area_under_roc
+from radimagenet_monai.training.model_file import operating_points
+from radimagenet_monai.training.predictions import (
+    PredictionCollector,
+    PredictionTable,
+    area_under_roc,
+    by_exam,
+    check_exam_rule,
+    exam_of,
+)
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS_CSV = "predictions.csv"
 PREDICTIONS_JSON = "predictions.json"
+EXAMS_CSV = "exams.csv"
 EVALUATION_JSON = "evaluation.json"
+
+_MOST_COLUMNS = 20  # of more classes only the most probable are written
+_TOP = 5
 
 
 class PredictionWriter:
     """Handler that writes ``predictions.csv`` and ``predictions.json`` when an engine completes.
 
-    A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class, the decision
-    and, where known, the true class and the reason why an image could not be read. Nothing of an image's header is
-    written: no name, no id, no date.
+    A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class (of more than 20
+    classes the five most probable), the decision and, where known, the true class and the reason why an image could
+    not be read. With findings, each has its probability and its decision, 1 or 0. Nothing of an image's header is
+    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam.
 
-    Where no image at all could be read, the run ends in a `RecordsError` after both files are written.
+    Where no image at all could be read, the run ends in a `RecordsError` after the files are written.
 
     Parameters
     ----------
     folder
-        Where the two files go.
+        Where the files go.
     data
         ``data`` of the engine's dataset.
     classes
@@ -51,7 +65,11 @@ class PredictionWriter:
         The trained model, beside which its operating point is kept.
     threshold
         Instead of that operating point. For two classes, an image is called ``classes[1]`` at this probability and
-        above; otherwise unused, and the most probable class is the decision. The engine's ``state.threshold`` is set.
+        above; for more, the most probable class is the decision. The engine's ``state.thresholds`` is set.
+    findings
+        Names of findings that may occur together, instead of classes.
+    aggregate
+        Rule of `by_exam`.
     """
 
     def __init__(
@@ -62,24 +80,35 @@ class PredictionWriter:
         root: str | os.PathLike[str],
         checkpoint: str | os.PathLike[str],
         threshold: float | None = None,
+        findings: Sequence[str] | None = None,
+        aggregate: str = "none",
     ) -> None:
+        check_exam_rule(aggregate)
         self.folder = Path(folder)
         self.data = data
         self.classes = list(classes)
+        self.findings = list(findings or ())
         self.root = Path(root)
         self.checkpoint = checkpoint
         self.threshold = threshold
+        self.aggregate = aggregate
         self._unreadable: dict[int, str] = {}
 
     def attach(self, engine: Engine) -> None:
-        PredictionCollector().attach(engine)
+        PredictionCollector(exclusive=not self.findings).attach(engine)
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_unreadable)
         engine.add_event_handler(Events.COMPLETED, self)
 
     def _start(self, engine: Any) -> None:
         self._unreadable = {}
-        engine.state.threshold = operating_point(self.checkpoint, self.threshold) if len(self.classes) == 2 else None
+        engine.state.thresholds = operating_points(self.checkpoint, self._decided(), self.threshold)
+
+    def _decided(self) -> list[str]:
+        """What a threshold decides on."""
+        if self.findings:
+            return self.findings
+        return self.classes[1:] if len(self.classes) == 2 else []
 
     def _note_unreadable(self, engine: Any) -> None:
         for item in engine.state.batch:
@@ -89,62 +118,114 @@ class PredictionWriter:
     def __call__(self, engine: Any) -> None:
         if rank() != 0:
             return
-        rows = self.rows(engine.state.predictions, engine.state.threshold)
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["file"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write_text(self.folder / PREDICTIONS_CSV, stream.getvalue())
-        report = {
-            "classes": self.classes,
-            "threshold": engine.state.threshold,
+        table, thresholds = engine.state.predictions, engine.state.thresholds
+        rows = self.rows(table, thresholds)
+        _write_csv(self.folder / PREDICTIONS_CSV, rows, "file")
+        report: dict[str, Any] = {
+            "classes": self.findings or self.classes,
+            "thresholds": thresholds,
             "predictions": rows,
         }
+        if self.aggregate != "none":
+            report["exams"] = self.exam_rows(table, thresholds)
+            _write_csv(self.folder / EXAMS_CSV, report["exams"], "exam")
         atomic_write_text(self.folder / PREDICTIONS_JSON, json.dumps(report, indent=1) + "\n")
         self._report_problems(rows)
 
     def _report_problems(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        problems = [f"{row['file']}: {row['problem']}" for row in rows if row["problem"]]
-        if not problems:
-            return
-        if len(problems) == len(rows):
-            raise RecordsError(f"none of {len(rows)} images could be used; the first: {problems[0]}")
-        logger.warning(
-            "%d of %d images have no prediction, see column 'problem' of %s; the first: %s",
-            len(problems),
-            len(rows),
-            self.folder / PREDICTIONS_CSV,
-            problems[0],
-        )
+        report_problems([f"{row['file']}: {row['problem']}" for row in rows if row["problem"]], len(rows), self.folder)
 
-    def rows(self, table: PredictionTable, threshold: float | None) -> list[dict[str, Any]]:
-        """The rows of both files."""
+    def rows(self, table: PredictionTable, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+        """A row an image."""
         rows = []
         for position, index in enumerate(table.index.tolist()):
             item = self.data[index]
-            row: dict[str, Any] = {"file": self._relative(str(item["image"])), "frame": int(item.get("frame", 0))}
+            row: dict[str, Any] = {
+                "file": relative_to(self.root, str(item["image"])),
+                "frame": int(item.get("frame", 0)),
+            }
             problem = self._unreadable.get(index)
-            probabilities = table.probabilities[position]
-            for name, probability in zip(self.classes, probabilities, strict=True):
-                row[f"probability_{name}"] = None if problem else round(float(probability), 6)
-            if threshold is not None:
-                row["threshold"] = round(threshold, 6)
-            row["decision"] = None if problem else self.classes[_decide(probabilities, threshold)]
-            if table.labels is not None:
-                row["label"] = self.classes[table.labels[position]]
+            row |= self._result(table, position, thresholds, bool(problem))
             row["problem"] = problem
             rows.append(row)
         return rows
 
-    def _relative(self, image: str) -> str:
-        root = self.root if self.root.is_dir() else self.root.parent
-        return Path(os.path.relpath(image, root)).as_posix()
+    def exam_rows(self, table: PredictionTable, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+        """A row an exam; unreadable slices do not enter."""
+        readable = np.array([index not in self._unreadable for index in table.index.tolist()], dtype=bool)
+        kept = PredictionTable(
+            table.index[readable],
+            table.probabilities[readable],
+            None if table.labels is None else table.labels[readable],
+            table.exclusive,
+        )
+        exams = by_exam(kept, self.data, self.aggregate)
+        slices: dict[tuple[str, str], int] = {}
+        for index in kept.index.tolist():
+            exam = exam_of(self.data[index], index)
+            slices[exam] = slices.get(exam, 0) + 1
+        rows = []
+        for position, index in enumerate(exams.index.tolist()):
+            item = self.data[index]
+            # Without records an exam is known by the file that it is, or begins with.
+            name = str(item.get("exam") or item["image"])
+            exam_name = name if item.get("patient_id") else relative_to(self.root, name)
+            rows.append(
+                {"exam": exam_name, "slices": slices[exam_of(item, index)]}
+                | self._result(exams, position, thresholds, False)
+            )
+        return rows
+
+    def _result(
+        self, table: PredictionTable, position: int, thresholds: Mapping[str, float], failed: bool
+    ) -> dict[str, Any]:
+        """Probabilities, decisions and labels of a row."""
+        probabilities = table.probabilities[position]
+        label = None if table.labels is None else table.labels[position]
+        if self.findings:
+            return self._findings_result(probabilities, label, thresholds, failed)
+        row: dict[str, Any] = {}
+        if len(self.classes) <= _MOST_COLUMNS:
+            for name, probability in zip(self.classes, probabilities, strict=True):
+                row[f"probability_{name}"] = None if failed else round(float(probability), 6)
+        else:
+            for place, number in enumerate(np.argsort(-probabilities, kind="stable")[:_TOP].tolist(), start=1):
+                row[f"top{place}"] = None if failed else self.classes[number]
+                row[f"probability_top{place}"] = None if failed else round(float(probabilities[number]), 6)
+        threshold = thresholds.get(self.classes[-1]) if len(self.classes) == 2 else None
+        if threshold is not None:
+            row["threshold"] = round(threshold, 6)
+        row["decision"] = None if failed else self.classes[_decide(probabilities, threshold)]
+        if label is not None:
+            row["label"] = self.classes[int(label)]
+        return row
+
+    def _findings_result(
+        self, probabilities: np.ndarray, label: np.ndarray | None, thresholds: Mapping[str, float], failed: bool
+    ) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
+            row[f"probability_{name}"] = None if failed else round(probability, 6)
+        for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
+            row[f"decision_{name}"] = None if failed else int(probability >= thresholds[name])
+        if label is not None:
+            for name, value in zip(self.findings, label.tolist(), strict=True):
+                row[f"label_{name}"] = None if np.isnan(value) else int(value)
+        return row
 
 
 class EvaluationWriter:
     """Handler that writes ``evaluation.json``: metrics of the labeled predictions with their intervals.
 
-    Attach it after a `PredictionWriter`, whose collected predictions and threshold it uses.
+    Attach it after a `PredictionWriter`, whose collected predictions and thresholds it uses. With ``aggregate`` the
+    metrics are of exams, and ``metrics_of_images`` holds those of the slices, at the same thresholds.
+
+    Parameters
+    ----------
+    folder, data, classes, findings, aggregate
+        As for `PredictionWriter`.
+    settings
+        The run's settings, kept beside the metrics.
     """
 
     def __init__(
@@ -153,11 +234,15 @@ class EvaluationWriter:
         data: Sequence[Mapping[str, Any]],
         classes: Sequence[str],
         settings: Mapping[str, Any],
+        findings: Sequence[str] | None = None,
+        aggregate: str = "none",
     ) -> None:
         self.path = Path(folder) / EVALUATION_JSON
         self.data = data
         self.classes = list(classes)
+        self.findings = list(findings or ())
         self.settings = dict(settings)
+        self.aggregate = aggregate
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -165,17 +250,63 @@ class EvaluationWriter:
     def __call__(self, engine: Any) -> None:
         if rank() != 0:
             return
-        table: PredictionTable = engine.state.predictions
-        area_under_roc(table)  # refuses labels of a single class, by name
-        report: dict[str, Any] = {"settings": self.settings, "classes": self.classes}
-        if len(self.classes) == 2 and table.labels is not None:
-            patients = [str(self.data[index].get("patient_id") or index) for index in table.index.tolist()]
-            report["metrics"] = evaluate_binary(
-                table.labels, table.probabilities[:, 1], engine.state.threshold, patient_ids=patients
-            ).to_dict()
-        else:
-            report["metrics"] = {"n": len(table.index), "auc_macro": area_under_roc(table)}
+        table, thresholds = engine.state.predictions, engine.state.thresholds
+        report: dict[str, Any] = {
+            "settings": self.settings,
+            "classes": self.findings or self.classes,
+            "aggregate": self.aggregate,
+            "metrics": self._metrics(by_exam(table, self.data, self.aggregate), thresholds),
+        }
+        if self.aggregate != "none":
+            report["metrics_of_images"] = self._metrics(table, thresholds)
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
+
+    def _metrics(self, table: PredictionTable, thresholds: Mapping[str, float]) -> dict[str, Any]:
+        area_under_roc(table)  # refuses labels of a single class, by name
+        labels = np.asarray(table.labels)
+        patients = [str(self.data[index].get("patient_id") or "") for index in table.index.tolist()]
+        if self.findings:
+            evaluations = evaluate_findings(labels, table.probabilities, self.findings, thresholds, patients)
+            return {"findings": findings_to_dict(evaluations)}
+        if len(self.classes) == 2:
+            threshold = thresholds[self.classes[1]]
+            return evaluate_binary(labels, table.probabilities[:, 1], threshold, patient_ids=patients).to_dict()
+        return evaluate_multiclass(labels, table.probabilities, self.classes, patients).to_dict()
+
+
+def relative_to(root: Path, image: str) -> str:
+    """How outputs name a file: relative to the folder of the images, with ``/``."""
+    folder = root if root.is_dir() else root.parent
+    return Path(os.path.relpath(image, folder)).as_posix()
+
+
+def report_problems(problems: Sequence[str], images: int, folder: Path) -> None:
+    """Warn of images that could not be used, or refuse to call a run successful in which there was no other.
+
+    Raises
+    ------
+    RecordsError
+        Where none of the images could be used.
+    """
+    if not problems:
+        return
+    if len(problems) == images:
+        raise RecordsError(f"none of {images} images could be used; the first: {problems[0]}")
+    logger.warning(
+        "%d of %d images have no prediction, see column 'problem' of %s; the first: %s",
+        len(problems),
+        images,
+        folder / PREDICTIONS_CSV,
+        problems[0],
+    )
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], first_column: str) -> None:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [first_column], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write_text(path, stream.getvalue())
 
 
 def _decide(probabilities: np.ndarray, threshold: float | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,34 +10,40 @@ import numpy as np
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
-from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.multiclass import balanced_accuracy, class_aucs, top_k_correct
 from radimagenet_monai.training.distributed import gather_objects
+
+EXAM_RULES = ("none", "mean", "max")
+"""How the slices of an exam are scored together: each by itself; their mean; the most suspicious one."""
 
 
 @dataclass(frozen=True)
 class PredictionTable:
     """Predictions of one pass, ordered by ``index``, each image once.
 
-    ``index`` (N,) is the place in the dataset's ``data``; ``probabilities`` (N, classes) sum to one a row;
-    ``labels`` (N,) are class indices, or ``None`` where there are none.
+    ``index`` (N,) is the place in the dataset's ``data``; ``probabilities`` (N, classes) sum to one a row, or
+    (N, findings) stand each for itself; ``labels`` are class indices (N,), or 1, 0 and NaN for each finding
+    (N, findings), or ``None`` where there are none. ``exclusive`` says which of the two it is.
     """
 
     index: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray | None
+    exclusive: bool = True
 
 
 class PredictionCollector:
     """Handler that leaves a `PredictionTable` in ``engine.state.predictions`` after each pass.
 
     Expects MONAI's decollated output, with ``pred`` already probabilities, and ``index`` in the batch. In a run of
-    several processes every one gets the whole table.
+    several processes every one gets the whole table. ``exclusive=False`` is for findings that may occur together.
     """
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, np.ndarray, int | None]] = []
+    def __init__(self, exclusive: bool = True) -> None:
+        self.exclusive = exclusive
+        self._rows: list[tuple[int, np.ndarray, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
@@ -53,7 +60,7 @@ class PredictionCollector:
                 (
                     int(item["index"]),
                     np.asarray(output["pred"].detach().float().cpu(), dtype=np.float64).reshape(-1),
-                    None if label is None else int(label),
+                    None if label is None else np.asarray(label.detach().cpu()).reshape(-1),
                 )
             )
 
@@ -61,30 +68,127 @@ class PredictionCollector:
         rows = {row[0]: row for part in gather_objects(self._rows) for row in part}
         ordered = [rows[index] for index in sorted(rows)]
         labels = [row[2] for row in ordered]
+        joined = None if any(label is None for label in labels) else _joined(labels)
         engine.state.predictions = PredictionTable(
             index=np.array([row[0] for row in ordered], dtype=np.int64),
             probabilities=np.stack([row[1] for row in ordered]) if ordered else np.empty((0, 0)),
-            labels=None if any(label is None for label in labels) else np.array(labels, dtype=np.int64),
+            labels=joined,
+            exclusive=self.exclusive and (joined is None or joined.ndim == 1),
         )
 
 
-class AreaUnderROC(Metric):
-    """Area under the ROC curve of a `PredictionTable`, as an ignite metric; macro one-versus-rest for many classes.
+def _joined(labels: list[np.ndarray]) -> np.ndarray:
+    """Class indices ``(N,)`` where every label is one whole number, else findings ``(N, findings)``."""
+    if not labels:
+        return np.empty(0, np.int64)
+    stacked = np.stack(labels)
+    return stacked.astype(np.float64) if stacked.dtype.kind == "f" else stacked[:, 0].astype(np.int64)
+
+
+def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str) -> PredictionTable:
+    """One row an exam instead of one a slice.
+
+    Parameters
+    ----------
+    table
+        Of slices.
+    data
+        ``data`` of the dataset: an item's ``patient_id`` and ``exam`` say which exam it is a slice of; an item without
+        ``exam`` is an exam of its own.
+    rule
+        ``"none"`` gives the table itself; ``"mean"`` the mean probabilities; ``"max"`` those of the slice with the
+        highest probability of the last class (two classes), or the highest of each finding.
+
+    Returns
+    -------
+    PredictionTable
+        ``index`` is that of the exam's first slice. An exam is labeled positive where any of its slices is.
 
     Raises
     ------
+    ConfigurationError
+        For an unknown rule, or ``"max"`` with more than two exclusive classes.
     RecordsError
-        Where the labels hold a single class: the area is not defined then.
+        For an exam whose slices are of different classes, where there are more than two.
+    """
+    check_exam_rule(rule)
+    if rule == "none" or not len(table.index):
+        return table
+    if rule == "max" and table.exclusive and table.probabilities.shape[1] > 2:
+        raise ConfigurationError("aggregate 'max' is for two classes or for findings; give --aggregate mean")
+    exams: dict[tuple[str, str], list[int]] = {}
+    for row, index in enumerate(table.index.tolist()):
+        exams.setdefault(exam_of(data[index], index), []).append(row)
+    members = list(exams.values())
+    probabilities = np.stack([_combined(table.probabilities[rows], rule, table.exclusive) for rows in members])
+    labels = None
+    if table.labels is not None:
+        labels = np.stack([_common_label(table.labels[rows], table.probabilities.shape[1]) for rows in members])
+    return PredictionTable(table.index[[rows[0] for rows in members]], probabilities, labels, table.exclusive)
+
+
+def exam_of(item: Mapping[str, Any], index: int) -> tuple[str, str]:
+    """What tells the exams of a dataset apart: patient and exam, or the item's place where it names none."""
+    exam = str(item.get("exam") or "")
+    return (str(item.get("patient_id") or ""), exam) if exam else ("", f"item {index}")
+
+
+def check_exam_rule(rule: str) -> None:
+    """Refuse what is none of `EXAM_RULES`.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown rule.
+    """
+    if rule not in EXAM_RULES:
+        raise ConfigurationError(f"aggregate '{rule}' is unknown; expected one of {', '.join(EXAM_RULES)}")
+
+
+def _combined(probabilities: np.ndarray, rule: str, exclusive: bool) -> np.ndarray:
+    if rule == "mean":
+        return probabilities.mean(axis=0)
+    return probabilities[probabilities[:, -1].argmax()] if exclusive else probabilities.max(axis=0)
+
+
+def _common_label(labels: np.ndarray, columns: int) -> np.ndarray:
+    if labels.ndim == 2:
+        known = ~np.isnan(labels)
+        return np.where(known.any(axis=0), np.where(known, labels, 0).max(axis=0), np.nan)
+    if columns > 2 and len(np.unique(labels)) > 1:
+        raise RecordsError(
+            f"slices of one exam have the class indices {np.unique(labels).tolist()}; expected one class an exam, or "
+            "give --aggregate none"
+        )
+    return labels.max()
+
+
+class PredictionMetric(Metric):
+    """A number computed from the `PredictionTable` of a pass, as an ignite metric.
+
+    Parameters
+    ----------
+    data
+        ``data`` of the dataset, needed for `by_exam`.
+    aggregate
+        Its rule.
     """
 
-    def __init__(self) -> None:
+    measure: Callable[[PredictionTable], float]
+
+    def __init__(self, data: Sequence[Mapping[str, Any]] = (), aggregate: str = "none") -> None:
         self._collector = PredictionCollector()
         self._engine: Any = None
+        self._data = data
+        self.aggregate = aggregate
+        check_exam_rule(aggregate)
         super().__init__()
 
     def attach(self, engine: Engine, name: str, usage: str | MetricUsage = "epoch_wise") -> None:
         self._engine = engine
-        self._collector.attach(engine)
+        if not hasattr(engine, "_collects_predictions"):
+            engine._collects_predictions = True  # type: ignore[attr-defined]  # several metrics share one table
+            self._collector.attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)
 
     def reset(self) -> None:
@@ -94,20 +198,68 @@ class AreaUnderROC(Metric):
         """Nothing to do: the collector reads batch and output together."""
 
     def compute(self) -> float:
-        return area_under_roc(self._engine.state.predictions)
+        return type(self).measure(by_exam(self._engine.state.predictions, self._data, self.aggregate))
 
 
 def area_under_roc(table: PredictionTable) -> float:
-    """Area under the ROC curve of the last class (two classes), or the macro one-versus-rest mean."""
-    if table.labels is None:
-        raise RecordsError("the records have no labels; the area under the ROC curve needs them")
-    classes = table.probabilities.shape[1]
-    present = np.unique(table.labels)
-    if len(present) < 2 or (classes > 2 and len(present) < classes):
+    """Area under the ROC curve: of the last class for two classes, of the first finding, or the macro mean.
+
+    The macro mean is over the classes that have images, each against all others.
+
+    Raises
+    ------
+    RecordsError
+        Where it is not defined: no labels, or a single class.
+    """
+    labels = _known_labels(table)
+    if not table.exclusive:
+        known = ~np.isnan(labels[:, 0])
+        scores = table.probabilities[known, 0]
+        areas = class_aucs(labels[known, 0].astype(np.int64), np.stack([1 - scores, scores], axis=1))
+    else:
+        areas = class_aucs(labels, table.probabilities)
+    if not table.exclusive or areas.size == 2:
+        areas = areas[-1:]
+    if np.isnan(areas).all():
+        found = np.unique(labels if table.exclusive else labels[:, 0]).astype(int).tolist()
         raise RecordsError(
-            f"the evaluated split holds only the class indices {present.tolist()} of {classes}; "
+            f"the evaluated split holds only the class indices {found} of {table.probabilities.shape[1]}; "
             "the area under the ROC curve needs images of every class"
         )
-    if classes == 2:
-        return float(roc_auc_score(table.labels, table.probabilities[:, 1]))
-    return float(roc_auc_score(table.labels, table.probabilities, multi_class="ovr", average="macro"))
+    return float(np.nanmean(areas))
+
+
+def _known_labels(table: PredictionTable) -> np.ndarray:
+    if table.labels is None or not len(table.labels):
+        raise RecordsError("the records have no labels; the area under the ROC curve needs them")
+    return table.labels
+
+
+class AreaUnderROC(PredictionMetric):
+    """`area_under_roc` of a pass."""
+
+    measure = staticmethod(area_under_roc)
+
+
+class Top1Accuracy(PredictionMetric):
+    """Share of images whose most probable class is the right one."""
+
+    @staticmethod
+    def measure(table: PredictionTable) -> float:
+        return float(top_k_correct(_known_labels(table), table.probabilities, 1).mean())
+
+
+class Top5Accuracy(PredictionMetric):
+    """Share of images whose class is among the five most probable."""
+
+    @staticmethod
+    def measure(table: PredictionTable) -> float:
+        return float(top_k_correct(_known_labels(table), table.probabilities, 5).mean())
+
+
+class BalancedAccuracy(PredictionMetric):
+    """Mean over the classes of the share of their images that are called right."""
+
+    @staticmethod
+    def measure(table: PredictionTable) -> float:
+        return balanced_accuracy(_known_labels(table), table.probabilities.argmax(axis=1))

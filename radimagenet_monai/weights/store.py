@@ -284,7 +284,9 @@ def identify_weights(architecture: str, weights: str) -> dict[str, str]:
     return {"name": str(source.path), "sha256": sha256_of(file_of(source.path))}
 
 
-def write_stored(spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapping[str, Any]) -> StoredWeights:
+def write_stored(
+    spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapping[str, Any], path: Path | None = None
+) -> StoredWeights:
     """Write the state dict of an encoder into the store, atomically, in place of what has its name.
 
     Parameters
@@ -295,6 +297,8 @@ def write_stored(spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapp
         State dict of an `Encoder`.
     provenance
         ``source``, ``num_parameters`` and ``fingerprint`` of the record; the rest is added here.
+    path
+        Where to write instead, outside of the store.
     """
     from safetensors.torch import save
 
@@ -305,7 +309,7 @@ def write_stored(spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapp
         **provenance,
         "tensors_sha256": tensors_sha256(tensors),
     }
-    path = stored_path(spec.name)
+    path = path or stored_path(spec.name)
     # One key alone: safetensors writes several in any order, and the same import should give the same bytes.
     atomic_write_bytes(path, save(tensors, {_METADATA_KEY: json.dumps(record, sort_keys=True)}))
     return read_stored(path)

@@ -87,10 +87,10 @@ def test_check_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert any("'task' is a required property" in problem for problem in problems)
     assert any("version 9.9.9 is not in the changelog" in problem for problem in problems)
     with pytest.raises(SystemExit) as caught:
-        main(["bundles", "check", str(tmp_path)])
+        main(["bundles", "check", str(bundle)])
     assert caught.value.code == 1
-    main(["bundles", "render", "--out", str(tmp_path)])
-    main(["bundles", "check", str(tmp_path)])
+    main(["bundles", "render", "breast_mass_us_classification", "--out", str(tmp_path)])
+    main(["bundles", "check", str(bundle)])
     assert "breast_mass_us_classification: ok" in capsys.readouterr().out
 
 

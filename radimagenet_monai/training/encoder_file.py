@@ -1,0 +1,57 @@
+"""The encoder of a trained network by itself, as a file of weights that every bundle takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from radimagenet_monai.networks.encoder import take_encoder, variant_of
+from radimagenet_monai.weights.fingerprint import take_fingerprint
+from radimagenet_monai.weights.own_files import convention_of
+from radimagenet_monai.weights.spec import WeightSpec
+from radimagenet_monai.weights.store import write_stored
+
+ENCODER_TAG = "radimagenet_pretraining"
+
+
+def save_encoder(path: str | os.PathLike[str], network: nn.Module, facts: Mapping[str, Any]) -> None:
+    """Write the encoder of ``network`` as safetensors with its specification, atomically.
+
+    The file is taken by path, ``--weights path/to/encoder.safetensors``, and can be brought into the weight store with
+    ``radimagenet weights import``, where it is called ``<architecture>.radimagenet_pretraining``.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    network
+        A `Classifier` or a `UNet`.
+    facts
+        Of the run it was trained in, JSON-serializable; kept as its provenance.
+    """
+    encoder = take_encoder(network)
+    state = encoder.state_dict()
+    bundle = facts.get("bundle", "a bundle of this package")
+    spec = WeightSpec(
+        architecture=encoder.architecture,
+        tag=ENCODER_TAG,
+        origin=f"trained with {bundle}, epoch {facts.get('epoch')}, from weights '{facts.get('weights')}'",
+        licence="that of the images it was trained on; for RadImageNet, the agreement with its authors",
+        convention=convention_of(state),
+        variant=variant_of(state["variant"]),
+    )
+    text = json.dumps(dict(facts), sort_keys=True, default=str)
+    provenance = {
+        # In place of a file's hash stands that of the run's facts: the encoder came from no file.
+        "source": {"file": Path(path).name, "sha256": hashlib.sha256(text.encode()).hexdigest(), "layout": str(bundle)},
+        "num_parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "fingerprint": take_fingerprint(encoder),
+        "run": dict(facts),
+    }
+    write_stored(spec, state, provenance, Path(path))

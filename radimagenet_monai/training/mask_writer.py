@@ -1,0 +1,236 @@
+"""Writing what a segmenter found: masks at the size of the original images, tables, overlays, overlap measures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from ignite.engine import Engine, Events
+
+from radimagenet_monai.data.native_dataset import GEOMETRY
+from radimagenet_monai.datasets.masks import load_masks
+from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
+from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.training.distributed import gather_objects, rank
+from radimagenet_monai.training.lesion_overlap import LESION
+from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, relative_to, report_problems
+
+MASKS_FOLDER = "masks"
+OVERLAYS_FOLDER = "overlays"
+_ORANGE, _BLUE = (20, 110, 240), (200, 120, 30)  # blue, green, red, as OpenCV has them
+
+
+class MaskWriter:
+    """Handler that writes each image's mask as a PNG, and ``predictions.csv`` when an engine completes.
+
+    A mask is 0 or 255, upright, and as large as the original image, whatever part of it the network saw. A row of the
+    table holds the file (relative to ``root``), the frame, the mask's file, rows and columns of the image, the number
+    of lesion pixels, where references are known Dice and IoU, and the reason why an image could not be read. Nothing of
+    an image's header is written. ``overlays`` of the images, evenly spaced over the data, are drawn into the folder of
+    that name: the outline found in orange, the reference in blue.
+
+    Expects MONAI's decollated output with ``pred`` (2, h, w) as probabilities, and ``index``, ``image`` and
+    ``geometry`` in the batch.
+
+    Parameters
+    ----------
+    folder
+        Where everything goes.
+    data
+        ``data`` of the engine's dataset.
+    root
+        Folder (or file) that the images lie in.
+    threshold
+        A pixel is lesion at this probability and above.
+    references
+        Whether the items' ``mask`` are references to compare with; an item without one then has no lesion. The overlaps
+        are left in ``engine.state.overlaps``, by index.
+    overlays
+        How many overlays to draw.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        data: Sequence[Mapping[str, Any]],
+        root: str | os.PathLike[str],
+        threshold: float = 0.5,
+        references: bool = False,
+        overlays: int = 24,
+    ) -> None:
+        self.folder = Path(folder)
+        self.data = data
+        self.root = Path(root)
+        self.threshold = float(threshold)
+        self.references = references
+        self._drawn = set(np.linspace(0, len(data) - 1, min(overlays, len(data))).round().astype(int).tolist())
+        self._names = mask_names(data, self.root)
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._overlaps: dict[int, Overlap] = {}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write_masks)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _start(self, engine: Any) -> None:
+        self._rows, self._overlaps = {}, {}
+
+    def _write_masks(self, engine: Any) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            index = int(item["index"])
+            record = self.data[index]
+            row: dict[str, Any] = {
+                "file": relative_to(self.root, str(record["image"])),
+                "frame": int(record.get("frame", 0)),
+                "mask": None,
+                "rows": None,
+                "columns": None,
+                "lesion_pixels": None,
+                **({"reference_pixels": None, "dice": None, "iou": None} if self.references else {}),
+                "problem": str(item.get("unreadable") or "") or None,
+            }
+            self._rows[index] = row
+            if row["problem"]:
+                continue
+            probability = np.asarray(output["pred"][LESION].detach().float().cpu())
+            geometry = [int(value) for value in item[GEOMETRY]]
+            mask = restore_mask(probability, geometry, self.threshold)
+            name = self._names[index]
+            _write_png(self.folder / MASKS_FOLDER / name, mask.astype(np.uint8) * 255)
+            row.update(
+                mask=f"{MASKS_FOLDER}/{name}",
+                rows=mask.shape[0],
+                columns=mask.shape[1],
+                lesion_pixels=int(mask.sum()),
+            )
+            reference = None
+            if self.references:
+                reference = load_masks(list(record.get("mask") or ()), (mask.shape[0], mask.shape[1]))
+                overlap = self._overlaps[index] = measure_overlap(mask, reference)
+                row.update(
+                    reference_pixels=overlap.reference,
+                    dice=None if overlap.dice is None else round(overlap.dice, 6),
+                    iou=None if overlap.iou is None else round(overlap.iou, 6),
+                )
+            if index in self._drawn:
+                image = np.asarray(item["image"].detach().float().cpu())[0]
+                _write_png(self.folder / OVERLAYS_FOLDER / name, draw_overlay(image, mask, reference, geometry))
+
+    def _finish(self, engine: Any) -> None:
+        rows = {index: row for part in gather_objects(self._rows) for index, row in part.items()}
+        engine.state.overlaps = {
+            index: overlap for part in gather_objects(self._overlaps) for index, overlap in part.items()
+        }
+        if rank() != 0:
+            return
+        ordered = [rows[index] for index in sorted(rows)]
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, fieldnames=list(ordered[0]) if ordered else ["file"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(ordered)
+        atomic_write_text(self.folder / PREDICTIONS_CSV, stream.getvalue())
+        problems = [f"{row['file']}: {row['problem']}" for row in ordered if row["problem"]]
+        report_problems(problems, len(ordered), self.folder)
+
+
+class OverlapWriter:
+    """Handler that writes ``evaluation.json`` from the overlaps that a `MaskWriter`, attached before, has left."""
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        self.path = Path(folder) / EVALUATION_JSON
+        self.settings = dict(settings)
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        if rank() != 0:
+            return
+        overlaps = engine.state.overlaps
+        evaluation = evaluate_segmentation([overlaps[index] for index in sorted(overlaps)])
+        report = {"settings": self.settings, "metrics": evaluation.to_dict()}
+        atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
+
+
+def restore_mask(probability: np.ndarray, geometry: Sequence[int], threshold: float) -> np.ndarray:
+    """Bring a lesion's probability back to its original image.
+
+    Parameters
+    ----------
+    probability
+        ``(h, w)`` at the network's size.
+    geometry
+        Rows and columns of the original image; first row, first column, end row and end column of the part that the
+        network saw, stretched to its size.
+    threshold
+        At and above which a pixel is lesion, after interpolation.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(rows, columns)`` booleans, false outside of that part.
+    """
+    rows, columns, top, left, bottom, right = geometry
+    seen = cv2.resize(probability.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    mask = np.zeros((rows, columns), bool)
+    mask[top:bottom, left:right] = seen >= threshold
+    return mask
+
+
+def draw_overlay(
+    image: np.ndarray, mask: np.ndarray, reference: np.ndarray | None, geometry: Sequence[int]
+) -> np.ndarray:
+    """Outlines on the part of the image that the network saw: uint8 ``(height, width, 3)``, blue, green, red.
+
+    Parameters
+    ----------
+    image
+        ``(h, w)`` in [0, 1], as the network saw it.
+    mask, reference
+        ``(rows, columns)`` booleans of the original image.
+    geometry
+        As for `restore_mask`.
+    """
+    _, _, top, left, bottom, right = geometry
+    gray = cv2.resize((np.clip(image, 0, 1) * 255).astype(np.uint8), (right - left, bottom - top))
+    drawn = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    width = max(1, round(max(drawn.shape) / 300))
+    for outlined, color in ((reference, _BLUE), (mask, _ORANGE)):
+        if outlined is not None:
+            part = np.ascontiguousarray(outlined[top:bottom, left:right], dtype=np.uint8)
+            contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(drawn, contours, -1, color, width)
+    return drawn
+
+
+def mask_names(data: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
+    """The file name of each item's mask, relative to the folder of masks; no two are the same."""
+    files = [str(item["image"]) for item in data]
+    frames = Counter(files)
+    names = []
+    for item, file in zip(data, files, strict=True):
+        place = Path(relative_to(root, file))
+        # A file outside of the root must not lead out of the folder of masks.
+        place = Path(*(part for part in place.parts if part not in ("..", "/")))
+        frame = f"_frame{int(item.get('frame', 0)):04d}" if frames[file] > 1 else ""
+        names.append(f"{place.with_suffix('').as_posix()}{frame}.png")
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        f"{name.removesuffix('.png')}_{position}.png" if name in repeated else name
+        for position, name in enumerate(names)
+    ]
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    encoded, data = cv2.imencode(".png", pixels)
+    assert encoded
+    atomic_write_bytes(path, data.tobytes())
