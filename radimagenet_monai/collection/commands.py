@@ -1,0 +1,78 @@
+"""``radimagenet bundles release``, ``verify`` and ``fetch``: what they do and print."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+
+def release(*names: str, out: str, bundles: str = "bundles", url: str | None = None, weights: str = "auto") -> None:
+    """Write archives, hashes, MONAI's list and repositories for the Hugging Face hub; the same bytes every time.
+
+    Args:
+        names: of the bundles; all in the folder by default.
+        out: folder that receives the release; an earlier release in it is replaced.
+        bundles: folder of the bundles.
+        url: address of the folder that the archives will be downloaded from, for model_info.json.
+        weights: auto includes trained weights and refuses those that derive from RadImageNet; include includes them all
+            the same, for who holds the right to pass them on; leave leaves them out.
+    """
+    from radimagenet_monai.collection.release import WeightsChoice, release_bundles
+
+    chosen = [str(name) for name in names]
+    for archive in release_bundles(
+        str(bundles), str(out), chosen, None if url is None else str(url), cast(WeightsChoice, str(weights))
+    ):
+        print(archive)
+
+
+def verify(path: str, run_checks: bool = False) -> None:
+    """Check a bundle without running anything of it. Exit status 1 where it has problems.
+
+    Args:
+        path: folder or zip archive of a bundle, or folder of a release.
+        run_checks: afterwards run MONAI's own checks too, which builds the network that the bundle names.
+    """
+    from pathlib import Path
+
+    from radimagenet_monai.collection.release import MODEL_INFO
+    from radimagenet_monai.collection.verify import inspect_bundle
+    from radimagenet_monai.training.flags import parse_flag
+
+    run = parse_flag(run_checks)
+    folder = Path(str(path))
+    # Every archive of a release, or the one bundle.
+    paths = sorted(folder.glob("*.zip")) if (folder / MODEL_INFO).is_file() else [folder]
+    failed = False
+    for item in paths:
+        found = inspect_bundle(item, run)
+        print(f"{item}: {'ok' if not found.problems else f'{len(found.problems)} problems'}")
+        for line in [*found.problems, *(f"({fact})" for fact in found.facts)]:
+            print(f"  {line}")
+        failed = failed or bool(found.problems)
+    if failed:
+        raise SystemExit(1)
+
+
+def fetch(url: str, out: str = ".", sha256: Any = None, name: str | None = None, unverified: bool = False) -> None:
+    """Download a bundle, compare its SHA-256, verify it, and extract it.
+
+    Args:
+        url: https, http or file address of an archive, or of the folder of a release.
+        out: folder that receives the bundle's folder.
+        sha256: expected hash of the archive; by default the one in the SHA256SUMS beside it.
+        name: of the bundle, where the address is the folder of a release.
+        unverified: go on where there is no hash to compare with.
+    """
+    from radimagenet_monai.collection.fetch import fetch_bundle
+    from radimagenet_monai.training.flags import parse_flag
+
+    fetched = fetch_bundle(
+        str(url),
+        str(out),
+        None if sha256 is None else str(sha256),
+        None if name is None else str(name),
+        parse_flag(unverified),
+    )
+    compared = f"as in {fetched.compared_with}" if fetched.compared_with else "compared with nothing"
+    print(f"SHA-256 {fetched.sha256}, {compared}")
+    print(f"{fetched.folder}{' (was there already)' if fetched.was_there else ''}")
