@@ -138,7 +138,7 @@ def read_radimagenet(
     if not rows.names:
         raise RecordsError(
             f"'{root}': no image lies in a folder of one of the {len(CLASSES)} classes, such as "
-            f"{DATASET_FOLDER}/{_folder_of(LABELS[0])}; give the folder that holds {DATASET_FOLDER}"
+            f"{DATASET_FOLDER}/{class_folder(LABELS[0])}; give the folder that holds {DATASET_FOLDER}"
         )
     frame = _without_repeated(_as_frame(rows, place.prefix), notes)
     if not place.tables:
@@ -279,13 +279,13 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.casefold())
 
 
-def _folder_of(label: RadImageNetLabel) -> str:
+def class_folder(label: RadImageNetLabel) -> str:
     """Where the images of a class lie below ``radiology_ai``."""
     region = "" if label.modality == "US" else f"{label.region_code}/"
     return f"{label.modality}/{region}{label.class_name}"
 
 
-_LABEL_OF_PARTS = {tuple(_plain(part) for part in _folder_of(label).split("/")): label for label in LABELS}
+_LABEL_OF_PARTS = {tuple(_plain(part) for part in class_folder(label).split("/")): label for label in LABELS}
 
 
 @lru_cache(maxsize=4096)
@@ -456,7 +456,7 @@ def _drop_other_folders(rows: _Rows, notes: list[str]) -> None:
         label = _label_of_folder(folder)
         if label is None:
             unknown[folder] = count
-        elif folder != _folder_of(label) and count:
+        elif folder != class_folder(label) and count:
             spelled.append(f"'{folder}' for {label.key}")
     if spelled:
         more = f" and {len(spelled) - _SHOWN} more" if len(spelled) > _SHOWN else ""

@@ -12,6 +12,7 @@ from radimagenet_monai.errors import ConfigurationError
 PHANTOMS: dict[str, str] = {
     "busi": "radimagenet_monai.phantoms.busi:write_busi_phantom",
     "ddti": "radimagenet_monai.phantoms.ddti:write_ddti_phantom",
+    "radimagenet": "radimagenet_monai.phantoms.radimagenet:write_radimagenet_phantom",
 }
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
 
