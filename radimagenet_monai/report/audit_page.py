@@ -92,10 +92,8 @@ def found_in_words(audit: Audit) -> str:
 def _overview(audit: Audit) -> Section:
     rows = []
     for kind, title in KINDS.items():
-        if kind in _PIXEL_KINDS and audit.near_bits is None:
-            rows.append([title, "not looked at"])
-        else:
-            rows.append([title, _counted(audit.counts.get(kind, {})) or "–"])
+        unread = kind in _PIXEL_KINDS and audit.near_bits is None
+        rows.append(["not looked at" if unread else _counted(audit.counts.get(kind, {})) or "–", title])
     return Section(
         "What was looked for, and found", ["Leakage and conflict fail an audit. Warnings and notes do not."], (), rows
     )
@@ -217,8 +215,8 @@ def _method(audit: Audit) -> Section:
 
 def _counted(counts: Mapping[Severity, int]) -> str:
     """``2 leakage, 1 conflict, 3 warnings``."""
-    named = []
-    for severity in SEVERITIES:
-        if count := counts.get(severity, 0):
-            named.append(f"{count} {severity}{'s' if count > 1 and severity != 'leakage' else ''}")
-    return ", ".join(named)
+    return ", ".join(
+        f"{count} {severity}{'s' if count > 1 and severity != 'leakage' else ''}"
+        for severity in SEVERITIES
+        if (count := counts.get(severity, 0))
+    )
