@@ -35,7 +35,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from radimagenet_monai.datasets.records import SPLITS, Split
-from radimagenet_monai.datasets.spellings import map_labels
+from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels
 from radimagenet_monai.datasets.text_table import read_text_table
 from radimagenet_monai.errors import RecordsError
 
@@ -44,15 +44,6 @@ FILENAME_COLUMNS = ("imgpath", "img_dir", "dir", "filename", "image", "path")
 LABEL_COLUMNS = ("acl_label", "label", "target")
 PATIENT_COLUMNS = ("pid", "patient_id", "patientid")
 
-_SPLIT_OF: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _SPLIT_WORD = re.compile(r"(?<![a-z])(training|train|validation|valid|val|testing|test)(?=$|[^a-z]|fold)")
 _FOLD_NUMBER = re.compile(r"(?:fold|cv|train|val|test)[ _-]*(\d{1,3})(?!\d)|(?:^|[ _-])(\d{1,3})$")
 _IMAGE_SUFFIXES = frozenset(
@@ -289,7 +280,7 @@ def _parts(files: list[Path], notes: list[str]) -> list[_Part]:
     parts = []
     for file in files:
         stem = file.stem.lower()
-        splits = {_SPLIT_OF[word] for word in _SPLIT_WORD.findall(stem)}
+        splits = {SPLIT_SPELLINGS[word] for word in _SPLIT_WORD.findall(stem)}
         if len(splits) > 1:
             raise RecordsError(f"'{file}': the name says {' and '.join(sorted(splits))}; expected one of them")
         number = _FOLD_NUMBER.search(stem)

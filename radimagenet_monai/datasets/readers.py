@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from radimagenet_monai.datasets import busi, cc_ccii, ddti, radimagenet, rsna_ich, rsna_pneumonia
+from radimagenet_monai.datasets import busi, cc_ccii, csv_table, ddti, folder, radimagenet, rsna_ich, rsna_pneumonia
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -39,6 +39,8 @@ READERS: dict[str, DatasetReader] = {
     "rsna_pneumonia": DatasetReader(
         rsna_pneumonia.read_rsna_pneumonia, rsna_pneumonia.looks_like_rsna_pneumonia, rsna_pneumonia.summary
     ),
+    "csv": DatasetReader(csv_table.read_csv, csv_table.looks_like_csv, csv_table.summary),
+    "folder": DatasetReader(folder.read_folder, folder.looks_like_folder, folder.summary),
 }
 
 

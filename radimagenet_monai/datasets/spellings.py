@@ -1,4 +1,4 @@
-"""The spellings in which tables name a class, brought to the task's own."""
+"""The spellings in which tables name a class or a part of a split, brought to our own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from radimagenet_monai.datasets.records import Split
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 _NEGATIVE = ("0", "0.0", "no", "n", "false", "f", "neg", "negative", "absent", "-")
 _POSITIVE = ("1", "1.0", "yes", "y", "true", "t", "p", "pos", "positive", "present", "+")
 _SHOWN = 8
+
+SPLIT_SPELLINGS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "tr": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "tune": "validation",
+    "test": "test",
+    "testing": "test",
+    "holdout": "test",
+}
 
 
 def map_labels(
@@ -69,6 +84,22 @@ def map_labels(
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
         raise RecordsError(f"{source}: label {shown}{more} is none of the classes {', '.join(classes)}")
+    return [distinct[str(value)] or "" for value in values]
+
+
+def map_splits(values: Sequence[str] | pd.Series, source: str = "table") -> list[str]:
+    """Bring the names of train, validation and test in any usual spelling to ours; ``""`` where the value is empty.
+
+    Raises
+    ------
+    RecordsError
+        For values that name no part; the message lists them.
+    """
+    distinct = {value: SPLIT_SPELLINGS.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
+    unknown = [value for value, part in distinct.items() if part is None and value.strip()]
+    if unknown:
+        shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
+        raise RecordsError(f"{source}: split {shown} is unknown; expected train, validation, test or nothing")
     return [distinct[str(value)] or "" for value in values]
 
 

@@ -1,0 +1,324 @@
+"""Anybody's own data, described by a CSV table: reader ``csv``.
+
+One row an image, volume or series folder, in any readable format. Columns are found by usual names or named in
+options; every other column is kept and can become a subgroup.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radimagenet_monai.datasets.division import DEFAULT_FOLDS
+from radimagenet_monai.datasets.own_images import (
+    below,
+    check_modality_option,
+    divide_own,
+    file_hashes,
+    named,
+    one_row_a_slice,
+    own_patients,
+    patients_from_headers,
+)
+from radimagenet_monai.datasets.records import (
+    MASK_SEPARATOR,
+    RECORD_COLUMNS,
+    check_records,
+    mask_file,
+    missing_files,
+)
+from radimagenet_monai.datasets.spellings import map_labels, map_splits, plain
+from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
+from radimagenet_monai.datasets.summary import summarize
+from radimagenet_monai.datasets.text_table import read_text_table
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+
+USUAL_NAMES: dict[str, tuple[str, ...]] = {
+    "image": (
+        *("image_path", "imagepath", "img", "img_path", "imgpath", "img_dir", "image_file", "path", "file", "filename"),
+        *("file_name", "filepath", "file_path", "dicom", "dicom_path", "dcm", "volume", "nifti", "nii", "scan_path"),
+    ),
+    "label": ("class", "target", "diagnosis", "category", "class_name", "y", "ground_truth", "gt"),
+    "patient_id": ("patient", "patientid", "pid", "subject", "subject_id", "subjectid", "participant_id", "case_id"),
+    "mask": ("mask_path", "segmentation", "seg", "seg_path", "segmentation_path", "annotation_path"),
+    "split": ("set", "subset", "partition", "dataset_split"),
+    "exam": ("exam_id", "study", "study_id", "scan", "scan_id", "session", "accession"),
+    "fold": ("cv_fold", "kfold"),
+    "frame": ("slice", "slice_number", "frame_number"),
+    "modality": (),
+}
+"""Names that a column of the records table often goes by; its own name counts first. Case, ``-`` and blanks between
+words make no difference."""
+
+_SHOWN = 3
+
+
+def looks_like_csv(root: str | os.PathLike[str]) -> bool:
+    """Whether the folder holds one CSV file with a column of images."""
+    files = _csv_files(Path(root))
+    if len(files) != 1:
+        return False
+    try:
+        table = read_text_table(files[0])
+    except RecordsError:
+        return False
+    names = {plain(str(column)).replace(" ", "_") for column in table.columns}
+    return bool(names & {"image", *USUAL_NAMES["image"]})
+
+
+def read_csv(
+    root: str | os.PathLike[str],
+    seed: int = 0,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    folds: int = DEFAULT_FOLDS,
+    progress: bool = True,
+    csv: str = "",
+    classes: str | Sequence[str] = "",
+    image_column: str = "",
+    label_column: str = "",
+    patient_column: str = "",
+    mask_column: str = "",
+    split_column: str = "",
+    exam_column: str = "",
+    missing: str = "error",
+    slices: str = "all",
+    modality: str = "",
+    patient_from_header: bool = False,
+    patient_salt: str = "",
+    hash_files: bool = False,
+) -> pd.DataFrame:
+    """Read a table of images as records.
+
+    Parameters
+    ----------
+    root
+        Folder that relative paths of the table start from.
+    seed, fractions, folds
+        Of the division, see `radimagenet_monai.datasets.splits`. A split or fold in the table stays, except that where
+        it has train and test rows only, patients of the train rows become validation.
+    progress
+        Whether to show progress bars on a terminal.
+    csv
+        The table; by default the only CSV file in ``root``. Comma, semicolon or tab between columns.
+    classes
+        Names in the order of the network's outputs, ``"benign,malignant"``; for two classes the last is the positive
+        one and may be written 1, yes, positive, ... in the table (see `radimagenet_monai.datasets.spellings`). By
+        default all labels of the table, in alphabetical order, numbers by value.
+    image_column, label_column, patient_column, mask_column, split_column, exam_column
+        Columns, where they have none of the `USUAL_NAMES`.
+    missing
+        ``"error"`` refuses a table that names files which are not there, ``"skip"`` leaves them out with a note.
+    slices
+        Of volumes, multi-frame files and series folders: ``"all"``, ``"central:N"`` or ``"every:N"``.
+    modality
+        ``CT``, ``MR``, ``US`` or ``radiograph``, where files do not say it themselves.
+    patient_from_header
+        Where no column names patients, use a pseudonym of the Patient ID of DICOM files: the id itself is not kept.
+    patient_salt
+        Secret text that the pseudonym depends on.
+    hash_files
+        Fill the column ``sha256`` also for more than 20 000 files.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A records table in the table's order. Images without a known patient are patients of their own, which
+        ``attrs["notes"]`` says; ``attrs["classes"]`` holds the classes. Without a column of labels but with masks,
+        ``label`` is empty.
+
+    Raises
+    ------
+    RecordsError
+        For a table that cannot be read or names files that are not there, and for a class with fewer patients than
+        splits.
+    ConfigurationError
+        For a column that the table lacks or two that fit, and unknown options.
+    """
+    if missing not in ("error", "skip"):
+        raise ConfigurationError(f"missing '{missing}' is unknown; expected error or skip")
+    check_modality_option(modality)
+    root = Path(root)
+    path = _table(root, csv)
+    given = {
+        "image": image_column,
+        "label": label_column,
+        "patient_id": patient_column,
+        "mask": mask_column,
+        "split": split_column,
+        "exam": exam_column,
+    }
+    notes: list[str] = []
+    frame = _with_our_names(read_text_table(path), given, path)
+    frame = _with_paths(frame, root, path, missing, notes)
+    frame = _with_labels(frame, named(classes), path, notes)
+    names = frame.attrs["classes"]
+    if "split" in frame.columns:
+        frame["split"] = map_splits(frame["split"], str(path))
+    frame = _with_patients(frame, root, patient_from_header, patient_salt, progress, notes)
+    if modality:
+        frame["modality"] = modality
+    frame = one_row_a_slice(frame, root, slices, progress)
+    frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
+    frame = divide_own(frame, notes, seed, fractions, folds)
+    frame.attrs = {"notes": notes, "classes": names}
+    return check_records(frame, path, names or None, require_label=bool(names))
+
+
+def summary(frame: pd.DataFrame) -> dict[str, Any]:
+    """Count a table of `read_csv` or `radimagenet_monai.datasets.folder.read_folder`; ``classes`` are in order."""
+    return summarize(frame, {}, {}, classes=list(frame.attrs.get("classes", [])))
+
+
+def _csv_files(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(
+        entry for entry in root.iterdir() if entry.suffix.lower() == ".csv" and not entry.name.startswith(".")
+    )
+
+
+def _table(root: Path, csv: str) -> Path:
+    if not root.is_dir():
+        raise RecordsError(f"'{root}' is not a folder; give the folder that the paths of the table start from")
+    if csv:
+        return Path(csv) if Path(csv).is_file() or not (root / csv).is_file() else root / csv
+    files = _csv_files(root)
+    if len(files) != 1:
+        found = f"{len(files)} CSV files" if files else "no CSV file"
+        raise RecordsError(f"'{root}' holds {found}; name the table with --csv FILE")
+    return files[0]
+
+
+def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """Rename the columns that mean something to those of a records table."""
+    by_plain: dict[str, str] = {}
+    for column in table.columns:
+        by_plain.setdefault(plain(str(column)).replace(" ", "_"), str(column))
+    source: dict[str, str] = {}
+    for ours, usual in USUAL_NAMES.items():
+        if given.get(ours):
+            if given[ours] not in table.columns:
+                raise ConfigurationError(
+                    f"{path}: no column '{given[ours]}' among {', '.join(map(str, table.columns))}; "
+                    f"give --{_option(ours)} one of them"
+                )
+            source[ours] = given[ours]
+            continue
+        candidates = [by_plain[name] for name in usual if name in by_plain]
+        if ours in by_plain:
+            source[ours] = by_plain[ours]
+        elif len(candidates) > 1 and ours in given:
+            raise ConfigurationError(
+                f"{path}: columns {' and '.join(repr(name) for name in candidates)} may both be the {ours}; "
+                f"choose with --{_option(ours)}"
+            )
+        elif len(candidates) == 1:
+            source[ours] = candidates[0]
+    if "image" not in source:
+        raise ConfigurationError(
+            f"{path}: no column of images among {', '.join(map(str, table.columns))}; name it with --image_column"
+        )
+    if "label" not in source and "mask" not in source:
+        raise ConfigurationError(
+            f"{path}: no column of labels among {', '.join(map(str, table.columns))}; name it with --label_column"
+        )
+    columns = {ours: table[name].str.strip() for ours, name in source.items()}
+    taken = set(source.values())
+    for name in table.columns:
+        free = str(name).strip()
+        # A nameless column is the row number that pandas writes.
+        if name in taken or not free or free in columns or free in RECORD_COLUMNS:
+            continue
+        columns[free] = table[name]
+    return pd.DataFrame(columns)
+
+
+def _option(ours: str) -> str:
+    return {"patient_id": "patient_column"}.get(ours, f"{ours}_column")
+
+
+def _with_paths(frame: pd.DataFrame, root: Path, path: Path, missing: str, notes: list[str]) -> pd.DataFrame:
+    """Image and mask paths relative to ``root`` where they lie in it, and only those that are there."""
+    nameless = frame["image"] == ""
+    if nameless.any():
+        notes.append(f"{int(nameless.sum())} rows without an image were left out")
+        frame = frame[~nameless].reset_index(drop=True)
+    frame["image"] = [below(Path(name.replace("\\", "/")), root) for name in frame["image"]]
+    if "mask" not in frame.columns:
+        frame["mask"] = ""
+    masks = [
+        [below(Path(part.strip().replace("\\", "/")), root) for part in cell.split(MASK_SEPARATOR) if part.strip()]
+        for cell in frame["mask"]
+    ]
+    frame["mask"] = [MASK_SEPARATOR.join(parts) for parts in masks]
+    files = dict.fromkeys([*frame["image"], *(mask_file(part) for parts in masks for part in parts)])
+    name_of = {os.path.join(root, name): name for name in files}
+    absent = [name_of[file] for file in missing_files(list(name_of))]
+    if absent:
+        first = ", ".join(f"'{name}'" for name in absent[:_SHOWN])
+        if missing == "error":
+            raise RecordsError(
+                f"{path}: {len(absent)} of {len(files)} files do not exist under '{root}', first {first}; "
+                "check root, or leave them out with --missing skip"
+            )
+        notes.append(f"{len(absent)} of {len(files)} files of the table are not there and were left out, first {first}")
+        frame["mask"] = [
+            MASK_SEPARATOR.join(part for part in parts if mask_file(part) not in absent) for parts in masks
+        ]
+        frame = frame[~frame["image"].isin(absent)].reset_index(drop=True)
+        if frame.empty:
+            raise RecordsError(f"{path}: none of its images exists under '{root}'; check root")
+    return frame
+
+
+def _with_labels(frame: pd.DataFrame, classes: list[str], path: Path, notes: list[str]) -> pd.DataFrame:
+    if "label" not in frame.columns:
+        frame["label"] = ""
+        frame.attrs["classes"] = []
+        notes.append("the table has no column of labels: records for segmentation only")
+        return frame
+    if not classes:
+        classes = _classes_of(frame["label"])
+        if len(classes) < 2:
+            state = f"all labels are '{classes[0]}'" if classes else "no row has a label"
+            raise RecordsError(f"{path}: {state}; a task needs two classes, name the column with --label_column")
+        last = f"; the last, '{classes[-1]}', is the positive one" if len(classes) == 2 else ""
+        notes.append(f"classes in alphabetical order: {', '.join(classes)}{last}; choose another with --classes")
+    frame["label"] = map_labels(frame["label"], classes, source=str(path))
+    unlabeled = frame["label"] == ""
+    if unlabeled.any():
+        notes.append(f"{int(unlabeled.sum())} rows without a label were left out")
+        frame = frame[~unlabeled].reset_index(drop=True)
+    frame.attrs["classes"] = classes
+    return frame
+
+
+def _classes_of(labels: pd.Series) -> list[str]:
+    """One name, the most frequent spelling, for each label; numbers by value, then names."""
+    counts = labels[labels != ""].value_counts()
+    names: dict[str, str] = {}
+    for spelling in counts.index:
+        names.setdefault(plain(spelling), spelling)
+
+    def order(name: str) -> tuple[bool, float, str]:
+        try:
+            return False, float(name), ""
+        except ValueError:
+            return True, 0.0, plain(name)
+
+    return sorted(names.values(), key=order)
+
+
+def _with_patients(
+    frame: pd.DataFrame, root: Path, from_header: bool, salt: str, progress: bool, notes: list[str]
+) -> pd.DataFrame:
+    if "patient_id" not in frame.columns:
+        frame["patient_id"] = ""
+        if from_header:
+            frame["patient_id"] = patients_from_headers(frame["image"].tolist(), root, salt, progress)
+    frame["patient_id"] = own_patients(frame, notes, "say --patient_column, or --patient_from_header true for DICOM")
+    return frame

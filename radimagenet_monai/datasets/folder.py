@@ -1,0 +1,247 @@
+"""Anybody's own data, sorted into a folder a class: reader ``folder``.
+
+``root/<class>/...`` or ``root/<split>/<class>/...``, with images of any readable format at any depth below. The next
+folder below the class is the patient, where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radimagenet_monai.datasets import csv_table
+from radimagenet_monai.datasets.division import DEFAULT_FOLDS
+from radimagenet_monai.datasets.own_images import (
+    check_modality_option,
+    divide_own,
+    file_hashes,
+    named,
+    one_row_a_slice,
+    own_patients,
+    patients_from_headers,
+)
+from radimagenet_monai.datasets.records import check_records
+from radimagenet_monai.datasets.slices import choose_slices
+from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, plain
+from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
+from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.io.discovery import find_images, series_files
+
+LAYOUTS = ("auto", "class", "split")
+_SHOWN = 3
+
+
+def looks_like_folder(root: str | os.PathLike[str]) -> bool:
+    """Whether the folder holds two folders or more that may be classes or splits."""
+    root = Path(root)
+    return root.is_dir() and sum(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()) > 1
+
+
+def read_folder(
+    root: str | os.PathLike[str],
+    seed: int = 0,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    folds: int = DEFAULT_FOLDS,
+    progress: bool = True,
+    classes: str | Sequence[str] = "",
+    layout: str = "auto",
+    patient_pattern: str = "",
+    slices: str = "all",
+    modality: str = "",
+    patient_from_header: bool = False,
+    patient_salt: str = "",
+    hash_files: bool = False,
+) -> pd.DataFrame:
+    """Read a folder of class folders as records.
+
+    Parameters
+    ----------
+    root
+        The folder; paths in the table are relative to it.
+    seed, fractions, folds
+        Of the division, see `radimagenet_monai.datasets.splits`. Splits that the folders give stay, except that where
+        there are train and test only, patients of train become validation.
+    progress
+        Whether to show progress bars on a terminal.
+    classes
+        Names in the order of the network's outputs, ``"benign,malignant"``; folders may spell them otherwise (see
+        `radimagenet_monai.datasets.spellings`), and folders of other names are left out. By default the names of the
+        folders in alphabetical order.
+    layout
+        ``"class"``: class folders in ``root``; ``"split"``: folders of train, validation and test (or val, valid, dev)
+        that hold class folders; ``"auto"``: by the names of the folders in ``root``.
+    patient_pattern
+        Regular expression that is searched in the path below ``root``; its first group is the patient, as in
+        ``"/(\\\\d+)_"``. By default the folder below the class is, and where there is none, each file for itself.
+    slices
+        Of volumes, multi-frame files and series of DICOM files in one folder: ``"all"``, ``"central:N"`` or
+        ``"every:N"``.
+    modality, patient_from_header, patient_salt, hash_files
+        As for `radimagenet_monai.datasets.csv_table.read_csv`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A records table in order of the paths. ``exam`` names the series or volume that a slice is of.
+        ``attrs["notes"]`` names what is odd, ``attrs["classes"]`` holds the classes.
+
+    Raises
+    ------
+    RecordsError
+        For a folder without class folders that hold images, and for a class with fewer patients than splits.
+    ConfigurationError
+        For unknown options, and a pattern that is no regular expression with a group or does not fit a path.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigurationError(f"layout '{layout}' is unknown; expected one of {', '.join(LAYOUTS)}")
+    check_modality_option(modality)
+    choose_slices(1, slices)
+    pattern = _compiled(patient_pattern)
+    root = Path(root)
+    notes: list[str] = []
+    frame = _listed(root, layout, notes)
+    frame, names = _with_classes(frame, root, named(classes), notes)
+    if pattern is not None:
+        frame["patient_id"] = _by_pattern(frame["image"], pattern)
+    elif patient_from_header:
+        stated = pd.Series(patients_from_headers(frame["image"].tolist(), root, patient_salt, progress))
+        frame["patient_id"] = stated.where(stated != "", frame["patient_id"])
+    frame = _with_series(frame, root, slices)
+    frame["patient_id"] = own_patients(frame, notes, "say --patient_pattern, or --patient_from_header true for DICOM")
+    frame = one_row_a_slice(frame, root, slices, progress)
+    series, volume = frame.pop("series"), frame.get("exam", pd.Series("", index=frame.index))
+    exams = series.where(volume == "", volume)
+    if (exams != "").any():
+        frame["exam"] = exams
+    if modality:
+        frame["modality"] = modality
+    frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
+    frame = divide_own(frame, notes, seed, fractions, folds)
+    frame.attrs = {"notes": notes, "classes": names}
+    return check_records(frame, root, names)
+
+
+def summary(frame: pd.DataFrame) -> dict[str, Any]:
+    """Count a table of `read_folder`; ``classes`` are in order."""
+    return csv_table.summary(frame)
+
+
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    if not pattern:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigurationError(f"patient_pattern '{pattern}' is no regular expression: {error}") from None
+    if not compiled.groups:
+        raise ConfigurationError(f"patient_pattern '{pattern}' has no group; put the patient in (...)")
+    return compiled
+
+
+def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
+    """``image``, ``label`` (the folder's name), ``split`` where folders give it, and the folder that is a patient."""
+    if not root.is_dir():
+        raise RecordsError(f"'{root}' is not a folder; give one that holds a folder for each class")
+    try:
+        paths = [Path(item.path).relative_to(root) for item in find_images(root)]
+    except UnreadableImageError as error:
+        raise RecordsError(str(error)) from error
+    tops = sorted({path.parts[0] for path in paths if len(path.parts) > 1})
+    if not tops:
+        raise RecordsError(f"'{root}' holds no images in folders; expected a folder for each class")
+    splits = [top for top in tops if plain(top) in SPLIT_SPELLINGS]
+    if layout == "auto":
+        if splits and len(splits) < len(tops):
+            others = ", ".join(f"'{top}'" for top in tops if top not in splits)
+            raise RecordsError(
+                f"'{root}' holds '{splits[0]}', which may be a split, beside {others}; say --layout class or split"
+            )
+        layout = "split" if splits else "class"
+    elif layout == "split" and len(splits) < len(tops):
+        odd = next(top for top in tops if top not in splits)
+        raise RecordsError(f"'{root}': folder '{odd}' is neither train, validation nor test; say --layout class")
+    depth = 1 if layout == "split" else 0  # parts of a path above the class
+    loose = [path.as_posix() for path in paths if len(path.parts) < depth + 2]
+    if loose:
+        first = ", ".join(f"'{name}'" for name in loose[:_SHOWN])
+        notes.append(f"{len(loose)} images that lie in no class folder were left out, first {first}")
+    rows = []
+    for path in paths:
+        if len(path.parts) < depth + 2:
+            continue
+        inner = path.parts[depth + 1 :]
+        row = {"image": path.as_posix(), "label": path.parts[depth], "patient_id": inner[0] if len(inner) > 1 else ""}
+        if layout == "split":
+            row["split"] = SPLIT_SPELLINGS[plain(path.parts[0])]
+        rows.append(row)
+    if not rows:
+        raise RecordsError(f"'{root}' holds no images in class folders; expected root/<split>/<class>/image")
+    return pd.DataFrame(rows)
+
+
+def _with_classes(
+    frame: pd.DataFrame, root: Path, classes: list[str], notes: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    folders = sorted(frame["label"].unique(), key=plain)
+    if not classes:
+        if len(folders) < 2:
+            raise RecordsError(f"'{root}' holds images in one class folder, '{folders[0]}'; a task needs two or more")
+        last = f"; the last, '{folders[-1]}', is the positive one" if len(folders) == 2 else ""
+        notes.append(f"classes in alphabetical order: {', '.join(folders)}{last}; choose another with --classes")
+        return frame, folders
+    class_of: dict[str, str] = {}
+    for folder in folders:
+        try:
+            class_of[folder] = map_labels([folder], classes)[0]
+        except RecordsError:
+            count = int((frame["label"] == folder).sum())
+            notes.append(f"folder '{folder}' with {count} images is none of the classes and was left out")
+    without = [name for name in classes if name not in class_of.values()]
+    if without:
+        listed = ", ".join(f"'{folder}'" for folder in folders)
+        raise RecordsError(f"'{root}' has no folder of class '{without[0]}'; it has {listed}")
+    frame = frame[frame["label"].isin(list(class_of))].reset_index(drop=True)
+    return frame.assign(label=frame["label"].map(class_of)), classes
+
+
+def _by_pattern(images: pd.Series, pattern: re.Pattern[str]) -> list[str]:
+    patients = []
+    for image in images:
+        match = pattern.search(image)
+        if match is None or not match[1]:
+            raise ConfigurationError(f"patient_pattern '{pattern.pattern}' names no patient in '{image}'")
+        patients.append(match[1])
+    return patients
+
+
+def _with_series(frame: pd.DataFrame, root: Path, slices: str) -> pd.DataFrame:
+    """Name the series of single-frame DICOM files, and keep the slices of each that the rule takes."""
+    images = frame["image"].tolist()
+    position_of = {image: position for position, image in enumerate(images)}
+    series = [""] * len(images)
+    kept = set(range(len(images)))
+    numbers: dict[str, int] = defaultdict(int)
+    seen: set[str] = set()
+    for image in images:
+        if image in seen:
+            continue
+        siblings = [Path(file).relative_to(root).as_posix() for file in series_files(root / image)]
+        siblings = [sibling for sibling in siblings if sibling in position_of] or [image]
+        seen.update(siblings)
+        if len(siblings) < 2:
+            continue
+        folder = Path(image).parent.as_posix()
+        numbers[folder] += 1
+        # A second series in the folder needs a name of its own.
+        name = folder if numbers[folder] == 1 else f"{folder}#{numbers[folder]}"
+        for sibling in siblings:
+            series[position_of[sibling]] = name
+        chosen = set(choose_slices(len(siblings), slices))
+        kept -= {position_of[sibling] for number, sibling in enumerate(siblings) if number not in chosen}
+    return frame.assign(series=series).iloc[sorted(kept)].reset_index(drop=True)
