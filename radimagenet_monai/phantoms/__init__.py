@@ -12,6 +12,9 @@ from radimagenet_monai.errors import ConfigurationError
 PHANTOMS: dict[str, str] = {
     "busi": "radimagenet_monai.phantoms.busi:write_busi_phantom",
     "ddti": "radimagenet_monai.phantoms.ddti:write_ddti_phantom",
+    "cc_ccii": "radimagenet_monai.phantoms.cc_ccii:write_cc_ccii_phantom",
+    "covid19_ct": "radimagenet_monai.phantoms.covid19_ct:write_covid19_ct_phantom",
+    "rsna_ich": "radimagenet_monai.phantoms.rsna_ich:write_rsna_ich_phantom",
     "radimagenet": "radimagenet_monai.phantoms.radimagenet:write_radimagenet_phantom",
 }
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
