@@ -13,7 +13,17 @@ from typing import Any
 
 import pandas as pd
 
-from radimagenet_monai.datasets import busi, cc_ccii, csv_table, ddti, folder, radimagenet, rsna_ich, rsna_pneumonia
+from radimagenet_monai.datasets import (
+    busi,
+    cc_ccii,
+    covid19_ct,
+    csv_table,
+    ddti,
+    folder,
+    radimagenet,
+    rsna_ich,
+    rsna_pneumonia,
+)
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -35,6 +45,7 @@ READERS: dict[str, DatasetReader] = {
     "ddti": DatasetReader(ddti.read_ddti, ddti.looks_like_ddti, ddti.summary),
     "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
     "cc_ccii": DatasetReader(cc_ccii.read_cc_ccii, cc_ccii.looks_like_cc_ccii, cc_ccii.summary),
+    "covid19_ct": DatasetReader(covid19_ct.read_covid19_ct, covid19_ct.looks_like_covid19_ct, covid19_ct.summary),
     "rsna_ich": DatasetReader(rsna_ich.read_rsna_ich, rsna_ich.looks_like_rsna_ich, rsna_ich.summary),
     "rsna_pneumonia": DatasetReader(
         rsna_pneumonia.read_rsna_pneumonia, rsna_pneumonia.looks_like_rsna_pneumonia, rsna_pneumonia.summary
