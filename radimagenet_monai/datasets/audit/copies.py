@@ -16,13 +16,15 @@ _MOST_KEPT = 1_000_000  # near pairs that are sorted by likeness; further ones a
 _VERIFIED_AT_ONCE = 8192
 
 
-def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, log: Log) -> None:
+def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, blank: np.ndarray, log: Log) -> None:
     """Log rows that are one image: by path, by content of the file, by pixels; and frames of one file apart.
 
     Parameters
     ----------
     sha256, pixels
         ``(n,)`` codes of file content and of pixels; -1 where unknown.
+    blank
+        ``(n,)`` booleans: images without content, which are all equal.
     """
     frames = table.frame["frame"].to_numpy()
 
@@ -30,7 +32,7 @@ def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, log
         codes, _ = pd.factorize(files * (frames.max() + 1) + frames)
         return np.where(files >= 0, codes, -1)
 
-    paths, contents = with_frame(table.file), with_frame(sha256)
+    paths, contents = with_frame(table.file), np.where(blank, -1, with_frame(sha256))
     # What each likeness adds to the stricter one: groups that are one under both are told once.
     _log_copies(table, log, "listed", paths, np.arange(len(paths)), "one image is listed {} times")
     _log_copies(table, log, "file", contents, paths, "{} rows are of identical files")

@@ -74,8 +74,8 @@ def audit_records(
     if pixels:
         seen = _read_all(table, present, workers, progress, log)
     else:
-        seen = _Seen(codes_of(frame["sha256"].str.lower()), np.full(len(frame), -1))
-    find_copies(table, seen.sha256, seen.pixels, log)
+        seen = _Seen(codes_of(frame["sha256"].str.lower()), np.full(len(frame), -1), np.zeros(len(frame), bool))
+    find_copies(table, seen.sha256, seen.pixels, seen.blank, log)
     find_lookalikes(table, seen.positions, seen.hashes, seen.thumbnails, seen.pixels, near_bits, workers, log)
     return Audit(
         source=source,
@@ -139,10 +139,11 @@ def _find_missing(table: AuditedTable, log: Log) -> np.ndarray:
 
 @dataclass
 class _Seen:
-    """What reading told: codes of all ``n`` rows, -1 where unknown; ``hashes`` and so on of the rows ``positions``."""
+    """What reading told: first of all ``n`` rows, codes being -1 where unknown, then of the rows ``positions``."""
 
     sha256: np.ndarray
     pixels: np.ndarray
+    blank: np.ndarray
     positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     hashes: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.uint64))
     thumbnails: np.ndarray = field(default_factory=lambda: np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8))
@@ -193,8 +194,8 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     changed = np.flatnonzero((expected != "") & (sha256 != "") & (expected != sha256))
     log.add_all("changed", "warning", changed[:, None].tolist(), lambda _: "the file's SHA-256 is not the table's")
 
-    sha256[[row for rows in blank for row in rows]] = ""  # blank images are equal, and that is no news
-    seen = _Seen(codes_of(pd.Series(sha256)), codes_of(pd.Series(digests)), sizes=sizes)
+    is_blank = np.isin(np.arange(rows), blank)
+    seen = _Seen(codes_of(pd.Series(sha256)), codes_of(pd.Series(digests)), is_blank, sizes=sizes)
     if thumbnails is not None:
         seen.positions = np.array(positions, np.int64)
         seen.hashes = np.frombuffer(bytes(hashes), np.uint64).reshape(-1, 4)
