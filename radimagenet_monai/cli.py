@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from radimagenet_monai import __version__
+from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.weights import commands as weights_commands
 
 DEFAULT_BUNDLES = "bundles"
+_MOST_IMAGES_AUDITED = 20_000  # about ten minutes on two cores
 
 
 def info(json: bool = False, task: str | None = None) -> None:
@@ -25,19 +27,26 @@ def info(json: bool = False, task: str | None = None) -> None:
     print(_to_json(catalogue) if json else _to_text(catalogue, detailed=task is not None))
 
 
-def prepare(name: str, root: str, out: str, seed: int = 0) -> None:
-    """Turn a dataset, as its authors give it out, into records.csv with patient-disjoint splits and folds.
+def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", **options: Any) -> None:
+    """Turn a dataset, as its authors give it out, into records.csv with patient-disjoint splits and folds; audit it.
+
+    What the audit finds is printed and shown in audit.html; the exit status stays 0, since published datasets have
+    known flaws. "radimagenet audit" has an exit status.
 
     Args:
-        name: the dataset, e.g. busi.
+        name: the dataset: busi, ddti, mrnet, rsna_pneumonia, rsna_ich, cc_ccii, covid19_ct, radimagenet; csv or folder
+            for your own data.
         root: folder of the dataset.
-        out: folder that receives records.csv and summary.json.
+        out: folder that receives records.csv, summary.json, audit.html and audit.json.
         seed: of the split.
+        audit: auto reads the images of up to 20 000; true reads any number; false leaves the audit out.
+        options: of the dataset, see docs/reference/datasets; a wrong one is refused with a list of those there are.
     """
     from radimagenet_monai.datasets.readers import prepare as write_prepared
 
-    table, facts = write_prepared(str(name), str(root), str(out), seed)
-    print(f"{facts['images']} images of {facts['patients']} patients: {_counts(facts['labels'])}")
+    table, facts = write_prepared(str(name), str(root), str(out), seed, **options)
+    exams = f", {facts['exams']} exams" if "exams" in facts else ""
+    print(f"{facts['images']} images of {facts['patients'] or 'unknown'} patients{exams}: {_counts(facts['labels'])}")
     print(f"split: {_counts(facts['splits'])}")
     if facts["differences"]:
         print(f"differs from the published counts: {_counts(facts['differences'])}")
@@ -45,7 +54,49 @@ def prepare(name: str, root: str, out: str, seed: int = 0) -> None:
         print(f"note: {note}")
     if len(facts["notes"]) > 10:
         print(f"note: {len(facts['notes']) - 10} more in {Path(out) / 'summary.json'}")
+    _audit_prepared(table, facts["images"], audit)
     print(table)
+
+
+def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
+    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, run_audit, severity_counts
+    from radimagenet_monai.training.flags import parse_flag
+
+    automatic = wanted == "auto"
+    if not automatic and not parse_flag(wanted):
+        return
+    pixels = not automatic or images <= _MOST_IMAGES_AUDITED
+    result = run_audit(table, pixels=pixels)
+    print(f"audit: {VERDICTS[result.verdict]}: {severity_counts(result)}; see {table.parent / PAGE_FILE}")
+    if not pixels:
+        print(f"audit: the table only, since there are {images} images; 'radimagenet audit {table}' reads them too")
+
+
+def audit(
+    records: str,
+    root: str | None = None,
+    out: str | None = None,
+    pixels: bool = True,
+    near_bits: int | None = None,
+    workers: int | None = None,
+    show_ids: bool = False,
+) -> None:
+    """Look for leakage in a records table: patients and images on both sides of a split, contradicting labels.
+
+    Writes audit.html and audit.json. Exit status 1 when leakage or an image under two labels is found.
+
+    Args:
+        records: the table, or the folder that holds records.csv.
+        root: folder that its paths start from; by default the one that prepare noted, or the table's own.
+        out: folder that receives audit.html and audit.json; by default the table's.
+        pixels: read and compare the images; false looks at the table and its sha256 column only.
+        near_bits: of 256, by which hashes of pictures that look the same may differ; 32 by default.
+        workers: processes that read images; by default one a core, at most 8.
+        show_ids: show patient ids on the page and in audit.json.
+    """
+    from radimagenet_monai.report.audit_command import audit as run
+
+    run(records, root, out, pixels, near_bits, workers, show_ids)
 
 
 def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2) -> None:
@@ -109,9 +160,40 @@ def demo(out: str = "demo_output", images: int = 480, epochs: int = 14, image_si
     print(run_demo(str(out), images=images, epochs=epochs, image_size=image_size, seed=seed))
 
 
+def report(folder: str, out: str | None = None) -> None:
+    """Write a page about an evaluated bundle: metrics with intervals, curves, pictures, settings.
+
+    Args:
+        folder: output folder of an evaluate run, or the bundle's folder.
+        out: path of the page; by default report.html in the output folder.
+    """
+    from radimagenet_monai.report.run_report import write_run_report
+
+    print(write_run_report(str(folder), None if out is None else str(out)))
+
+
+def rehearse(*names: str, out: str = "rehearsal_output", seed: int = 0) -> None:
+    """Train and test every bundle on its phantom and print one table. Exit status 1 where one has not learnt enough.
+
+    Takes about an hour on two cores; what is finished is not repeated when the command is given again.
+
+    Args:
+        names: of the bundles; all by default.
+        out: folder that receives phantoms, trained bundles and rehearsal.md.
+        seed: of phantoms, splits and training.
+    """
+    from radimagenet_monai.experiments.rehearsal import rehearse as run_rehearsal
+
+    path, learnt = run_rehearsal(str(out), [str(name) for name in names], seed)
+    print(path)
+    if not learnt:
+        raise SystemExit(1)
+
+
 COMMANDS: dict[str, Any] = {
     "info": info,
     "prepare": prepare,
+    "audit": audit,
     "phantom": phantom,
     "weights": {
         "list": weights_commands.list_,
@@ -120,7 +202,15 @@ COMMANDS: dict[str, Any] = {
         "show": weights_commands.show,
         "where": weights_commands.where,
     },
-    "bundles": {"render": render, "check": check},
+    "bundles": {
+        "render": render,
+        "check": check,
+        "release": bundle_commands.release,
+        "verify": bundle_commands.verify,
+        "fetch": bundle_commands.fetch,
+        "rehearse": rehearse,
+    },
+    "report": report,
     "demo": demo,
 }
 

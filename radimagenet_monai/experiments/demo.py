@@ -5,7 +5,6 @@ Every step is the command a user would type; the demo only strings them together
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -23,9 +22,10 @@ from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.report.figures import contact_sheet, roc_figure, score_figure
+from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
+from radimagenet_monai.report.figures import contact_sheet
 from radimagenet_monai.report.page import Picture, Section, write_page
-from radimagenet_monai.report.wording import with_interval
+from radimagenet_monai.report.run_report import read_json, read_predictions
 
 TASK = "breast_mass_us_classification"
 ARCHITECTURE = "densenet121"
@@ -150,48 +150,14 @@ def _write_report(
     sources: dict[str, Path],
     command: Sequence[str],
 ) -> Path:
-    evaluation = _read_json(bundle / "output" / "evaluation" / "evaluation.json")
-    run = _read_json(bundle / "output" / "run.json")
-    metrics, classes = evaluation["metrics"], evaluation["classes"]
-    point = metrics["operating_point"]
-    rows = _read_predictions(bundle / "output" / "evaluation")
-    labels = np.array([row["label"] == classes[1] for row in rows]).astype(int)
-    scores = np.array([float(row[f"probability_{classes[1]}"]) for row in rows])
-    false_positive_rate = 1 - point["specificity"]["estimate"]
+    place = bundle / "output" / "evaluation"
+    evaluation = read_json(place / "evaluation.json")
+    run = read_json(bundle / "output" / "run.json")
+    classes = evaluation["classes"]
+    rows = read_predictions(place)
 
     sections = [
-        Section(
-            "Discrimination on the test split",
-            [
-                f"{metrics['images']} images, {metrics['positives']} of them {classes[1]}. None of them was used for "
-                "training, for choosing the epoch or for choosing the threshold. AUC interval: DeLong, logit scale; "
-                "proportions: Wilson.",
-                *metrics["notes"],
-            ],
-            ["measure", "value"],
-            [
-                ["AUC", with_interval(metrics["auc"], "auc")],
-                *(
-                    [name, with_interval(point[name])]
-                    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
-                ),
-                ["average precision", f"{metrics['average_precision']:.3f}"],
-                ["Brier score", f"{metrics['brier']:.3f}"],
-                ["threshold, fixed on validation data", f"{point['threshold']:.3f}"],
-            ],
-            [
-                Picture(
-                    roc_figure(labels, scores, (false_positive_rate, point["sensitivity"]["estimate"])),
-                    f"ROC curve, area {metrics['auc']['auc']:.3f}",
-                    "ROC curve of the test split.",
-                ),
-                Picture(
-                    score_figure(labels, scores, point["threshold"], classes),
-                    f"Histogram of the probability of {classes[1]} by true class",
-                    "Probabilities by true class.",
-                ),
-            ],
-        ),
+        *evaluation_sections(evaluation, rows, place),
         Section(
             "What the network sees",
             [
@@ -225,8 +191,7 @@ def _write_report(
         "Demo: malignancy of breast masses in ultrasound, on phantoms",
         PHANTOM_WARNING,
         {
-            "AUC, test split": with_interval(metrics["auc"], "auc"),
-            "Test images": f"{metrics['images']} ({metrics['positives']} {classes[1]})",
+            **headline(evaluation),
             "Encoder": f"{run['settings']['architecture']}, {run['settings']['weights']} initialization",
         },
         sections,
@@ -245,7 +210,7 @@ def _test_sheet(rows: Sequence[dict[str, str]], bundle: Path, data: Path, classe
 
 
 def _inference_section(name: str, folder: Path, bundle: Path, classes: Sequence[str]) -> Section:
-    rows = _read_predictions(bundle / "output" / name)
+    rows = read_predictions(bundle / "output" / name)
     readable = [row for row in rows if not row["problem"]][: 2 * _SHOWN]
     captions = [
         f"{_short(row['file'])}\np({classes[1]}) {float(row[f'probability_{classes[1]}']):.2f}" for row in readable
@@ -285,15 +250,6 @@ def _as_network_sees(bundle: Path, paths: Sequence[str], frames: Sequence[int]) 
     preprocessing = parser.get_parsed_content("preprocessing")
     items = ({"image": path, "frame": frame} for path, frame in zip(paths, frames, strict=True))
     return [np.asarray(preprocessing(item)["image"][0]) for item in items]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _read_predictions(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _short(name: str) -> str:

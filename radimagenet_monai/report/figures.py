@@ -53,6 +53,30 @@ def score_figure(labels: np.ndarray, scores: np.ndarray, threshold: float, names
     return _svg(figure)
 
 
+def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> str:
+    """A confusion matrix, shaded by the share of the true class, as an SVG data URI.
+
+    Parameters
+    ----------
+    counts
+        ``(n, n)`` images of true class (row) called a class (column).
+    names
+        Of the classes.
+    """
+    size = 2.2 + 0.55 * len(names)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        color = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel="called", ylabel="true class")
+    return _svg(figure)
+
+
 def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6) -> str:
     """A grid of gray images with captions as a PNG data URI.
 

@@ -25,6 +25,7 @@ from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV,
 
 MASKS_FOLDER = "masks"
 OVERLAYS_FOLDER = "overlays"
+_OVERLAY_SIDE = 320  # pixels; lines on smaller pictures cannot be told apart
 _ORANGE, _BLUE = (20, 110, 240), (200, 120, 30)  # blue, green, red, as OpenCV has them
 
 
@@ -191,6 +192,8 @@ def draw_overlay(
 ) -> np.ndarray:
     """Outlines on the part of the image that the network saw: uint8 ``(height, width, 3)``, blue, green, red.
 
+    Small images are enlarged.
+
     Parameters
     ----------
     image
@@ -201,12 +204,15 @@ def draw_overlay(
         As for `restore_mask`.
     """
     _, _, top, left, bottom, right = geometry
-    gray = cv2.resize((np.clip(image, 0, 1) * 255).astype(np.uint8), (right - left, bottom - top))
+    enlarged = max(1.0, _OVERLAY_SIDE / max(bottom - top, right - left))
+    size = (round((right - left) * enlarged), round((bottom - top) * enlarged))
+    gray = cv2.resize((np.clip(image, 0, 1) * 255).astype(np.uint8), size)
     drawn = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
     width = max(1, round(max(drawn.shape) / 300))
     for outlined, color in ((reference, _BLUE), (mask, _ORANGE)):
         if outlined is not None:
             part = np.ascontiguousarray(outlined[top:bottom, left:right], dtype=np.uint8)
+            part = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
             contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn, contours, -1, color, width)
     return drawn

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
@@ -60,7 +61,7 @@ class PredictionCollector:
                 (
                     int(item["index"]),
                     np.asarray(output["pred"].detach().float().cpu(), dtype=np.float64).reshape(-1),
-                    None if label is None else np.asarray(label.detach().cpu()).reshape(-1),
+                    None if label is None else np.asarray(torch.as_tensor(label).cpu()).reshape(-1),
                 )
             )
 

@@ -1,0 +1,84 @@
+"""One page about one evaluated bundle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
+from radimagenet_monai.report.page import Section, write_page
+
+REPORT_FILE = "report.html"
+WARNING = (
+    "Research software. These figures describe one evaluation on one dataset; they are no evidence of clinical use."
+)
+
+
+def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+    """Write the page of an evaluation run.
+
+    Parameters
+    ----------
+    folder
+        The output folder of an ``evaluate`` run, or the bundle it lies in.
+    out
+        Path of the page; by default ``report.html`` in the output folder.
+
+    Returns
+    -------
+    pathlib.Path
+        Of the page.
+
+    Raises
+    ------
+    RecordsError
+        Where there is no evaluation.
+    """
+    place = Path(folder)
+    if not (place / "evaluation.json").is_file():
+        place = place / "output" / "evaluation"
+    if not (place / "evaluation.json").is_file():
+        raise RecordsError(
+            f"'{folder}' holds no evaluation.json; give the output folder of an evaluate run, or the bundle's folder"
+        )
+    evaluation = read_json(place / "evaluation.json")
+    rows = read_predictions(place)
+    settings = evaluation["settings"]
+    sections = evaluation_sections(evaluation, rows, place)
+    problems = [[f"{row['file']}, frame {row['frame']}", row["problem"]] for row in rows if row["problem"]]
+    if problems:
+        sections.append(Section("Images that could not be used", [], ["image", "reason"], problems))
+    run_file = place / "run.json"
+    run = read_json(run_file) if run_file.is_file() else {}
+    sections.append(
+        Section(
+            "Run",
+            [],
+            ["setting", "value"],
+            [[name, _short(value)] for name, value in settings.items()],
+            details=json.dumps(run, indent=2),
+        )
+    )
+    title = f"Evaluation of {settings.get('bundle', place.name)}"
+    return write_page(Path(out) if out else place / REPORT_FILE, title, WARNING, headline(evaluation), sections)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_predictions(folder: Path) -> list[dict[str, str]]:
+    """The rows of ``predictions.csv``."""
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 10:
+        return f"{', '.join(map(str, value[:5]))}, ... ({len(value)} in all)"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
