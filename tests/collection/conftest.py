@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from released_bundle import BUNDLES, NAME
 
 from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.training.model_file import save_model
-
-BUNDLES = Path(__file__).parents[2] / "bundles"
-NAME = "breast_mass_us_classification"
-ARCHIVE = f"{NAME}_v0.1.0.zip"
 
 
 @pytest.fixture

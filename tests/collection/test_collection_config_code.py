@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ComponentLocator, ConfigParser
+from released_bundle import BUNDLES
 
 from radimagenet_monai.collection.allowed import (
     FUNCTIONS,
@@ -23,8 +24,6 @@ from radimagenet_monai.collection.allowed import (
     allowed_targets,
 )
 from radimagenet_monai.collection.config_code import MAX_EXPRESSION_CHARACTERS, config_problems
-
-BUNDLES = Path(__file__).parents[2] / "bundles"
 
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
