@@ -15,7 +15,10 @@ PHANTOMS: dict[str, str] = {
     "cc_ccii": "radimagenet_monai.phantoms.cc_ccii:write_cc_ccii_phantom",
     "covid19_ct": "radimagenet_monai.phantoms.covid19_ct:write_covid19_ct_phantom",
     "rsna_ich": "radimagenet_monai.phantoms.rsna_ich:write_rsna_ich_phantom",
+    "rsna_pneumonia": "radimagenet_monai.phantoms.rsna_pneumonia:write_rsna_pneumonia_phantom",
     "radimagenet": "radimagenet_monai.phantoms.radimagenet:write_radimagenet_phantom",
+    "mrnet": "radimagenet_monai.phantoms.mrnet:write_mrnet_phantom",
+    "mr_nifti": "radimagenet_monai.phantoms.mr_nifti:write_mr_nifti_phantom",
 }
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
 

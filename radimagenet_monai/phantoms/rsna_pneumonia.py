@@ -133,10 +133,7 @@ def simulate(number: int, seed: int = 0, size: int = 256) -> tuple[np.ndarray, n
     finding : str
         One of `radimagenet_monai.datasets.rsna_pneumonia.FINDINGS`.
     """
-    share = even_share(seed, number)
-    finding = next(name for name, limit in zip(FINDINGS, _SHARES, strict=True) if share < limit)
-    rng = np.random.default_rng([seed, number])
-    chest = _draw_chest(rng, finding)
+    rng, chest, finding = _draw_patient(number, seed)
     factor = -(-_COMPUTED_SIDE // size)
     thickness, opacities = _project(rng, chest, size * factor)
     if factor > 1:
@@ -202,6 +199,13 @@ class _View:
         cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))
         radius = np.sqrt(((dx * cosine + dy * sine) / half_x) ** 2 + ((dy * cosine - dx * sine) / half_y) ** 2)
         return rise((1 - radius) * min(half_x, half_y), edge)
+
+
+def _draw_patient(number: int, seed: int) -> tuple[np.random.Generator, _Chest, str]:
+    share = even_share(seed, number)
+    finding = next(name for name, limit in zip(FINDINGS, _SHARES, strict=True) if share < limit)
+    rng = np.random.default_rng([seed, number])
+    return rng, _draw_chest(rng, finding), finding
 
 
 def _draw_chest(rng: np.random.Generator, finding: str) -> _Chest:
@@ -428,22 +432,14 @@ def _write_patient(folder: Path, number: int, seed: int, size: int) -> tuple[str
     image, opacities, finding = simulate(number, seed, size)
     digest = hashlib.sha256(f"rsna_pneumonia/{seed}/{number}/{size}".encode()).hexdigest()
     identity = str(uuid.UUID(digest[:32]))
-    _write_dicom(
-        images / f"{identity}.dcm",
-        image,
-        identity,
-        np.random.default_rng([seed, number, 1]),
-        _anterior(seed, number, finding),
-    )
+    _, chest, _ = _draw_patient(number, seed)
+    look = np.random.default_rng([seed, number, 1])
+    _write_dicom(images / f"{identity}.dcm", image, identity, look, "AP" if chest.anterior else "PA")
     boxes = [box for opacity in opacities if (box := opacity_box(opacity)) is not None]
     return identity, finding, boxes
 
 
-def _anterior(seed: int, number: int, finding: str) -> bool:
-    return _draw_chest(np.random.default_rng([seed, number]), finding).anterior
-
-
-def _write_dicom(path: Path, image: np.ndarray, identity: str, rng: np.random.Generator, anterior: bool) -> None:
+def _write_dicom(path: Path, image: np.ndarray, identity: str, rng: np.random.Generator, view: str) -> None:
     bits = 8 if rng.random() < 0.4 else 12
     largest = 2**bits - 1
     inverted = rng.random() < 0.35
@@ -463,14 +459,14 @@ def _write_dicom(path: Path, image: np.ndarray, identity: str, rng: np.random.Ge
     dataset.StudyDate = dataset.StudyTime = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
     dataset.Modality = "CR"
     dataset.Manufacturer = "Phantom"
-    dataset.SeriesDescription = f"view: {'AP' if anterior else 'PA'}"
+    dataset.SeriesDescription = f"view: {view}"
     dataset.PatientName = identity
     dataset.PatientID = identity
     dataset.PatientBirthDate = ""
     dataset.PatientSex = str(rng.choice(["F", "M"]))
     dataset.PatientAge = f"{int(rng.integers(18, 92)):03d}Y"
     dataset.BodyPartExamined = "CHEST"
-    dataset.ViewPosition = "AP" if anterior else "PA"
+    dataset.ViewPosition = view
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=[identity, "study"])
     dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[identity, "series"])
     dataset.StudyID = ""
