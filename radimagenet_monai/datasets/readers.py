@@ -20,6 +20,7 @@ from radimagenet_monai.datasets import (
     csv_table,
     ddti,
     folder,
+    mrnet,
     radimagenet,
     rsna_ich,
     rsna_pneumonia,
@@ -43,6 +44,7 @@ class DatasetReader:
 READERS: dict[str, DatasetReader] = {
     "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
     "ddti": DatasetReader(ddti.read_ddti, ddti.looks_like_ddti, ddti.summary),
+    "mrnet": DatasetReader(mrnet.read_mrnet, mrnet.looks_like_mrnet, mrnet.summary),
     "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
     "cc_ccii": DatasetReader(cc_ccii.read_cc_ccii, cc_ccii.looks_like_cc_ccii, cc_ccii.summary),
     "covid19_ct": DatasetReader(covid19_ct.read_covid19_ct, covid19_ct.looks_like_covid19_ct, covid19_ct.summary),
