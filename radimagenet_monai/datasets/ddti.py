@@ -109,6 +109,8 @@ def read_ddti(
     root = Path(root)
     notes: list[str] = []
     images = _find(root, notes)
+    if not images:
+        raise RecordsError(f"'{root}' holds no DDTI case that can be used: {'; '.join(notes[:3])}")
     table = pd.DataFrame([_row(image, root) for image in images])
     notes.extend(_oddities(images))
     if authors_csv:
@@ -120,7 +122,7 @@ def read_ddti(
     else:
         table = _scored(table, notes)
     if table.empty:
-        raise RecordsError(f"'{root}' holds no DDTI image that can be used for {target}: {'; '.join(notes[:3])}")
+        raise RecordsError(f"'{root}' holds no DDTI image that can be used for {target}: {'; '.join(notes[-3:])}")
     table["sha256"] = hash_files(root, table["image"].tolist(), progress)
     known = table["label"]
     # Unscored images are spread over the parts like a class of their own.
