@@ -18,13 +18,11 @@ is answered by one listing a folder.
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
@@ -35,6 +33,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.datasets import file_hash
 from radimagenet_monai.datasets.records import SPLITS, Split, check_records
 from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS, assign_folds, assign_splits
 from radimagenet_monai.datasets.summary import summarize
@@ -153,7 +152,7 @@ def read_radimagenet(
         notes.append("folds were assigned image by image, since patients are not published")
         frame["fold"] = _by_image(frame, place.prefix, lambda one, ids: assign_folds(one, ids, folds, seed))
     if hash_files:
-        frame["sha256"] = _digests(frame["image"], root, notes, progress)
+        frame["sha256"] = _digests(frame["image"], root, progress)
     frame.attrs["notes"] = notes
     return check_records(frame, root, CLASSES)
 
@@ -513,25 +512,12 @@ def _by_image(
     return pd.concat(parts).sort_index()
 
 
-def _digests(images: pd.Series, root: Path, notes: list[str], progress: bool) -> list[str]:
-    def digest(image: str) -> str:
-        try:
-            with open(root / image, "rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError:
-            return ""
-
+def _digests(images: pd.Series, root: Path, progress: bool) -> list[str]:
     digests: list[str] = []
-    with (
-        ThreadPoolExecutor() as pool,
-        tqdm(total=len(images), desc="Hashing RadImageNet", unit="image", disable=None if progress else True) as bar,
-    ):
-        # Batches, since a pool makes an object of a kilobyte for every image it is given.
+    with tqdm(total=len(images), desc="Hashing RadImageNet", unit="image", disable=None if progress else True) as bar:
+        # Batches, since a pool of threads makes an object of a kilobyte for every file it is given.
         for start in range(0, len(images), 10_000):
-            batch = images.iloc[start : start + 10_000]
-            digests += pool.map(digest, batch)
+            batch = images.iloc[start : start + 10_000].tolist()
+            digests += file_hash.hash_files(root, batch, progress=False)
             bar.update(len(batch))
-    if unread := digests.count(""):
-        first = images.iloc[digests.index("")]
-        notes.append(f"{unread} files could not be read for their hash, first '{first}'")
     return digests

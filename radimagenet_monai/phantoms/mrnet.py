@@ -111,8 +111,9 @@ def stored_series(knee: Knee, plane: Plane, size: int) -> np.ndarray:
 
 
 def _write_exam(folder: Path, number: int, seed: int, size: int, planes: tuple[Plane, ...]) -> tuple[int, Knee]:
-    knee = draw_knee(seed, number)
     part, exam = exam_place(number)
+    # By the number on disk: tears then come in their shares in both parts, however few exams there are.
+    knee = draw_knee(seed, exam)
     for plane in planes:
         (folder / part / plane).mkdir(parents=True, exist_ok=True)
         np.save(folder / part / plane / f"{exam:04d}.npy", stored_series(knee, plane, size))

@@ -180,6 +180,7 @@ class _Gray:
     fluid: float
     lipoma: float
     tube: float
+    stone: float
     implant_void: bool
 
 
@@ -252,9 +253,9 @@ _ECHO_DECIBELS = {
     "shadow": -38.0,
 }  # fmt: skip
 
-_CT_GRAY = _Gray(lesion=0.44, fluid=0.44, lipoma=0.22, tube=0.40, implant_void=False)
-_CHEST_GRAY = _Gray(lesion=0.60, fluid=0.44, lipoma=0.22, tube=0.02, implant_void=False)
-_MR_GRAY = _Gray(lesion=0.76, fluid=0.95, lipoma=0.82, tube=0.92, implant_void=True)
+_CT_GRAY = _Gray(lesion=0.44, fluid=0.44, lipoma=0.22, tube=0.40, stone=1.0, implant_void=False)
+_CHEST_GRAY = _Gray(lesion=0.60, fluid=0.44, lipoma=0.22, tube=0.02, stone=1.0, implant_void=False)
+_MR_GRAY = _Gray(lesion=0.76, fluid=0.95, lipoma=0.82, tube=0.92, stone=0.02, implant_void=True)
 
 
 def _scan_ct(rng: np.random.Generator, size: int, view: str, site: str, kind: str) -> np.ndarray:
@@ -376,12 +377,21 @@ def _draw_fat(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray)
     drawing.paint(drawing.ellipse(x, y, radius, 0.7 * radius, drawing.rng.uniform(0, 180)), gray.lipoma)
 
 
-def _draw_dots(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray) -> None:
+def _draw_stones(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray) -> None:
+    """Calcified bodies: white in CT, without signal in MR."""
+    _scatter_dots(drawing, x, y, radius, gray.stone)
+
+
+def _draw_spots(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray) -> None:
+    _scatter_dots(drawing, x, y, radius, gray.fluid)
+
+
+def _scatter_dots(drawing: _Drawing, x: float, y: float, radius: float, value: float) -> None:
     rng = drawing.rng
     for _ in range(int(rng.integers(4, 9))):
         away, angle = radius * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         dot = max(rng.uniform(0.12, 0.24) * min(radius, 0.14), 0.9 * drawing.pixel)
-        drawing.paint(drawing.ellipse(x + away * np.cos(angle), y + away * np.sin(angle), dot, dot), 1.0)
+        drawing.paint(drawing.ellipse(x + away * np.cos(angle), y + away * np.sin(angle), dot, dot), value)
 
 
 def _draw_line(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray) -> None:
@@ -455,7 +465,8 @@ _FINDERS: dict[str, Callable[[_Drawing, float, float, float, _Gray], None]] = {
     "haze": _draw_haze,
     "fluid": _draw_fluid,
     "fat": _draw_fat,
-    "dots": _draw_dots,
+    "stones": _draw_stones,
+    "spots": _draw_spots,
     "line": _draw_line,
     "band": _draw_band,
     "stripes": _draw_stripes,

@@ -399,7 +399,7 @@ FINDINGS = _read_findings(
     CT_abd_dilated_urinary_tract kidney fluid
     CT_abd_fat_containing_tumor kidney fat
     CT_abd_gallbladder_pathology gallbladder ring
-    CT_abd_gallstone gallbladder dots
+    CT_abd_gallstone gallbladder stones
     CT_abd_intraperitoneal_mass mesentery blob
     CT_abd_liver_lesion liver blob
     CT_abd_normal - none
@@ -412,7 +412,7 @@ FINDINGS = _read_findings(
     CT_abd_soft_tissue_collection muscle fluid
     CT_abd_soft_tissue_mass muscle blob
     CT_abd_splenic_lesion spleen blob
-    CT_abd_urolithiasis kidney dots
+    CT_abd_urolithiasis kidney stones
     CT_abd_uterine_pathology uterus blob
     CT_lung_Airspace_opacity lower haze
     CT_lung_Bronchiectasis hilum tubes
@@ -432,7 +432,7 @@ FINDINGS = _read_findings(
     MR_af_fat_containing_tumor heel fat
     MR_af_flexor_pathology_ flexor band
     MR_af_hematoma sole mottle
-    MR_af_intra joint dots
+    MR_af_intra joint stones
     MR_af_lisfranc_pathology midfoot line
     MR_af_normal - none
     MR_af_osseous_disruption tibia line
@@ -454,7 +454,7 @@ FINDINGS = _read_findings(
     MR_brain_intra parietal ring
     MR_brain_normal - none
     MR_brain_pituatary_lesion sella blob
-    MR_brain_white_matter_changes white dots
+    MR_brain_white_matter_changes white spots
     MR_hip_abductor_pathology_ abductor band
     MR_hip_capsular_pathology capsule band
     MR_hip_chondral_pathology cartilage line
@@ -475,7 +475,7 @@ FINDINGS = _read_findings(
     MR_knee_fcl_pathology fibular band
     MR_knee_fracture tibia line
     MR_knee_hematoma calf mottle
-    MR_knee_intra joint dots
+    MR_knee_intra joint stones
     MR_knee_mcl_pathology mcl band
     MR_knee_meniscal_abnormality meniscus line
     MR_knee_muscle_strain thigh haze
@@ -515,7 +515,7 @@ FINDINGS = _read_findings(
     MR_mriabd_uterine_pathology uterus blob
     MR_shoulder_acj_oa acj stripes
     MR_shoulder_biceps_pathology biceps band
-    MR_shoulder_ca++_tendinosis cuff dots
+    MR_shoulder_ca++_tendinosis cuff stones
     MR_shoulder_ghj_oa joint stripes
     MR_shoulder_infraspinatus_pathology infraspinatus band
     MR_shoulder_labral_pathology labrum line
