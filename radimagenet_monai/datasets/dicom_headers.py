@@ -8,16 +8,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from tqdm import tqdm
 
-from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
 from radimagenet_monai.io.atomic import atomic_open
 from radimagenet_monai.io.dicom import load_dataset
+from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.reader import is_junk
 
 FAULT = "fault"
@@ -48,8 +51,8 @@ def read_header_table(
     keywords
         Of the elements.
     cache
-        CSV file that keeps the table. Files that it lists with these keywords are not opened again, whatever became of
-        them; those missing from it are read and added. It holds what the headers say, patient ids included: keep it
+        CSV file that keeps the table. Files that it lists are not opened again, whatever became of them; those missing
+        from it are read and, where readable, added. It holds what the headers say, patient ids included: keep it
         where the images are kept. Empty keeps none.
     workers
         Processes that read; 0 takes one a processor (16 at most), and this process alone for few files.
@@ -66,6 +69,8 @@ def read_header_table(
     ------
     RecordsError
         For a cache file that is no such table.
+    ConfigurationError
+        Where worker processes cannot start, as in a script without ``if __name__ == "__main__"``.
     """
     columns = [*keywords, FAULT]
     known = _read_cache(Path(cache), columns) if cache else None
@@ -83,7 +88,7 @@ def read_header_table(
         table = pd.concat([known, table])
     if cache and unread:
         with atomic_open(cache, "w", encoding="utf-8", newline="") as stream:
-            table.to_csv(stream, index_label=_NAME, lineterminator="\n")
+            table[table[FAULT] == ""].to_csv(stream, index_label=_NAME, lineterminator="\n")
     return table.loc[list(names)]
 
 
@@ -116,8 +121,14 @@ def _read_chunks(
     if workers == 1:
         yield from map(read, chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(read, chunks)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(read, chunks)
+    except BrokenProcessPool:
+        raise ConfigurationError(
+            f"the {workers} processes that read headers ended early; in a script of your own, start under "
+            "if __name__ == '__main__', or read with workers=1"
+        ) from None
 
 
 def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -127,21 +138,22 @@ def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) 
 def _read_header(path: str, keywords: tuple[str, ...]) -> tuple[str, ...]:
     try:
         dataset = load_dataset(path, header_only=True, tags=keywords)
-        values = tuple(_text(dataset.get(keyword)) for keyword in keywords)
+        with stage(path, "header"):  # keeps pydicom from printing values that the standard does not allow
+            values = tuple(_value(dataset, keyword) for keyword in keywords)
     except UnreadableImageError as error:
         return *itertools.repeat("", len(keywords)), error.cause
-    except (AttributeError, NotImplementedError, TypeError, UnicodeError, ValueError):
-        # pydicom converts an element when it is first touched.
-        return *itertools.repeat("", len(keywords)), "an element holds a value that it cannot have"
     return *values, "" if any(values) else "its header holds none of the elements"
 
 
-def _text(value: object) -> str:
-    if value is None:
+def _value(dataset: Dataset, keyword: str) -> str:
+    try:
+        value = dataset.get(keyword)
+        if value is None:
+            return ""
+        return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
+    except (AttributeError, NotImplementedError, TypeError, UnicodeError, ValueError):
+        # pydicom converts an element when it is first touched; a damaged one counts as empty.
         return ""
-    if isinstance(value, MultiValue):
-        return "\\".join(map(str, value))
-    return str(value).strip()
 
 
 def _read_cache(path: Path, columns: list[str]) -> pd.DataFrame | None:
