@@ -99,7 +99,7 @@ def audit(
     run(records, root, out, pixels, near_bits, workers, show_ids)
 
 
-def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2) -> None:
+def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2, **options: Any) -> None:
     """Write synthetic images in the on-disk format of a dataset. They are phantoms, not patients.
 
     Args:
@@ -108,10 +108,11 @@ def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: in
         patients: how many; a dataset has one or several images of each.
         seed: of all random draws.
         workers: processes that draw.
+        options: of the dataset, such as --size in pixels; a wrong one is refused with a list of those there are.
     """
     from radimagenet_monai.phantoms import write_phantom
 
-    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers))
+    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers, **options))
 
 
 def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
@@ -219,7 +220,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit status 1 with one line on standard error for what the user can mend."""
     import fire
 
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[-1:] == ["--help"] and "--" not in arguments:
+        arguments[-1:] = ["--", "--help"]  # a command with options of its own would take it for one of them
     if arguments in (["--version"], ["version"]):
         print(__version__)
         return

@@ -65,7 +65,7 @@ def test_demo_does_not_empty_a_strangers_folder(capsys: pytest.CaptureFixture, t
 
 
 def test_phantom_to_records(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    main(["phantom", "busi", "--out", str(tmp_path / "busi"), "--images", "24", "--workers", "1"])
+    main(["phantom", "busi", "--out", str(tmp_path / "busi"), "--patients", "24", "--workers", "1"])
     main(["prepare", "busi", "--root", str(tmp_path / "busi"), "--out", str(tmp_path / "out")])
     out = capsys.readouterr().out
     assert "24 images" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,15 @@ def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Pat
     Raises
     ------
     ConfigurationError
-        For an unknown name, and as the writer does.
+        For an unknown name or option, and as the writer does.
     """
     if name not in PHANTOMS:
         raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(PHANTOMS)}")
     module, function = PHANTOMS[name].split(":")
-    folder: Path = getattr(importlib.import_module(module), function)(out, **options)
+    write = getattr(importlib.import_module(module), function)
+    known = [option for option in inspect.signature(write).parameters if option != "out"]
+    for option in options:
+        if option not in known:
+            raise ConfigurationError(f"phantom '{name}' has no option '{option}'; it has {', '.join(known)}")
+    folder: Path = write(out, **options)
     return folder

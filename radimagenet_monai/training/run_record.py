@@ -155,13 +155,14 @@ def hardware() -> dict[str, Any]:
 
 
 def hash_datalist(data: Sequence[Mapping[str, Any]]) -> str:
-    """SHA-256 over file name, frame, label and content hash of every item, in order.
+    """SHA-256 over file name, frame, label, content hash and masks of every item, in order.
 
     File names enter without their folder, so that the same data in another place have the same hash.
     """
     digest = hashlib.sha256()
     for item in data:
         row = [Path(str(item["image"])).name, item.get("frame", 0), item.get("label"), item.get("sha256") or ""]
+        row += [Path(str(mask)).name for mask in item.get("mask") or ()]
         digest.update(json.dumps(row, default=str).encode())
     return digest.hexdigest()
 

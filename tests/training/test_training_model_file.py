@@ -15,7 +15,7 @@ import torch
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training.model_file import load_model, operating_point, save_model, trained_fact
+from radimagenet_monai.training.model_file import load_model, operating_points, save_model, trained_fact
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def test_saved_model_comes_back(tmp_path: Path, network: torch.nn.Module) -> Non
     load_model(tmp_path / "models" / "model.pt", other, "densenet121")
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
-    assert operating_point(tmp_path / "models" / "model.pt") == 0.25
-    assert operating_point(tmp_path / "models" / "model.pt", 0.7) == 0.7
+    assert operating_points(tmp_path / "models" / "model.pt", ["tear"]) == {"tear": 0.25}
+    assert operating_points(tmp_path / "models" / "model.pt", ["tear"], 0.7) == {"tear": 0.7}
     assert trained_fact(tmp_path, "architecture", "resnet50") == "densenet121"
     assert trained_fact(tmp_path / "elsewhere", "architecture", "resnet50") == "resnet50"
 
@@ -49,12 +49,18 @@ def test_threshold_of_another_model_is_refused(tmp_path: Path, network: torch.nn
     save_model(tmp_path / "model.pt", network, {"threshold": 0.25})
     torch.save({}, tmp_path / "model.pt")
     with pytest.raises(WeightsError, match=r"SHA-256 differs.*--threshold"):
-        operating_point(tmp_path / "model.pt")
+        operating_points(tmp_path / "model.pt", ["tear"])
 
 
 def test_unknown_threshold_is_one_half_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert operating_point(tmp_path / "model.pt") == 0.5
-    assert "no operating point" in caplog.text
+    assert operating_points(tmp_path / "model.pt", ["tear"]) == {"tear": 0.5}
+    assert "no operating point of tear is known" in caplog.text
+
+
+def test_findings_have_thresholds_of_their_own(tmp_path: Path, network: torch.nn.Module) -> None:
+    save_model(tmp_path / "model.pt", network, {"thresholds": {"any": 0.2, "subdural": 0.7}})
+    found = operating_points(tmp_path / "model.pt", ["any", "epidural", "subdural"])
+    assert found == {"any": 0.2, "epidural": 0.5, "subdural": 0.7}
 
 
 class _Malicious:

@@ -178,7 +178,7 @@ def test_predictions_and_evaluation_are_written(tmp_path: Path) -> None:
     assert [row["decision"] for row in rows] == [classes[score >= 0.5] for score in scores]
     assert [row["label"] for row in rows] == [classes[label] for label in labels]
     report = json.loads((tmp_path / "predictions.json").read_text())
-    assert report["threshold"] == 0.5
+    assert report["thresholds"] == {"malignant": 0.5}
     assert len(report["predictions"]) == 6
     metrics = json.loads((tmp_path / "evaluation.json").read_text())["metrics"]
     assert metrics["auc"]["auc"] == pytest.approx(roc_auc_score(labels, scores))
