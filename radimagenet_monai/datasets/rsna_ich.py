@@ -207,7 +207,8 @@ def _row_blocks(path: Path) -> Iterable[tuple[list[str], list[str]]]:
             path, dtype=str, na_filter=False, encoding="utf-8-sig", usecols=["ID", "Label"], chunksize=_ROWS_AT_ONCE
         ):
             rows += len(block)
-            yield block["ID"].str.strip().tolist(), block["Label"].str.strip().tolist()
+            if len(block):
+                yield block["ID"].str.strip().tolist(), block["Label"].str.strip().tolist()
     except (OSError, UnicodeError, ValueError, pd.errors.ParserError) as error:
         raise RecordsError(f"{path}: cannot be read as the challenge's table with ID,Label ({error})") from error
     if not rows:
