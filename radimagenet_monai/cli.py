@@ -59,7 +59,7 @@ def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", 
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
-    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, run_audit, severity_counts
+    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, run_audit, found_in_words
     from radimagenet_monai.training.flags import parse_flag
 
     automatic = wanted == "auto"
@@ -67,7 +67,7 @@ def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
         return
     pixels = not automatic or images <= _MOST_IMAGES_AUDITED
     result = run_audit(table, pixels=pixels)
-    print(f"audit: {VERDICTS[result.verdict]}: {severity_counts(result)}; see {table.parent / PAGE_FILE}")
+    print(f"audit: {VERDICTS[result.verdict]}: {found_in_words(result)}; see {table.parent / PAGE_FILE}")
     if not pixels:
         print(f"audit: the table only, since there are {images} images; 'radimagenet audit {table}' reads them too")
 

@@ -114,8 +114,8 @@ def test_an_interrupted_run_leaves_no_dataset(tmp_path: Path, monkeypatch: pytes
 
 def test_unknown_phantom_is_refused() -> None:
     assert "busi" in PHANTOMS
-    with pytest.raises(ConfigurationError, match="phantom 'ddti' is unknown"):
-        write_phantom("ddti", "nowhere")
+    with pytest.raises(ConfigurationError, match="phantom 'mammo' is unknown"):
+        write_phantom("mammo", "nowhere")
 
 
 def uniform_scan(seed: int, echo: float = -12.0, excess: float = 0.0) -> np.ndarray:
