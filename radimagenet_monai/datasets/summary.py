@@ -32,7 +32,7 @@ def summarize(
     known = frame.loc[frame["patient_id"] != "", "patient_id"]
     facts: dict[str, Any] = {"images": len(frame), "patients": int(known.nunique())}
     if "exam" in frame.columns:
-        facts["exams"] = int(frame["exam"].nunique())
+        facts["exams"] = int(frame.loc[frame["exam"] != "", "exam"].nunique())
     return {
         **facts,
         "labels": _counted(frame["label"]),

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from radimagenet_monai.datasets.audit import audit_records
 from radimagenet_monai.datasets.ddti import (
     CLASSES,
     PUBLISHED_COUNTS,
@@ -22,6 +23,7 @@ from radimagenet_monai.datasets.ddti import (
     tirads_category,
 )
 from radimagenet_monai.datasets.masks import load_masks
+from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.datasets.records import load_datalist, read_records, write_records
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.phantoms.ddti import DATASET_FOLDER, simulate, write_ddti_phantom
@@ -80,6 +82,11 @@ def test_masks_lie_where_the_nodules_were_drawn(clean: Path, tmp_path: Path) -> 
         loaded = load_masks(item["mask"], known.pixels.shape)
         overlap = 2 * (loaded & drawn).sum() / (loaded.sum() + drawn.sum())
         assert overlap > 0.93, item["image"]
+
+
+def test_an_audit_finds_the_outlines(clean: Path, tmp_path: Path) -> None:
+    path, _ = prepare("ddti", clean, tmp_path)
+    assert audit_records(path, clean, progress=False).counts == {}
 
 
 def test_images_and_xml_in_folders_of_their_own(ddti: Path) -> None:

@@ -16,7 +16,7 @@ from radimagenet_monai.datasets.audit.inspection import FrameFacts, inspect_file
 from radimagenet_monai.datasets.audit.result import Audit
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log, codes_of, in_two, labels_by
 from radimagenet_monai.datasets.picture_hash import HASH_BITS, NEAR_DUPLICATE_BITS, THUMBNAIL_SIDE
-from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records, missing_files, read_records
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records, mask_file, missing_files, read_records
 from radimagenet_monai.errors import ConfigurationError
 
 
@@ -128,7 +128,7 @@ def _find_missing(table: AuditedTable, log: Log) -> np.ndarray:
     log.add_all("missing", "warning", rows[:, None].tolist(), lambda _: "the image is not there")
     rows = np.flatnonzero((table.frame["mask"] != "").to_numpy())
     masks = [
-        [os.path.join(table.root, name) for name in cell.split(MASK_SEPARATOR) if name]
+        [os.path.join(table.root, mask_file(name)) for name in cell.split(MASK_SEPARATOR) if name]
         for cell in table.frame["mask"].iloc[rows]
     ]
     absent = set(missing_files([path for paths in masks for path in paths]))
