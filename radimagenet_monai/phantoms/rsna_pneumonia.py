@@ -224,7 +224,7 @@ def _draw_chest(rng: np.random.Generator, finding: str) -> _Chest:
         breasts=float(rng.uniform(0.5, 2.0)) if rng.random() < 0.45 else 0.0,
         anterior=bool(rng.random() < 0.4),
         bones=float(rng.uniform(0.7, 1.2)),
-        noise=float(rng.uniform(0.008, 0.022)),
+        noise=float(rng.uniform(0.004, 0.014)),
         black=float(rng.uniform(0.2, 3)),
         white=float(rng.uniform(98.5, 99.9)),
         gamma=float(rng.uniform(0.75, 1.25)),
@@ -303,13 +303,13 @@ def _opacities(
         pick = int(np.searchsorted(np.cumsum(chance.ravel()), rng.random() * chance.sum()))
         row, column = divmod(min(pick, chance.size - 1), view.side)
         center_x, center_y = float(view.x[row, column]), float(view.y[row, column])
-        half_x, half_y = float(rng.uniform(15, 36)), float(rng.uniform(20, 52))
+        half_x, half_y = float(rng.uniform(18, 38)), float(rng.uniform(24, 56))
         blob = np.zeros(shape, dtype=np.float32)
         for _ in range(int(rng.integers(3, 7))):
             lump_x, lump_y = center_x + rng.normal(0, 0.45) * half_x, center_y + rng.normal(0, 0.45) * half_y
             away = ((view.x - lump_x) / (0.8 * half_x)) ** 2 + ((view.y - lump_y) / (0.8 * half_y)) ** 2
             blob += np.exp(-away).astype(np.float32)
-        strength = 0.22 + 0.6 * float(rng.beta(1.6, 1.8))
+        strength = 0.34 + 0.6 * float(rng.beta(1.8, 1.6))
         ragged = 1 + 0.3 * smooth_noise(rng, shape, 14 / view.pixel)
         mottle = 1 - 0.2 * rise(np.abs(smooth_noise(rng, shape, 10 / view.pixel)) - 0.8, 0.8)
         found.append(strength * np.clip(blob / blob.max() * 1.5 * ragged - 0.15, 0, 1) * mottle * lung)
