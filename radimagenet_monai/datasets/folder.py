@@ -1,7 +1,7 @@
 """Anybody's own data, sorted into a folder a class: reader ``folder``.
 
 ``root/<class>/...`` or ``root/<split>/<class>/...``, with images of any readable format at any depth below. The next
-folder below the class is the patient, where there is one.
+folder below the class is the patient, where there is one, and a folder below that a scan.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def read_folder(
     Returns
     -------
     pandas.DataFrame
-        A records table in order of the paths. ``exam`` names the series or volume that a slice is of.
+        A records table in order of the paths. ``exam`` names the series, the volume, or the folder below the patient
+        that an image belongs to.
         ``attrs["notes"]`` names what is odd, ``attrs["classes"]`` holds the classes.
 
     Raises
@@ -115,10 +116,13 @@ def read_folder(
     frame = _with_series(frame, root, slices)
     frame["patient_id"] = own_patients(frame, notes, "say --patient_pattern, or --patient_from_header true for DICOM")
     frame = one_row_a_slice(frame, root, slices, progress)
-    series, volume = frame.pop("series"), frame.get("exam", pd.Series("", index=frame.index))
-    exams = series.where(volume == "", volume)
-    if (exams != "").any():
-        frame["exam"] = exams
+    exams = frame.pop("scan_folder")
+    for closer in ("series", "exam"):
+        if closer in frame.columns:
+            exams = exams.where(frame[closer] == "", frame[closer])
+    frame = frame.drop(columns="series").assign(exam=exams)
+    if (exams == "").all():
+        frame = frame.drop(columns="exam")
     if modality:
         frame["modality"] = modality
     frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
@@ -145,7 +149,8 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
-    """``image``, ``label`` (the folder's name), ``split`` where folders give it, and the folder that is a patient."""
+    """``image``, ``label`` (the class folder's name), ``patient_id`` and ``scan_folder`` where there are such folders,
+    and ``split`` where folders give it."""
     if not root.is_dir():
         raise RecordsError(f"'{root}' is not a folder; give one that holds a folder for each class")
     try:
@@ -176,7 +181,12 @@ def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
         if len(path.parts) < depth + 2:
             continue
         inner = path.parts[depth + 1 :]
-        row = {"image": path.as_posix(), "label": path.parts[depth], "patient_id": inner[0] if len(inner) > 1 else ""}
+        row = {
+            "image": path.as_posix(),
+            "label": path.parts[depth],
+            "patient_id": inner[0] if len(inner) > 1 else "",
+            "scan_folder": path.parent.as_posix() if len(inner) > 2 else "",
+        }
         if layout == "split":
             row["split"] = SPLIT_SPELLINGS[plain(path.parts[0])]
         rows.append(row)

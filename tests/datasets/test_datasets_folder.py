@@ -31,6 +31,7 @@ def test_class_folders(tmp_path: Path) -> None:
     assert frame["image"][0] == "normal/0.png"
     assert frame["label"].tolist() == ["normal"] * 10 + ["tumor"] * 10
     assert frame["patient_id"].tolist() == frame["image"].tolist()
+    assert "exam" not in frame.columns
     assert set(frame["split"]) == {"train", "validation", "test"}
     notes = frame.attrs["notes"]
     assert notes[0] == "1 images that lie in no class folder were left out, first 'loose.png'"
@@ -49,6 +50,7 @@ def test_the_folder_below_the_class_is_the_patient(tmp_path: Path) -> None:
     assert frame["patient_id"][:4].tolist() == ["p0", "p0", "p1", "p1"]
     assert frame["patient_id"].nunique() == 5, "a patient in two classes is one patient"
     assert frame.groupby("patient_id")["fold"].nunique().max() == 1
+    assert frame["exam"][:3].tolist() == ["a/p0/deep", "a/p0/deep", "a/p1/deep"]
     assert len(frame.attrs["notes"]) == 1
 
 
