@@ -45,7 +45,8 @@ def verify(path: str, run_checks: bool = False) -> None:
     failed = False
     for item in paths:
         found = inspect_bundle(item, run)
-        print(f"{item}: {'ok' if not found.problems else f'{len(found.problems)} problems'}")
+        count = len(found.problems)
+        print(f"{item}: {f'{count} problem' + 's' * (count > 1) if count else 'ok'}")
         for line in [*found.problems, *(f"({fact})" for fact in found.facts)]:
             print(f"  {line}")
         failed = failed or bool(found.problems)

@@ -139,6 +139,8 @@ def _inspect_folder(folder: Path, name: str) -> Verification:
     found.problems += [f"{path} is missing" for path in REQUIRED_FILES if path not in files.files]
     if files.by_products:
         found.facts.append(f"not looked at: {', '.join(map(_printable, files.by_products))}")
+    if "models/model.onnx" in files.files:
+        found.facts.append("not looked into: models/model.onnx (data for an ONNX runtime, known by its hash alone)")
     _check_hashes(files, found)
     for path, file in files.files.items():
         found.problems += [f"{path}: {problem}" for problem in _file_problems(path, file)]

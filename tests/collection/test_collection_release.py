@@ -73,6 +73,13 @@ def test_what_a_release_holds(release: Path) -> None:
     with zipfile.ZipFile(release / ARCHIVE) as archive:
         names = archive.namelist()
         assert names == sorted(names)
+        for info in archive.infolist():
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            assert (info.create_system, info.external_attr >> 16, info.compress_type) == (
+                3,
+                0o100644,
+                zipfile.ZIP_STORED,
+            )
         for name in names:
             original = BUNDLES / name
             if original.is_file():

@@ -149,6 +149,14 @@ def test_tampering_with_a_folder_is_found(tampering: str, bundle: Path) -> None:
     assert any(sentence in problem for problem in verify_bundle(bundle)), verify_bundle(bundle)
 
 
+def test_links_are_not_followed(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.pt").write_bytes(b"x")
+    shutil.rmtree(bundle / "models")
+    (bundle / "models").symlink_to(tmp_path / "elsewhere")
+    assert verify_bundle(bundle) == ["models is a link or special file"]
+
+
 def test_runs_leave_things_behind_that_are_named_and_not_judged(trained: Path) -> None:
     for path in ("output/checkpoint.pt", "output/store/a.npy", "models/.model.pt.x.part", ".cache/huggingface/x"):
         _add(path)(trained)
@@ -187,6 +195,23 @@ def test_an_archive_without_its_list_of_hashes_is_refused(release: Path, tmp_pat
             if not info.filename.endswith("SHA256SUMS"):
                 new.writestr(info, old.read(info))
     assert verify_bundle(tmp_path / ARCHIVE) == ["SHA256SUMS is missing, which a released bundle has"]
+
+
+@pytest.mark.parametrize(
+    ("sums", "sentence"),
+    [
+        (f"{'0' * 64}  {ARCHIVE}\n", f"the SHA-256 of {ARCHIVE} differs from the SHA256SUMS beside it"),
+        (f"{'0' * 64}  another.zip\n", f"{ARCHIVE} is not in the SHA256SUMS beside it"),
+        ("nonsense\n", "SHA256SUMS: 'nonsense' is not a hash and a path of its own, as of sha256sum"),
+        (f"{'0' * 64}  a\n{'1' * 64}  a\n", f"SHA256SUMS: '{'1' * 64} a' is not a hash and a path of its own"),
+    ],
+)
+def test_hashes_beside_an_archive_count(sums: str, sentence: str, release: Path, tmp_path: Path) -> None:
+    shutil.copy(release / ARCHIVE, tmp_path)
+    assert verify_bundle(tmp_path / ARCHIVE) == []
+    (tmp_path / "SHA256SUMS").write_text(sums)
+    (problem,) = verify_bundle(tmp_path / ARCHIVE)
+    assert problem.startswith(sentence)
 
 
 def test_an_archive_of_another_name_is_refused(release: Path, tmp_path: Path) -> None:
@@ -346,7 +371,7 @@ def test_command_prints_problems_and_exits_with_1(
     with pytest.raises(SystemExit) as caught:
         commands.verify(str(bundle))
     assert caught.value.code == 1
-    assert "1 problems\n  evil.py is code" in capsys.readouterr().out
+    assert "1 problem\n  evil.py is code" in capsys.readouterr().out
 
 
 def test_hashes_are_those_of_sha256sum(release: Path) -> None:
@@ -354,6 +379,11 @@ def test_hashes_are_those_of_sha256sum(release: Path) -> None:
         pytest.skip("sha256sum is not installed")
     for folder in (release, release / "huggingface" / NAME):
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+
+
+def test_what_cannot_be_checked_is_said(bundle: Path) -> None:
+    _add("models/model.onnx")(bundle)
+    assert any(fact.startswith("not looked into: models/model.onnx") for fact in inspect_bundle(bundle).facts)
 
 
 def test_model_facts_of_another_model_are_found(trained: Path) -> None:
