@@ -220,8 +220,9 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
         space.band((0.02, -0.16, -0.10), (0.22, 0.00, -0.06), 0.045), gray["ligament"]
     )  # posterior cruciate ligament
     space.paint(space.band((0.22, 0.00, -0.06), (0.34, 0.26, 0.0), 0.045), gray["ligament"])
-    _paint_acl(rng, space, knee.acl_tear, gray)
-    _paint_menisci(rng, space, knee.meniscal_tear, gray)
+    # Streams of their own: a tear changes nothing but itself.
+    _paint_acl(np.random.default_rng([knee.seed, knee.number, 4]), space, knee.acl_tear, gray)
+    _paint_menisci(np.random.default_rng([knee.seed, knee.number, 5]), space, knee.meniscal_tear, gray)
 
     bruises = rng.random() < (0.6 if knee.acl_tear else 0.30 if knee.is_abnormal else 0.10)
     for _ in range(2 if bruises else 0):

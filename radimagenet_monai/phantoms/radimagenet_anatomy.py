@@ -393,7 +393,7 @@ FINDINGS = _read_findings(
     CT_abd_bil_dil liver tubes
     CT_abd_bladder_pathology bladder wall
     CT_abd_bowel_abnormality bowel tubes
-    CT_abd_bowel_inflammation bowel haze
+    CT_abd_bowel_inflammation bowel wall
     CT_abd_bowel_mass bowel blob
     CT_abd_degenerative_changes vertebra stripes
     CT_abd_dilated_urinary_tract kidney fluid

@@ -312,9 +312,9 @@ def peak():
     # Not ru_maxrss, which begins with the peak of the process that started this one.
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
-before, start = peak(), time.perf_counter()
+before, start = peak(), time.process_time()
 table, facts = readers.prepare("radimagenet", root, root / "out")
-print(json.dumps({"before": before, "peak": peak(), "seconds": time.perf_counter() - start, "images": facts["images"],
+print(json.dumps({"before": before, "peak": peak(), "seconds": time.process_time() - start, "images": facts["images"],
                   "notes": facts["notes"], "bytes": table.stat().st_size}))
 """
 
