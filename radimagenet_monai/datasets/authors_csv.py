@@ -30,7 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -46,9 +46,7 @@ PATIENT_COLUMNS = ("pid", "patient_id", "patientid")
 
 _SPLIT_WORD = re.compile(r"(?<![a-z])(training|train|validation|valid|val|testing|test)(?=$|[^a-z]|fold)")
 _FOLD_NUMBER = re.compile(r"(?:fold|cv|train|val|test)[ _-]*(\d{1,3})(?!\d)|(?:^|[ _-])(\d{1,3})$")
-_IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", ".npy", ".nii", ".nrrd"}
-)
+_IMAGE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "dcm", "dicom", "tif", "tiff", "bmp", "npy", "nii", "nrrd"})
 _SHOWN = 3
 
 
@@ -373,9 +371,9 @@ def _refuse_twice(table: pd.DataFrame, key: str, column: str) -> None:
 def _path_parts(name: str, ignore_suffix: bool) -> tuple[str, ...]:
     parts = tuple(part for part in str(name).replace("\\", "/").split("/") if part not in ("", "."))
     if ignore_suffix and parts:
-        last = PurePosixPath(parts[-1])
-        if last.suffix.lower() in _IMAGE_SUFFIXES:
-            parts = (*parts[:-1], last.stem)
+        stem, _, suffix = parts[-1].rpartition(".")
+        if stem and suffix.lower() in _IMAGE_SUFFIXES:
+            parts = (*parts[:-1], stem)
     return parts
 
 
