@@ -26,7 +26,7 @@ import numpy as np
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
-_HALF_FIELD = 1.05  # of the image, in units of the knee
+_HALF_FIELD = 0.94  # of the image, in units of the knee
 _DEPTH = {"sagittal": 0.80, "coronal": 0.60, "axial": 0.75}  # farthest slice from the middle
 _R3 = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
 _STREAM = {"sagittal": 1, "coronal": 2, "axial": 3}
@@ -208,7 +208,7 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
         interior = np.maximum(interior, coverage)
     space.paint(interior, marrow)
     # The notch, in which the cruciate ligaments run.
-    space.paint(space.ellipsoid((0.10, -0.12, 0.0), (0.32, 0.27, 0.17)), 0.95 * gray["fat"])
+    space.paint(space.ellipsoid((0.10, -0.12, 0.0), (0.33, 0.28, 0.22)), 0.95 * gray["fat"])
 
     space.paint(space.band((-0.66, -1.1, 0.0), (-0.70, -0.48, 0.0), 0.035), gray["ligament"])  # quadriceps tendon
     space.paint(space.band((-0.70, -0.12, 0.0), (-0.46, 0.42, 0.0), 0.035), gray["ligament"])  # patellar tendon
@@ -224,7 +224,7 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
     _paint_acl(np.random.default_rng([knee.seed, knee.number, 4]), space, knee.acl_tear, gray)
     _paint_menisci(np.random.default_rng([knee.seed, knee.number, 5]), space, knee.meniscal_tear, gray)
 
-    bruises = rng.random() < (0.6 if knee.acl_tear else 0.30 if knee.is_abnormal else 0.10)
+    bruises = rng.random() < (0.75 if knee.acl_tear else 0.30 if knee.is_abnormal else 0.10)
     for _ in range(2 if bruises else 0):
         place = (float(rng.uniform(-0.25, 0.25)), float(rng.choice((-0.25, 0.38))), float(rng.uniform(-0.5, 0.5)))
         spread = float(rng.uniform(0.10, 0.2))
@@ -240,12 +240,12 @@ def _paint_acl(rng: np.random.Generator, space: _Space, torn: bool, gray: dict[s
     place, distance = space.along(start, end)
     if not torn:
         fibers = 0.05 * _smooth_volume(rng, space.shape)
-        space.paint(space.inside(0.055 - distance), gray["ligament"] + 0.04 + fibers)
+        space.paint(space.inside(0.07 - distance), gray["ligament"] + 0.04 + fibers)
         return
     middle, gap = rng.uniform(0.3, 0.7), rng.uniform(0.12, 0.3)
-    swelling = np.float32(rng.uniform(0.12, 0.17)) * np.exp(-(((place - np.float32(middle)) / 0.35) ** 2))
+    swelling = np.float32(rng.uniform(0.15, 0.22)) * np.exp(-(((place - np.float32(middle)) / 0.35) ** 2))
     frayed = 1 + 0.35 * _smooth_volume(rng, space.shape)
-    space.paint(space.inside(swelling * frayed - distance, 0.05), rng.uniform(0.65, 0.85) * gray["fluid"])
+    space.paint(space.inside(swelling * frayed - distance, 0.05), rng.uniform(0.75, 0.95) * gray["fluid"])
     stumps = space.inside(np.abs(place - np.float32(middle)) - np.float32(gap), 0.06)
     space.paint(stumps * space.inside(0.05 - distance), gray["ligament"] + 0.15)
 
@@ -270,7 +270,7 @@ def _paint_menisci(rng: np.random.Generator, space: _Space, torn: bool, gray: di
             for _ in range(int(rng.integers(1, 3))):
                 slope, offset = rng.choice((-1, 1)) * rng.uniform(0.10, 0.28), rng.normal(0, 0.012)
                 line = space.y - np.float32(height + offset) - np.float32(slope) * (ring - np.float32(0.8))
-                width = np.float32(max(rng.uniform(0.018, 0.028), 0.55 * space.edge))
+                width = np.float32(max(rng.uniform(0.02, 0.032), 0.6 * space.edge))
                 space.paint(meniscus * extent * space.inside(width - np.abs(line)), gray["fluid"])
             beside = np.exp(-(((ring - np.float32(1.15)) / 0.12) ** 2) - ((space.y - np.float32(height)) / 0.10) ** 2)
             space.paint(0.8 * beside * extent, gray["fluid"])  # the capsule behind it is edematous
