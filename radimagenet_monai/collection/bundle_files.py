@@ -15,6 +15,12 @@ from radimagenet_monai.errors import RadImageNetError
 SUMS_FILE = "SHA256SUMS"
 """Name of the list of hashes, in the format of ``sha256sum``, in a bundle and in a release."""
 
+MODEL_INFO = "model_info.json"
+"""MONAI's list of the bundles of a release."""
+
+HUB_FOLDER = "huggingface"
+"""Folder of a release with a repository a bundle."""
+
 REQUIRED_FILES = (
     "LICENSE",
     "configs/evaluate.json",

@@ -34,17 +34,16 @@ def verify(path: str, run_checks: bool = False) -> None:
     """
     from pathlib import Path
 
-    from radimagenet_monai.collection.release import MODEL_INFO
-    from radimagenet_monai.collection.verify import inspect_bundle
+    from radimagenet_monai.collection.bundle_files import MODEL_INFO
+    from radimagenet_monai.collection.verify import inspect_bundle, inspect_release
     from radimagenet_monai.training.flags import parse_flag
 
     run = parse_flag(run_checks)
     folder = Path(str(path))
-    # Every archive of a release, or the one bundle.
-    paths = sorted(folder.glob("*.zip")) if (folder / MODEL_INFO).is_file() else [folder]
+    is_release = (folder / MODEL_INFO).is_file()
+    results = inspect_release(folder, run) if is_release else {str(folder): inspect_bundle(folder, run)}
     failed = False
-    for item in paths:
-        found = inspect_bundle(item, run)
+    for item, found in results.items():
         count = len(found.problems)
         print(f"{item}: {f'{count} problem' + 's' * (count > 1) if count else 'ok'}")
         for line in [*found.problems, *(f"({fact})" for fact in found.facts)]:

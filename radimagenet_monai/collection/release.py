@@ -13,8 +13,10 @@ from typing import Any, Literal, get_args
 
 from radimagenet_monai.collection.archive import write_archive
 from radimagenet_monai.collection.bundle_files import (
+    HUB_FOLDER,
     MODEL_FACTS,
     MODEL_FILE,
+    MODEL_INFO,
     SUMS_FILE,
     BundleError,
     file_hash,
@@ -25,9 +27,6 @@ from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter
 from radimagenet_monai.collection.verify import verify_bundle
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.tasks import TASKS, Task, get_task
-
-MODEL_INFO = "model_info.json"
-HUB_FOLDER = "huggingface"
 
 WeightsChoice = Literal["auto", "include", "leave"]
 

@@ -14,8 +14,10 @@ from typing import Any
 
 from radimagenet_monai.collection.archive import archive_problems, extract_archive
 from radimagenet_monai.collection.bundle_files import (
+    HUB_FOLDER,
     MODEL_FACTS,
     MODEL_FILE,
+    MODEL_INFO,
     REQUIRED_FILES,
     SUMS_FILE,
     BundleError,
@@ -87,6 +89,39 @@ def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Ve
     else:
         raise BundleError(f"'{path}' does not exist, expected the folder or the zip archive of a bundle")
     return Verification([_printable(problem) for problem in found.problems], found.facts)
+
+
+def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) -> dict[str, Verification]:
+    """What was found of each archive and each hub repository in the folder of a release, and of its lists.
+
+    Archives that ``SHA256SUMS`` names and that are missing, and a ``model_info.json`` that states another SHA-1, are
+    problems too.
+
+    Raises
+    ------
+    BundleError
+        Where ``SHA256SUMS`` is missing or not as of sha256sum.
+    """
+    folder = Path(folder)
+    try:
+        sums = parse_sums(_read_text(folder / SUMS_FILE))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / SUMS_FILE} cannot be read: {error}") from error
+    listed = _read_json(folder / MODEL_INFO)
+    found = {}
+    for name in sorted(sums.keys() | {path.name for path in folder.glob("*.zip")}):
+        path = folder / Path(name).name
+        if not path.is_file():
+            found[name] = Verification([f"{_printable(name)} is in {SUMS_FILE}, but missing"])
+            continue
+        found[name] = inspect_bundle(path, run_checks)
+        entry = listed.get(path.stem)
+        if not isinstance(entry, dict) or entry.get("checksum") != file_hash(path, "sha1"):
+            found[name].problems.append(f"{MODEL_INFO} does not state the SHA-1 of {name}")
+    hub = folder / HUB_FOLDER
+    for path in sorted(hub.iterdir()) if hub.is_dir() else []:
+        found[f"{HUB_FOLDER}/{_printable(path.name)}"] = inspect_bundle(path)
+    return found
 
 
 def _inspect_archive(path: Path, run_checks: bool) -> Verification:

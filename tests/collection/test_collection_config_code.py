@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.bundle import ComponentLocator, ConfigParser
+from monai.bundle import ComponentLocator, ConfigParser, ReferenceResolver
 from released_bundle import BUNDLES
 
 from radimagenet_monai.collection.allowed import (
@@ -23,7 +23,7 @@ from radimagenet_monai.collection.allowed import (
     allowed_names,
     allowed_targets,
 )
-from radimagenet_monai.collection.config_code import MAX_EXPRESSION_CHARACTERS, config_problems
+from radimagenet_monai.collection.config_code import MAX_EXPRESSION_CHARACTERS, _as_evaluated, config_problems
 
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
@@ -188,6 +188,18 @@ def test_allowed_names_are_what_they_say(tmp_path: Path) -> None:
         assert callable(found), name
         assert getattr(found, "__module__", "torch").split(".")[0] in (name.split(".")[0], "builtins"), name
     assert not {"os.system", "eval", "Lambda", "torch.load"} & allowed_targets()
+
+
+class _EveryReference(dict):
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="@:ab1_'{}()[]. +", max_size=30))
+def test_expressions_are_judged_as_monai_rewrites_them(text: str) -> None:
+    rewritten = ReferenceResolver.update_refs_pattern(f"${text}", _EveryReference())
+    assert f"${_as_evaluated(text)}" == rewritten
 
 
 CONFIGS = {

@@ -42,6 +42,7 @@ def released_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "release"
 
 
+@pytest.mark.filterwarnings("ignore:No hash value provided")  # what MONAI says of every download of a bundle
 def test_monai_downloads_and_loads_from_a_web_server(
     released_model: Path, serve: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from radimagenet_monai.collection.bundle_files import BundleError, parse_sums
 from radimagenet_monai.collection.logging_config import logging_problems
 from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.collection.torch_file import torch_file_problems
-from radimagenet_monai.collection.verify import inspect_bundle, verify_bundle
+from radimagenet_monai.collection.verify import inspect_bundle, inspect_release, verify_bundle
 from radimagenet_monai.training.model_file import save_model
 
 every_bundle = pytest.mark.parametrize(
@@ -366,12 +366,25 @@ def test_command_prints_problems_and_exits_with_1(
     commands.verify(str(release))
     output = capsys.readouterr().out
     assert f"{bundle}: ok" in output
-    assert f"{release / ARCHIVE}: ok" in output
+    assert f"\n{ARCHIVE}: ok" in output
+    assert f"\nhuggingface/{NAME}: ok" in output
     _add("evil.py")(bundle)
     with pytest.raises(SystemExit) as caught:
         commands.verify(str(bundle))
     assert caught.value.code == 1
     assert "1 problem\n  evil.py is code" in capsys.readouterr().out
+
+
+def test_a_release_is_looked_at_as_a_whole(release: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(release, tmp_path / "release"))
+    (copy / "model_info.json").write_text("{}")
+    (copy / "SHA256SUMS").write_text((release / "SHA256SUMS").read_text() + f"{'0' * 64}  lost_v1.0.0.zip\n")
+    (copy / "huggingface" / NAME / "configs" / "train.json").write_text("{}")
+    assert {name: found.problems for name, found in inspect_release(copy).items()} == {
+        ARCHIVE: [f"model_info.json does not state the SHA-1 of {ARCHIVE}"],
+        "lost_v1.0.0.zip": ["lost_v1.0.0.zip is in SHA256SUMS, but missing"],
+        f"huggingface/{NAME}": ["configs/train.json differs from its SHA-256 in SHA256SUMS"],
+    }
 
 
 def test_hashes_are_those_of_sha256sum(release: Path) -> None:
