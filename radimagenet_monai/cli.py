@@ -15,6 +15,8 @@ from radimagenet_monai.weights import commands as weights_commands
 DEFAULT_BUNDLES = "bundles"
 _MOST_IMAGES_AUDITED = 20_000  # about ten minutes on two cores
 
+_MOST_COUNTS = 12  # of classes that are listed one by one
+
 
 def info(json: bool = False, task: str | None = None) -> None:
     """Show what this version offers: tasks, architectures, weights, datasets.
@@ -295,4 +297,6 @@ def _value(value: Any) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
+    if len(counts) > _MOST_COUNTS:
+        return f"{len(counts)} classes of {min(counts.values())} to {max(counts.values())}"
     return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -302,7 +302,9 @@ def describe_failure(error: Exception, record: Mapping[str, Any]) -> Unreadable:
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, UnreadableImageError):
-            return Unreadable(link.stage, link.cause)
+            # It may be another file of the record, such as a mask.
+            other = link.path not in map(str, record.values())
+            return Unreadable(link.stage, f"{link.path}: {link.cause}" if other else link.cause)
         if isinstance(link, IntensityError):
             return Unreadable("intensity", str(link))
         if isinstance(link, OSError):

@@ -18,6 +18,7 @@ from bundle_runs import BUNDLES, copy_bundle, run_workflow
 from monai.bundle import ckpt_export, load, onnx_export
 
 from radimagenet_monai.datasets import read_records
+from radimagenet_monai.io.discovery import series_files
 from radimagenet_monai.tasks import Kind, Task, get_task
 from radimagenet_monai.weights.store import find_weights
 
@@ -97,20 +98,28 @@ def check_evaluation(task: Task, bundle: Path, table: Path) -> None:
 
 def check_inference(task: Task, bundle: Path, data: Path, table: Path, tmp_path: Path) -> None:
     """On copies of a few files without their records: the same predictions as the evaluation's."""
-    folder = bundle / "output" / "evaluation"
-    evaluated = read_csv(folder / "predictions.csv")
+    evaluated = read_csv(bundle / "output" / "evaluation" / "predictions.csv")
     chosen = sorted({row["file"] for row in evaluated})[:3]
+    # Where each file or series of the evaluation lies for inference, by the name that inference will give it.
+    original_of: dict[tuple[str, str], tuple[str, str]] = {}
     images = tmp_path / "images"
+    images.mkdir()
+    frames = max(int(row["frame"]) for row in evaluated) + 1
     for number, file in enumerate(chosen):
         source = data / file
-        images.mkdir(exist_ok=True)
-        shutil.copy(source, images / f"{number}{source.suffix}")
+        if source.is_dir():
+            copied = Path(shutil.copytree(source, images / str(number)))
+            for frame, path in enumerate(series_files(sorted(copied.iterdir())[0])):
+                original_of[Path(path).relative_to(images).as_posix(), "0"] = (file, str(frame))
+        else:
+            copied = Path(shutil.copy(source, images / f"{number}{source.suffix}"))
+            original_of |= {(copied.name, str(frame)): (file, str(frame)) for frame in range(frames)}
     run_workflow(bundle, "inference", dataset_dir=str(images), num_workers=0, unreadable="stop")
     rows = read_csv(bundle / "output" / "inference" / "predictions.csv")
     known = {(row["file"], row["frame"]): row for row in evaluated}
     compared = 0
     for row in rows:
-        original = known.get((chosen[int(Path(row["file"]).stem)], row["frame"]))
+        original = known.get(original_of[row["file"], row["frame"]])
         if original is None:
             continue
         compared += 1
