@@ -22,7 +22,7 @@ from radimagenet_monai.collection.allowed import (
 )
 
 MAX_CONFIG_BYTES = 1_000_000
-MAX_EXPRESSION_CHARACTERS = 500
+MAX_EXPRESSION_CHARACTERS = 20_000
 
 _REFERENCES = "__local_refs"  # what MONAI calls the table of resolved items in the text it evaluates
 _REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
@@ -131,10 +131,9 @@ def _check_expression(text: str) -> None:
         if re.search(r"[@%]:", text):
             raise _RefusedError("relative references are not allowed")
         try:
-            tree = ast.parse(_as_evaluated(text[1:]), mode="eval")
+            _check_node(ast.parse(_as_evaluated(text[1:]), mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _RefusedError(f"it is not a Python expression ({type(error).__name__})") from None
-        _check_node(tree.body)
     except _RefusedError as refusal:
         raise _RefusedError(f"the expression {shown} is refused: {refusal}") from None
 

@@ -119,6 +119,8 @@ def test_code_that_monai_would_run_is_refused(trick: str, tmp_path: Path, monkey
         ({"x": "$1 +"}, "not a Python expression"),
         ({"x": "$" + "1+" * MAX_EXPRESSION_CHARACTERS + "1"}, "longer than"),
         ({"x": "$" + "(" * 250 + ")" * 240}, "not a Python expression"),
+        ({"x": "$" + "1+" * 9000 + "1"}, "not a Python expression (RecursionError)"),
+        ({"x": "$" + "-" * 15000 + "1"}, "not a Python expression ("),
         ({"x": "/etc/passwd"}, "a path that leaves the bundle"),
         ({"x": "a/../../b"}, "a path that leaves the bundle"),
         ({"x": "~/.ssh"}, "a path that leaves the bundle"),
