@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
     from radimagenet_monai.training.tensorboard import LazySummaryWriter, loss_value
+    from radimagenet_monai.training.trained_input import intensity_facts, require_trained_intensity
 
 _MODULE_OF = {
     "AreaUnderROC": "predictions",
@@ -62,6 +63,7 @@ _MODULE_OF = {
     "Top1Accuracy": "predictions",
     "Top5Accuracy": "predictions",
     "TrainingCheckpoint": "checkpoint",
+    "intensity_facts": "trained_input",
     "is_first_process": "distributed",
     "keep_freed_memory": "memory",
     "load_model": "model_file",
@@ -71,6 +73,7 @@ _MODULE_OF = {
     "parse_flag": "flags",
     "require_image_size": "preflight",
     "require_images": "preflight",
+    "require_trained_intensity": "trained_input",
     "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
     "start_process_group": "distributed",
@@ -100,6 +103,7 @@ __all__ = [
     "Top1Accuracy",
     "Top5Accuracy",
     "TrainingCheckpoint",
+    "intensity_facts",
     "is_first_process",
     "keep_freed_memory",
     "load_model",
@@ -109,6 +113,7 @@ __all__ = [
     "parse_flag",
     "require_image_size",
     "require_images",
+    "require_trained_intensity",
     "require_writable",
     "show_errors_in_one_line",
     "start_process_group",

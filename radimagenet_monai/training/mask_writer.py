@@ -211,8 +211,8 @@ def draw_overlay(
     width = max(1, round(max(drawn.shape) / 300))
     for outlined, color in ((reference, _BLUE), (mask, _ORANGE)):
         if outlined is not None:
-            part = np.ascontiguousarray(outlined[top:bottom, left:right], dtype=np.uint8)
-            part = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
+            seen = np.ascontiguousarray(outlined[top:bottom, left:right], dtype=np.uint8)
+            part = cv2.resize(seen, size, interpolation=cv2.INTER_NEAREST)
             contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn, contours, -1, color, width)
     return drawn

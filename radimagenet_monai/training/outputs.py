@@ -47,7 +47,8 @@ class PredictionWriter:
     A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class (of more than 20
     classes the five most probable), the decision and, where known, the true class and the reason why an image could
     not be read. With findings, each has its probability and its decision, 1 or 0. Nothing of an image's header is
-    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam.
+    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam, with the file of
+    its first slice.
 
     Where no image at all could be read, the run ends in a `RecordsError` after the files are written.
 
@@ -128,7 +129,7 @@ class PredictionWriter:
         }
         if self.aggregate != "none":
             report["exams"] = self.exam_rows(table, thresholds)
-            _write_csv(self.folder / EXAMS_CSV, report["exams"], "exam")
+            _write_csv(self.folder / EXAMS_CSV, report["exams"], "file")
         atomic_write_text(self.folder / PREDICTIONS_JSON, json.dumps(report, indent=1) + "\n")
         self._report_problems(rows)
 
@@ -167,13 +168,13 @@ class PredictionWriter:
         rows = []
         for position, index in enumerate(exams.index.tolist()):
             item = self.data[index]
-            # Without records an exam is known by the file that it is, or begins with.
-            name = str(item.get("exam") or item["image"])
-            exam_name = name if item.get("patient_id") else relative_to(self.root, name)
-            rows.append(
-                {"exam": exam_name, "slices": slices[exam_of(item, index)]}
-                | self._result(exams, position, thresholds, False)
-            )
+            # Exams of two patients may have the same name: the file of the first slice tells them apart.
+            row = {
+                "file": relative_to(self.root, str(item["image"])),
+                "exam": str(item["exam"]) if item.get("exam") and item.get("patient_id") else None,
+                "slices": slices[exam_of(item, index)],
+            }
+            rows.append(row | self._result(exams, position, thresholds, False))
         return rows
 
     def _result(
