@@ -11,16 +11,19 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 ORACLES := $(shell grep -E '^(torchvision|timm)==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# A process a core, each test file in one of them; the networks are small, so one thread each is fastest.
+PARALLEL := -n auto --dist loadfile
+
 .PHONY: demo test test-long lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 
 test-long: $(VENV)/.test
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long $(PARALLEL)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
