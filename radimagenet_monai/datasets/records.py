@@ -22,6 +22,7 @@ mixed dataset what a file without a header is.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import logging
@@ -87,7 +88,9 @@ def read_records(
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # The parser gets the bytes, since a text stream of a large table takes four bytes a character.
+        content = path.read_bytes()
+        content.decode("utf-8")
     except FileNotFoundError:
         raise RecordsError(
             f"{path}: no such records table; write one with 'radimagenet prepare' or give its path as datalist"
@@ -100,14 +103,20 @@ def read_records(
         raise RecordsError(
             f"{path}: byte {error.start} is not UTF-8; expected a CSV file, save it as 'CSV UTF-8'"
         ) from error
-    if "\0" in text:
+    if b"\0" in content:
         raise RecordsError(f"{path}: byte 0 inside; expected a CSV file, not a binary one")
-    header = _header(text, path)
+    content = content.removeprefix(codecs.BOM_UTF8)
+    header = _header(content, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
-                io.StringIO(text), dtype=str, na_filter=False, skip_blank_lines=False, index_col=False, low_memory=False
+                io.BytesIO(content),
+                dtype=str,
+                na_filter=False,
+                skip_blank_lines=False,
+                index_col=False,
+                low_memory=False,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise RecordsError(
@@ -357,9 +366,9 @@ def mask_file(reference: str) -> str:
     return outlines[1] if outlines else reference
 
 
-def _header(text: str, path: Path) -> list[str]:
+def _header(content: bytes, path: Path) -> list[str]:
     """The column names; pandas would silently rename repeated ones."""
-    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    header = next(csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")), [])
     if not any(header):
         raise RecordsError(f"{path}: the file is empty; expected a CSV table whose first line names the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
