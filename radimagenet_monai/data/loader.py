@@ -68,9 +68,10 @@ def collate_packed(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Join items into a batch.
 
     Tensors are stacked, with ``(C, H, W)`` images in channels-last memory as they lie in the store; columns of
-    integers, of floating point numbers and of booleans become tensors; all other columns become lists.
+    integers, of floating point numbers and of booleans become tensors; all other columns become lists. A column that
+    some of the items lack, such as a hash that is not known of every file, is left out.
     """
-    return {key: _join([item[key] for item in items]) for key in items[0]}
+    return {key: _join([item[key] for item in items]) for key in items[0] if all(key in item for item in items)}
 
 
 class PrepareBatch(engine_utils.PrepareBatch):

@@ -206,3 +206,8 @@ def test_exports():
     assert set(radimagenet_monai.data.__all__) <= set(dir(radimagenet_monai.data))
     with pytest.raises(AttributeError, match="Nothing"):
         radimagenet_monai.data.Nothing  # noqa: B018 - the access is the test
+
+
+def test_columns_that_some_records_lack_are_left_out() -> None:
+    items = [{"index": 0, "label": 1, "sha256": "a" * 64}, {"index": 1, "label": 0}]
+    assert collate_packed(items).keys() == collate_packed(items[::-1]).keys() == {"index", "label"}

@@ -23,6 +23,10 @@ TOTALSEGMENTATOR = (
     "totalsegmentator==2.18.0",
     "5d4223ef93973bc36d710869d11e7742ead2c154c72f7f9edcaaadd5b6c4bd03",
 )
+PYRADIOMICS = (
+    "pyradiomics==3.0.1",
+    "47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
+)
 _SECONDS = 300
 
 
