@@ -7,7 +7,7 @@ comparing every pair. Schemes that look at fewer (buckets of hash bands) pay off
 second.
 
 A hash alone calls slices of different patients alike, since their outlines and dark margins are. `detail_correlation`
-compares what is left of two small copies after their coarse shading is taken away.
+compares what is left of two small copies after their local contrast is equalized and their shading taken away.
 """
 
 from __future__ import annotations
@@ -28,15 +28,21 @@ On phantoms of breast ultrasound, recompression, rescaling, contrast changes, no
 bits, a cut of 2 % off two sides about 30, and different pictures differ in 72 or more.
 """
 
-THUMBNAIL_SIDE = 32
+THUMBNAIL_SIDE = 64
 """Pixels of the small square copy that `detail_correlation` compares."""
 
 SAME_DETAIL = 0.9
-"""Detail correlation from which two pictures whose hashes are near are taken for the same picture."""
+"""Detail correlation from which two pictures whose hashes are near are taken for the same picture.
+
+On phantoms of ultrasound, CT and mixed modalities, 99 % of the copies that were recompressed, rescaled, brightened,
+darkened or made noisy reach 0.94 or more; different patients reach 0.81 in heads, whose outlines are much the same, and
+0.74 elsewhere.
+"""
 
 _WORDS = HASH_BITS // 64
 _BLOCK = (64, 4096)  # pairs compared at a time: their 2 MB stay in a core's cache
 _COARSE = 2.0  # thumbnail pixels: standard deviation of the blur that counts as shading
+_CLIP, _TILES = 4.0, (4, 4)  # of the equalization
 
 
 def difference_hash(gray: np.ndarray) -> np.ndarray:
@@ -99,9 +105,13 @@ def near_pairs(hashes: np.ndarray, most_bits: int, workers: int = 1) -> Iterator
 
 
 def thumbnail(gray: np.ndarray) -> np.ndarray:
-    """``(32, 32)`` uint8 copy of a ``(rows, columns)`` uint8 picture, each pixel the mean of what it covers."""
-    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return np.asarray(cv2.resize(gray, side, interpolation=cv2.INTER_AREA), np.uint8)
+    """``(64, 64)`` uint8 copy of a ``(rows, columns)`` uint8 picture, with its local contrast equalized.
+
+    Each pixel is the mean of what it covers. Contrast-limited adaptive histogram equalization (Zuiderveld, *Graphics
+    Gems IV*, 1994) makes soft tissue count beside bone, and copies of another contrast alike.
+    """
+    small = cv2.resize(gray, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.createCLAHE(_CLIP, _TILES).apply(small), np.uint8)
 
 
 def detail_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -110,7 +120,7 @@ def detail_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     first, second
-        ``(n, 32, 32)`` uint8 from `thumbnail`.
+        ``(n, 64, 64)`` uint8 from `thumbnail`.
 
     Returns
     -------
@@ -122,7 +132,7 @@ def detail_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _details(thumbnails: np.ndarray) -> np.ndarray:
-    """``(n, 1024)`` of mean 0 and length 1, or 0."""
+    """``(n, 4096)`` of mean 0 and length 1, or 0."""
     pictures = thumbnails.astype(np.float32)
     details = pictures - _BLUR @ pictures @ _BLUR.T
     flat = details.reshape(len(pictures), -1)

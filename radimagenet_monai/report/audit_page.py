@@ -207,7 +207,7 @@ def _method(audit: Audit) -> Section:
             f"Pictures look the same where at most {audit.near_bits} of {HASH_BITS} bits of their difference hashes "
             f"differ and the details of their thumbnails correlate by {SAME_DETAIL} or more. All pairs of images were "
             "compared. That finds copies that were compressed, rescaled, made brighter or annotated. It does not find "
-            "mirrored or turned copies, nor copies cut by more than about 1 % of a side.",
+            "mirrored or turned copies, nor copies cut by 1 % of a side or more.",
         )
         paragraphs.append("Pictures of one patient look alike for good reason and are not reported for it.")
     return Section("How to read this", paragraphs)

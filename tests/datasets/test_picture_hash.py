@@ -71,10 +71,10 @@ def test_no_hashes_no_pairs() -> None:
 
 def test_detail_correlation_is_pearsons_after_a_gaussian_high_pass() -> None:
     rng = np.random.default_rng(1)
-    first, second = rng.integers(0, 256, (2, 5, 32, 32), np.uint8)
+    first, second = rng.integers(0, 256, (2, 5, 64, 64), np.uint8)
     second[0] = np.clip(first[0] * 0.5 + 20, 0, 255)
     second[1] = 255 - first[1]
-    weights = gaussian_filter(np.ones((32, 32)), 2, mode="constant", truncate=16)
+    weights = gaussian_filter(np.ones((64, 64)), 2, mode="constant", truncate=16)
 
     def details(picture: np.ndarray) -> np.ndarray:
         picture = picture.astype(float)
@@ -89,7 +89,7 @@ def test_detail_correlation_is_pearsons_after_a_gaussian_high_pass() -> None:
 
 
 def test_a_flat_picture_correlates_with_nothing() -> None:
-    flat = np.full((1, 32, 32), 90, np.uint8)
+    flat = np.full((1, 64, 64), 90, np.uint8)
     assert detail_correlation(flat, flat).tolist() == [0]
 
 

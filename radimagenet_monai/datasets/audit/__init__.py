@@ -9,7 +9,7 @@ Pictures look the same where their hashes are near and their details correlate, 
 `radimagenet_monai.datasets.picture_hash`. Pictures of one patient look alike for good reason and are not compared,
 except where patients have one picture each as a rule: there, look-alikes under two labels are a warning.
 
-Not found: a patient under two ids, mirrored or turned copies, copies cut by more than about 1 % of a side.
+Not found: a patient under two ids, mirrored or turned copies, copies cut by 1 % of a side or more.
 """
 
 from __future__ import annotations

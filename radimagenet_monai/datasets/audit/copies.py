@@ -6,6 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from radimagenet_monai.datasets.audit.result import SEVERITIES, Severity
 from radimagenet_monai.datasets.audit.table import MOST_LISTED, AuditedTable, Log, groups_of
@@ -13,7 +15,7 @@ from radimagenet_monai.datasets.picture_hash import HASH_BITS, SAME_DETAIL, deta
 
 _SINGLE_PICTURES = 2.0  # images a patient below which a table is of single pictures, not of series
 _MOST_KEPT = 1_000_000  # near pairs that are sorted by likeness; further ones are counted
-_VERIFIED_AT_ONCE = 8192
+_VERIFIED_AT_ONCE = 2048
 
 
 def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, blank: np.ndarray, log: Log) -> None:
@@ -32,16 +34,16 @@ def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, bla
         codes, _ = pd.factorize(files * (frames.max() + 1) + frames)
         return np.where(files >= 0, codes, -1)
 
-    paths, contents = with_frame(table.file), np.where(blank, -1, with_frame(sha256))
+    paths, contents = with_frame(table.file), with_frame(sha256)
     # What each likeness adds to the stricter one: groups that are one under both are told once.
     _log_copies(table, log, "listed", paths, np.arange(len(paths)), "one image is listed {} times")
-    _log_copies(table, log, "file", contents, paths, "{} rows are of identical files")
-    stricter = np.where(contents >= 0, contents, -1 - paths)
-    _log_copies(table, log, "pixels", pixels, stricter, "{} rows have the same pixels")
+    _log_copies(table, log, "file", np.where(blank, -1, contents), paths, "{} rows are of identical files")
+    contents = np.where(contents >= 0, contents, -1 - paths)
+    _log_copies(table, log, "pixels", pixels, contents, "{} rows have the same pixels")
 
-    # Another frame of a scan is no copy, but it is the same patient.
-    files = np.where(sha256 >= 0, sha256, sha256.max() + 1 + table.file)
-    groups = [group for group in table.in_two_parts(files) if len(np.unique(frames[group])) > 1]
+    # Another frame of a scan is no copy, but it is the same patient. Copies of one frame are told above.
+    files = _one_by_path_or_content(table.file, sha256)
+    groups = [group for group in table.in_two_parts(files) if not (_equal(paths[group]) or _equal(contents[group]))]
     log.add_all(
         "volume", "leakage", groups, lambda k: f"frames of one file are {table.differences(groups[k], count=True)}"
     )
@@ -64,7 +66,7 @@ def find_lookalikes(
     positions
         ``(m,)`` rows whose pictures are compared.
     hashes, thumbnails
-        ``(m, 4)`` and ``(m, 32, 32)`` of them, see `radimagenet_monai.datasets.picture_hash`.
+        ``(m, 4)`` and ``(m, 64, 64)`` of them, see `radimagenet_monai.datasets.picture_hash`.
     pixels
         ``(n,)`` codes of pixels; equal ones are not logged again.
     near_bits
@@ -122,7 +124,7 @@ def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, str
     """Log each group of equal ``codes``, unless all of it is equal under ``stricter`` as well."""
     found: dict[Severity, list[np.ndarray]] = {"leakage": [], "conflict": [], "warning": []}
     for group in groups_of(codes):
-        if (stricter[group] == stricter[group[0]]).all():
+        if _equal(stricter[group]):
             continue
         patient = table.patient[group[0]]
         if _several(table.split[group]) or _several(table.fold[group]):
@@ -142,6 +144,19 @@ def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, str
         log.add_all(kind, severity, groups, describe)
 
 
+def _one_by_path_or_content(paths: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """``(n,)`` codes: equal for rows that a chain of equal paths and equal contents joins; -1 is no content."""
+    known = contents >= 0
+    nodes = int(paths.max()) + 1, int(contents.max()) + 1
+    edges = coo_array((known[known], (paths[known], nodes[0] + contents[known])), shape=(sum(nodes), sum(nodes)))
+    _, component = connected_components(edges, directed=False)
+    return np.asarray(component[paths], np.int64)
+
+
+def _equal(codes: np.ndarray) -> bool:
+    return bool((codes == codes[0]).all())
+
+
 def _several(codes: np.ndarray) -> bool:
     known = codes[codes >= 0]
-    return bool(known.size and (known != known[0]).any())
+    return bool(known.size) and not _equal(known)

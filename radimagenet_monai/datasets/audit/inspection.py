@@ -15,10 +15,24 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from radimagenet_monai.datasets.picture_hash import difference_hash, pack_hashes, thumbnail
 from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.intensity.grayscale import (
+    Window,
+    header_faults,
+    is_inverted,
+    is_padding,
+    map_stored,
+    modality_transform,
+    padding_bounds,
+    render_gray,
+    voi_transform,
+)
+from radimagenet_monai.intensity.luminance import color_luminance
+from radimagenet_monai.intensity.windows import WINDOWS
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
 
@@ -28,6 +42,8 @@ _SAMPLED = 200  # pixels along an axis that gray levels are taken from
 _TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is no content
 _BLANK_LEVELS = 2  # stored integers
 _BLANK_SHARE = 0.01  # of the range of values in the file
+_HOUNSFIELD = Window(*WINDOWS["abdomen"])
+_AIR, _BONE = -500.0, 150.0  # values between which a volume without a header is taken for CT
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,7 @@ class FrameFacts:
     hash
         32 bytes, one row of `radimagenet_monai.datasets.picture_hash.pack_hashes`.
     thumbnail
-        1024 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
+        4096 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
     """
 
     rows: int
@@ -95,16 +111,19 @@ def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> I
 
 
 def gray_picture(image: NativeImage, frame: int) -> np.ndarray:
-    """A frame as a viewer without presets shows it.
+    """A frame as a viewer shows it.
+
+    DICOM images pass their modality LUT and VOI LUT or window (DICOM PS3.3 C.11). What holds Hounsfield units but no
+    window (CT; volumes and arrays that reach from air to bone) gets the abdominal one, 50/400 HU. Eight-bit pictures
+    are as stored; other values are stretched from their 0.5th to their 99.5th percentile.
 
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)`` uint8. Eight-bit pictures are as stored; other values are stretched from their 0.5th to
-        their 99.5th percentile. Color becomes luminance, MONOCHROME1 is inverted.
+        ``(rows, columns)`` uint8, luminance where the frame is in color.
     """
     gray = _luminance(image, frame)
-    return _stretched(gray, _levels(gray), _is_inverted(image, frame))
+    return _shown(image, frame, gray, _levels(gray))
 
 
 _in_hand: Any = None
@@ -175,7 +194,7 @@ def _inspect_frame(path: str, frame: int) -> FrameFacts | str:
         return "decode: memory ran out"
     gray = _luminance(image, frame)
     levels = _levels(gray)
-    picture = _stretched(gray, levels, _is_inverted(image, frame))
+    picture = _shown(image, frame, gray, levels)
     return FrameFacts(
         rows=gray.shape[0],
         columns=gray.shape[1],
@@ -191,19 +210,43 @@ def _luminance(image: NativeImage, frame: int) -> np.ndarray:
     pixels = image.pixels[frame]
     if not image.is_color:
         return pixels
-    if _photometric(image, frame).startswith("YBR"):
+    if image.headers and str(image.headers[frame].get("PhotometricInterpretation", "")).startswith("YBR"):
         return pixels[..., 0]
     if pixels.dtype in (np.uint8, np.uint16):
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY))
     return np.asarray(pixels.mean(axis=-1, dtype=np.float64), np.float32)
 
 
-def _photometric(image: NativeImage, frame: int) -> str:
-    return str(image.headers[frame].get("PhotometricInterpretation", "")) if image.headers else ""
+def _shown(image: NativeImage, frame: int, gray: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
+    if image.source == "dicom" and not image.is_color:
+        try:
+            with header_faults(image.path):
+                rendered = _rendered(gray, image.headers[frame])
+        except UnreadableImageError:
+            rendered = None  # a damaged window says nothing about the pixels
+        if rendered is not None:
+            return _eight_bits(rendered)
+        picture = _stretched(gray, levels)
+        return 255 - picture if is_inverted(image.headers[frame]) else picture
+    if image.source in ("volume", "array") and levels[0] <= _AIR and levels[1] >= _BONE:
+        return _eight_bits(_HOUNSFIELD(np.nan_to_num(gray, nan=_AIR)))
+    return _stretched(gray, levels)
 
 
-def _is_inverted(image: NativeImage, frame: int) -> bool:
-    return _photometric(image, frame) == "MONOCHROME1"
+def _rendered(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """``(rows, columns)`` in [0, 1] by what the header says, or ``None`` where it says nothing."""
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return color_luminance(stored, header)
+    if voi_transform(header) is not None:
+        return render_gray(stored, header, "values")
+    if header.get("Modality") != "CT":
+        return None
+    hounsfield, bounds = modality_transform(header), padding_bounds(header)
+    return map_stored(stored, lambda values: np.where(is_padding(values, bounds), 0, _HOUNSFIELD(hounsfield(values))))
+
+
+def _eight_bits(rendered: np.ndarray) -> np.ndarray:
+    return np.rint(255 * rendered).astype(np.uint8)
 
 
 def _levels(gray: np.ndarray) -> tuple[float, float]:
@@ -217,13 +260,13 @@ def _levels(gray: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _stretched(gray: np.ndarray, levels: tuple[float, float], inverted: bool) -> np.ndarray:
-    if gray.dtype != np.uint8:
-        low, high = levels
-        scale = 255 / (high - low) if high > low else 0.0
-        values = np.nan_to_num((gray.astype(np.float32) - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
-        gray = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-    return 255 - gray if inverted else gray
+def _stretched(gray: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
+    if gray.dtype == np.uint8:
+        return gray
+    low, high = levels
+    scale = 1 / (high - low) if high > low else 0.0
+    shown = np.nan_to_num((gray.astype(np.float32) - low) * scale, nan=0.0, posinf=1.0, neginf=0.0)
+    return _eight_bits(np.clip(shown, 0, 1))
 
 
 def _is_blank(image: NativeImage, gray: np.ndarray, levels: tuple[float, float]) -> bool:

@@ -167,7 +167,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     unreadable: list[list[int]] = []
     reasons: list[str] = []
     thumbnails = None
-    # Of a million images the thumbnails would take more than a gigabyte of memory.
+    # Of a million images the thumbnails would take several gigabytes of memory.
     with tempfile.TemporaryFile() as stream:
         for group, facts in zip(groups, inspect_files(jobs, workers, progress), strict=True):
             sha256[group] = facts.sha256
