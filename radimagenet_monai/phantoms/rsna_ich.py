@@ -10,8 +10,8 @@ does: a lens under the skull (epidural), a crescent along a hemisphere (subdural
 in the dependent parts of the ventricles (intraventricular), and as an irregular clot with a dark rim of edema in the
 brain (intraparenchymal). Each is a body of three dimensions, so that some slices of a bleeding head show nothing.
 
-What else is bright or dark occurs with and without blood: calcified choroid plexus, pineal gland and falx, the sinus,
-infarcts, atrophy, beam hardening, a tilted head and noise.
+What else is bright or dark occurs with and without blood: calcified choroid plexus, pineal gland and falx, the sinus
+and the tentorium, the band under the skull that beam hardening brightens, infarcts, atrophy, a tilted head and noise.
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ class _Head:
     pineal: float
     falx: float
     infarct: tuple[float, float, float] | None  # angle, depth (mm), height (mm)
-    hardening: float
+    hardening: float  # HU lost between the petrous bones
+    cupping: float  # HU gained under the skull
+    gray: float  # HU of gray matter
     noise: float
     field: float  # of view, mm
     holder: bool
@@ -222,7 +224,9 @@ def _draw_head(rng: np.random.Generator) -> _Head:
         falx=float(rng.uniform(45, 55)) if rng.random() < 0.85 else float(rng.uniform(80, 200)),
         infarct=infarct,
         hardening=float(rng.uniform(0, 6)),
-        noise=float(rng.uniform(2.5, 6.0)),
+        cupping=float(rng.uniform(3, 22)),
+        gray=float(rng.normal(38, 3)),
+        noise=float(rng.uniform(3.5, 9.0)),
         field=float(rng.uniform(220, 250)),
         holder=bool(rng.random() < 0.4),
     )
@@ -415,13 +419,14 @@ def _brain(
     core = rise(plane.depth - 9 - 3 * smooth_noise(rng, plane.shape, 14 / plane.pixel), 5.0)
     nuclei = np.maximum(_ellipse(plane, 24, 0, 9, 16, -0.3), _ellipse(plane, -24, 0, 9, 16, 0.3))
     nuclei *= rise(22 - np.abs(plane.height - 4), 8.0)
-    gray, white = 37.5, 29.0 - 2.0 * head.atrophy
+    gray, white = head.gray, head.gray - 8.0 - 2.0 * head.atrophy
     brain = gray + (white - gray) * core * (1 - 0.9 * nuclei) + 1.2 * smooth_noise(rng, plane.shape, 9 / plane.pixel)
     if head.infarct is not None:
         angle, reach, level = head.infarct
         away = np.abs(np.angle(np.exp(1j * (np.arctan2(plane.y, plane.x) - angle))))
         wedge = rise(0.45 - away, 0.15) * rise(reach - plane.depth, 6.0) * rise(20 - np.abs(plane.height - level), 8.0)
         brain -= 11 * wedge
+    brain += head.cupping * np.exp(-np.clip(plane.depth, 0, None) / 5.0)
     brain -= head.hardening * rise(-18 - plane.height, 10.0) * np.exp(-(((plane.y + 2) / 9) ** 2))
     brain += (7.0 - brain) * np.maximum(fluid, ventricles)
     falx = rise(0.9 - np.abs(plane.x), 1.0) * rise(plane.depth, 1.0)
@@ -430,6 +435,12 @@ def _brain(
     back = head.half_length - head.scalp - head.bone
     sinus = _ellipse(plane, 0, back * 0.96, 4.5, 4.5) * rise(plane.depth + 1, 1.0)
     brain += sinus * (56 - brain)
+    # The tentorium stands out where the slice runs along it, as blood on it would.
+    leaf = np.abs(plane.y - 26 - 0.35 * np.abs(plane.x) - 0.4 * plane.height) < 2.2
+    tentorium = (
+        leaf * rise(10 - np.abs(plane.height + 14), 4.0) * rise(plane.depth, 1.0) * rise(np.abs(plane.x) - 8, 4.0)
+    )
+    brain += tentorium * (head.gray + 14 - brain) * 0.8
     if head.choroid:
         for side in (1, -1):
             plexus = _ellipse(plane, side * 21, 18, 2.2, 4.0) * rise(7 - np.abs(plane.height - 8), 3.0)

@@ -159,6 +159,7 @@ def test_no_simple_number_finds_blood(heads: list[tuple[np.ndarray, np.ndarray]]
         "mean": [image.mean() for image, _ in heads],
         "brain window": [np.clip(image / 80, 0, 1).mean() for image, _ in heads],
         "bright": [(image > 45).mean() for image, _ in heads],
+        "density of blood": [((image > 44) & (image < 76)).mean() for image, _ in heads],
         "deviation": [image.std() for image, _ in heads],
     }
     aucs = {name: roc_auc_score(bleeds, values) for name, values in numbers.items()}
