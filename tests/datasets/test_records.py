@@ -244,3 +244,42 @@ def test_missing_and_empty_dataset_folders_are_refused(tmp_path: Path) -> None:
         load_datalist(None, tmp_path, CLASSES)
     with pytest.raises(RecordsError, match="is not a folder"):
         load_datalist(None, tmp_path / "none", CLASSES)
+
+
+def test_findings_become_labels_with_gaps_where_nothing_is_known() -> None:
+    frame = check_records(
+        pd.DataFrame(
+            {
+                "image": ["a", "b", "c"],
+                "label": ["hemorrhage", "no hemorrhage", "hemorrhage"],
+                "any": ["1", "", ""],
+                "subdural": ["0", "1", ""],
+            }
+        )
+    )
+    classes, findings = ["no hemorrhage", "hemorrhage"], ["any", "subdural", "epidural"]
+    items = to_datalist(frame, "", classes, check_files=False, findings=findings)
+    expected = [[1, 0, np.nan], [0, 1, np.nan], [1, np.nan, np.nan]]
+    np.testing.assert_array_equal([item["label"] for item in items], expected)
+    with pytest.raises(RecordsError, match=r"row 3, column 'any' is 'yes'; expected 1, 0 or nothing"):
+        to_datalist(frame.assign(any=["1", "yes", ""]), "", classes, check_files=False, findings=findings)
+
+
+def test_rows_without_a_mask_are_left_out_where_masks_are_needed(caplog: pytest.LogCaptureFixture) -> None:
+    frame = check_records(
+        pd.DataFrame({"image": ["a", "b", "c"], "mask": ["m.png", "", "n.png;o.png"]}), "", None, False
+    )
+    items = to_datalist(frame, "", None, check_files=False, require_mask=True)
+    assert [(item["image"], item["mask"]) for item in items] == [("a", ["m.png"]), ("c", ["n.png", "o.png"])]
+    assert [item["record"] for item in items] == [0, 2]
+    assert "1 of 3 images have no mask" in caplog.text
+    with pytest.raises(RecordsError, match=r"none of 1 rows .* has a mask"):
+        to_datalist(frame.iloc[[1]], "", None, check_files=False, require_mask=True)
+
+
+def test_exam_and_modality_stay_with_their_items() -> None:
+    frame = check_records(pd.DataFrame({"image": ["a", "b"], "label": "x", "exam": ["1", ""], "modality": ["", "CT"]}))
+    first, second = to_datalist(frame, "", ["x"], check_files=False)
+    assert (first["exam"], second["modality"]) == ("1", "CT")
+    assert "modality" not in first
+    assert "exam" not in second

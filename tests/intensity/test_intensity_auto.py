@@ -79,7 +79,7 @@ def test_pictures_are_taken_as_expected(expected: str) -> None:
 def test_without_expectation_pictures_are_taken_as_shown_and_volumes_refused() -> None:
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_allclose(shown(AutoIntensityd("image"), picture(grey))[0], grey / 255, atol=1e-7)
-    with pytest.raises(IntensityError, match="states no modality, was given.*records' column 'modality'"):
+    with pytest.raises(IntensityError, match=r"states no modality, was given.*records' column 'modality'"):
         shown(AutoIntensityd("image"), volume(STORED[None]))
 
 
