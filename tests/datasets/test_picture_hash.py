@@ -15,8 +15,10 @@ from radimagenet_monai.datasets.picture_hash import (
     SAME_DETAIL,
     detail_correlation,
     difference_hash,
+    may_have_same_detail,
     near_pairs,
     pack_hashes,
+    sketch_details,
     thumbnail,
 )
 from radimagenet_monai.phantoms.busi import simulate
@@ -71,25 +73,45 @@ def test_no_hashes_no_pairs() -> None:
 
 def test_detail_correlation_is_pearsons_after_a_gaussian_high_pass() -> None:
     rng = np.random.default_rng(1)
-    first, second = rng.integers(0, 256, (2, 5, 64, 64), np.uint8)
-    second[0] = np.clip(first[0] * 0.5 + 20, 0, 255)
+    first, second = (
+        cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 10), np.uint8), (0, 0), 1.5)
+        .transpose(2, 0, 1)
+        .reshape(2, 5, 64, 64)
+    )
+    second[0] = np.clip(first[0] * 0.7 + 20, 0, 255)
     second[1] = 255 - first[1]
-    weights = gaussian_filter(np.ones((64, 64)), 2, mode="constant", truncate=16)
+    second[2] = first[2] // 2 + second[2] // 2
 
     def details(picture: np.ndarray) -> np.ndarray:
-        picture = picture.astype(float)
-        return (picture - gaussian_filter(picture, 2, mode="constant", truncate=16) / weights).ravel()
+        equalized = cv2.createCLAHE(4.0, (4, 4)).apply(picture).astype(float)
+        return (equalized - gaussian_filter(equalized, 2, mode="mirror")).ravel()
 
     expected = [np.corrcoef(details(one), details(other))[0, 1] for one, other in zip(first, second, strict=True)]
-    found = detail_correlation(first, second)
-    np.testing.assert_allclose(found, expected, atol=2e-3)
-    np.testing.assert_allclose(found, detail_correlation(second, first), atol=1e-6)
-    assert found[0] > 0.999
-    assert found[1] < -0.999
+    one, other = (np.stack([thumbnail(picture) for picture in pictures]) for pictures in (first, second))
+    np.testing.assert_allclose(detail_correlation(one, other), expected, atol=0.01)
+    assert (detail_correlation(one, other) == detail_correlation(other, one)).all()
+    assert expected[0] > 0.98
+    assert expected[1] < -0.9
+    assert 0.4 < expected[2] < 0.9
+
+
+def test_sketches_let_all_through_that_have_the_same_detail() -> None:
+    rng = np.random.default_rng(2)
+    first = rng.normal(0, 32, (2000, 4096))
+    share = rng.uniform(0, 1, (2000, 1))
+    second = share * first + np.sqrt(1 - share**2) * rng.normal(0, 32, first.shape)
+    one, other = (np.clip(part, -127, 127).astype(np.int8).reshape(-1, 64, 64) for part in (first, second))
+    correlation = detail_correlation(one, other)
+    sketches = sketch_details(np.concatenate([one, other]))
+    passed = may_have_same_detail(sketches, np.arange(2000), np.arange(2000, 4000))
+    assert passed[correlation >= SAME_DETAIL].all()
+    assert (correlation >= SAME_DETAIL).sum() > 100
+    assert not passed[correlation < 0.4].any()
 
 
 def test_a_flat_picture_correlates_with_nothing() -> None:
-    flat = np.full((1, 64, 64), 90, np.uint8)
+    flat = thumbnail(np.full((90, 80), 90, np.uint8))[None]
+    assert not flat.any()
     assert detail_correlation(flat, flat).tolist() == [0]
 
 

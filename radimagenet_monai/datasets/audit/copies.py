@@ -11,7 +11,14 @@ from scipy.sparse.csgraph import connected_components
 
 from radimagenet_monai.datasets.audit.result import SEVERITIES, Severity
 from radimagenet_monai.datasets.audit.table import MOST_LISTED, AuditedTable, Log, groups_of
-from radimagenet_monai.datasets.picture_hash import HASH_BITS, SAME_DETAIL, detail_correlation, near_pairs
+from radimagenet_monai.datasets.picture_hash import (
+    HASH_BITS,
+    SAME_DETAIL,
+    detail_correlation,
+    may_have_same_detail,
+    near_pairs,
+    sketch_details,
+)
 
 _SINGLE_PICTURES = 2.0  # images a patient below which a table is of single pictures, not of series
 _MOST_KEPT = 1_000_000  # near pairs that are sorted by likeness; further ones are counted
@@ -78,7 +85,9 @@ def find_lookalikes(
     kept: list[np.ndarray] = []
     known = table.patient[table.patient >= 0]
     single = known.size < _SINGLE_PICTURES * len(np.unique(known))
+    sketches = sketch_details(thumbnails)
     for near in near_pairs(hashes, near_bits, workers):
+        near = near[:, may_have_same_detail(sketches, near[0], near[1])]
         first, second = positions[near[0]], positions[near[1]]
         apart = _differ(table.split, first, second) | _differ(table.fold, first, second)
         conflict = _differ(table.label, first, second)

@@ -146,7 +146,7 @@ class _Seen:
     blank: np.ndarray
     positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     hashes: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.uint64))
-    thumbnails: np.ndarray = field(default_factory=lambda: np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8))
+    thumbnails: np.ndarray = field(default_factory=lambda: np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.int8))
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
 
@@ -186,7 +186,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
                 stream.write(found.thumbnail)
         stream.flush()
         if positions:
-            thumbnails = np.memmap(stream, np.uint8, "r", shape=(len(positions), THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            thumbnails = np.memmap(stream, np.int8, "r", shape=(len(positions), THUMBNAIL_SIDE, THUMBNAIL_SIDE))
 
     log.add_all("unreadable", "warning", unreadable, lambda k: reasons[k])
     log.add_all("blank", "warning", blank, lambda _: "the image has no content")
