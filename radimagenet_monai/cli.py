@@ -46,7 +46,7 @@ def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", 
     """
     from radimagenet_monai.datasets.readers import prepare as write_prepared
 
-    table, facts = write_prepared(str(name), str(root), str(out), seed, **options)
+    table, facts = write_prepared(str(name), str(root), str(out), seed, **_typed(options))
     exams = f", {facts['exams']} exams" if "exams" in facts else ""
     print(f"{facts['images']} images of {facts['patients'] or 'unknown'} patients{exams}: {_counts(facts['labels'])}")
     print(f"split: {_counts(facts['splits'])}")
@@ -58,6 +58,12 @@ def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", 
         print(f"note: {len(facts['notes']) - 10} more in {Path(out) / 'summary.json'}")
     _audit_prepared(table, facts["images"], audit)
     print(table)
+
+
+def _typed(options: dict[str, Any]) -> dict[str, Any]:
+    """Fire reads ``--headers false`` as text, which Python takes for true."""
+    words = {"true": True, "false": False}
+    return {name: words.get(str(value).lower(), value) for name, value in options.items()}
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
@@ -114,7 +120,7 @@ def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: in
     """
     from radimagenet_monai.phantoms import write_phantom
 
-    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers, **options))
+    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers, **_typed(options)))
 
 
 def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from radimagenet_monai import __version__
 from radimagenet_monai.cli import main
+from radimagenet_monai.errors import RecordsError
 
 
 def stopped(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -84,3 +85,18 @@ def test_help_names_the_arguments(command: list[str]) -> None:
     assert "radimagenet" in text
     if command and command != ["info"]:
         assert "--out" in text or "OUT" in text
+
+
+def test_false_switches_an_option_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fire gives the text 'false', which would count as true."""
+    seen: dict[str, object] = {}
+
+    def prepare(*arguments: object, **options: object) -> None:
+        seen.update(options)
+        raise RecordsError("seen enough")
+
+    monkeypatch.setattr("radimagenet_monai.datasets.readers.prepare", prepare)
+    options = ["--headers", "false", "--hash_files", "True", "--slices", "central:3"]
+    with pytest.raises(SystemExit):
+        main(["prepare", "rsna_ich", "--root", "x", "--out", str(tmp_path), *options])
+    assert seen == {"headers": False, "hash_files": True, "slices": "central:3"}

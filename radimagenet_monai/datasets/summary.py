@@ -32,7 +32,8 @@ def summarize(
     known = frame.loc[frame["patient_id"] != "", "patient_id"]
     facts: dict[str, Any] = {"images": len(frame), "patients": int(known.nunique())}
     if "exam" in frame.columns:
-        facts["exams"] = int(frame.loc[frame["exam"] != "", "exam"].nunique())
+        named = frame.loc[frame["exam"] != "", ["patient_id", "exam"]]
+        facts["exams"] = len(named.drop_duplicates())  # a name of an exam is unique within its patient only
     return {
         **facts,
         "labels": _counted(frame["label"]),

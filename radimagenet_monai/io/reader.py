@@ -180,6 +180,7 @@ class _ImageCache:
 
     def __init__(self) -> None:
         self._images: OrderedDict[tuple[str, str], NativeImage] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, path: str) -> NativeImage:
@@ -192,10 +193,12 @@ class _ImageCache:
         image = read_image(path)
         image.pixels.setflags(write=False)
         with self._lock:
+            if key in self._images:  # another thread read it meanwhile
+                self._bytes -= self._images.pop(key).pixels.nbytes
             self._images[key] = image
-            total = sum(held.pixels.nbytes for held in self._images.values())
-            while total > MAX_CACHED_BYTES and len(self._images) > 1:
-                total -= self._images.popitem(last=False)[1].pixels.nbytes
+            self._bytes += image.pixels.nbytes
+            while self._bytes > MAX_CACHED_BYTES and len(self._images) > 1:
+                self._bytes -= self._images.popitem(last=False)[1].pixels.nbytes
         return image
 
 
