@@ -35,8 +35,8 @@ SAME_DETAIL = 0.9
 """Detail correlation from which two pictures whose hashes are near are taken for the same picture.
 
 On phantoms of ultrasound, CT and mixed modalities, 99 % of the copies that were recompressed, rescaled, brightened,
-darkened or made noisy reach 0.94 or more; different patients reach 0.81 in heads, whose outlines are much the same, and
-0.74 elsewhere.
+darkened or made noisy reach 0.94 or more; different patients reach 0.81 in CT of heads, whose outlines are much the
+same, 0.77 in radiographs of chests, and 0.74 elsewhere.
 """
 
 _WORDS = HASH_BITS // 64

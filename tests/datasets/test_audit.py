@@ -20,10 +20,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from radimagenet_monai.datasets.audit import Audit, audit_records
-from radimagenet_monai.datasets.audit.inspection import inspect_files
+from radimagenet_monai.datasets.audit.inspection import gray_picture, inspect_files
 from radimagenet_monai.datasets.busi import read_busi
+from radimagenet_monai.datasets.picture_hash import difference_hash, near_pairs, pack_hashes
+from radimagenet_monai.datasets.rsna_ich import read_rsna_ich
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.phantoms.busi import write_busi_phantom
+from radimagenet_monai.phantoms.rsna_ich import write_rsna_ich_phantom
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,18 @@ def test_a_clean_phantom_passes(clean: Path, table: pd.DataFrame) -> None:
     for label, counts in audit.labels_by_fold.items():
         for fold, count in counts.items():
             assert ((table["label"] == label) & (table["fold"] == int(fold))).sum() == count
+
+
+def test_heads_of_different_patients_are_told_apart(tmp_path: Path) -> None:
+    """Their outlines are much the same, so that many hashes are near."""
+    root = write_rsna_ich_phantom(tmp_path, patients=16, progress=False)
+    audit = run(read_rsna_ich(root, progress=False), root)
+    assert audit.verdict == "clean"
+    assert audit.compared == audit.images > 100
+    hashes = pack_hashes(
+        np.stack([difference_hash(gray_picture(*read_frame(path))) for path in sorted(root.rglob("*.dcm"))])
+    )
+    assert sum(block.shape[1] for block in near_pairs(hashes, audit.near_bits or 0)) > 200
 
 
 def test_a_patient_on_both_sides(clean: Path, table: pd.DataFrame) -> None:
