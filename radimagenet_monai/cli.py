@@ -67,7 +67,7 @@ def _typed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
-    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, run_audit, found_in_words
+    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, found_in_words, run_audit
     from radimagenet_monai.training.flags import parse_flag
 
     automatic = wanted == "auto"
