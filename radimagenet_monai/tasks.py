@@ -373,8 +373,8 @@ TASKS: dict[str, Task] = {
                 limits=(
                     _NOT_A_DEVICE,
                     "MRNet's labels are of exams: a slice of a torn knee need not show the tear, and slices of an exam "
-                    "are not independent. Exams are scored by the mean over their central slices; the authors' rule for "
-                    "choosing slices is not published.",
+                    "are not independent. Exams are scored by the mean over their central slices; the authors' rule "
+                    "for choosing slices is not published.",
                 ),
                 reader_options={"target": target},
                 aggregate="mean",
