@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from radimagenet_monai.datasets.audit import Audit, audit_records
@@ -95,6 +97,29 @@ def test_heads_of_different_patients_are_told_apart(tmp_path: Path) -> None:
         np.stack([difference_hash(gray_picture(*read_frame(path))) for path in sorted(root.rglob("*.dcm"))])
     )
     assert sum(block.shape[1] for block in near_pairs(hashes, audit.near_bits or 0)) > 200
+
+
+@pytest.mark.parametrize("window", [(40, 80), None])
+def test_ct_is_shown_through_its_window(tmp_path: Path, window: tuple[int, int] | None) -> None:
+    """Against pydicom; without a window through 50/400 HU, as in a volume of Hounsfield units."""
+    root = write_rsna_ich_phantom(tmp_path, patients=4, progress=False)
+    path = next(root.rglob("*.dcm"))
+    header = dcmread(path)
+    if window is None:
+        del header.WindowCenter, header.WindowWidth
+    else:
+        header.WindowCenter, header.WindowWidth = window
+    header.save_as(path)
+    hounsfield = apply_modality_lut(header.pixel_array, header).astype(float)
+    if window is None:
+        expected = np.clip((hounsfield - 50) / 400 + 0.5, 0, 1)
+        np.save(tmp_path / "volume.npy", hounsfield.astype(np.float32)[None])
+        volume = gray_picture(*read_frame(tmp_path / "volume.npy"))
+        np.testing.assert_allclose(volume, 255 * expected, atol=0.51)
+    else:
+        expected = apply_windowing(hounsfield, header) / (2**header.BitsStored - 1)
+        expected = (expected - expected.min()) / np.ptp(expected)
+    np.testing.assert_allclose(gray_picture(*read_frame(path)), 255 * expected, atol=1)
 
 
 def test_a_patient_on_both_sides(clean: Path, table: pd.DataFrame) -> None:
