@@ -10,6 +10,7 @@ from typing import Any
 from radimagenet_monai import __version__
 from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.report import commands as report_commands
 from radimagenet_monai.weights import commands as weights_commands
 
 DEFAULT_BUNDLES = "bundles"
@@ -67,7 +68,8 @@ def _typed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
-    from radimagenet_monai.report.audit_command import PAGE_FILE, VERDICTS, found_in_words, run_audit
+    from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
+    from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
     from radimagenet_monai.training.flags import parse_flag
 
     automatic = wanted == "auto"
@@ -78,33 +80,6 @@ def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
     print(f"audit: {VERDICTS[result.verdict]}: {found_in_words(result)}; see {table.parent / PAGE_FILE}")
     if not pixels:
         print(f"audit: the table only, since there are {images} images; 'radimagenet audit {table}' reads them too")
-
-
-def audit(
-    records: str,
-    root: str | None = None,
-    out: str | None = None,
-    pixels: bool = True,
-    near_bits: int | None = None,
-    workers: int | None = None,
-    show_ids: bool = False,
-) -> None:
-    """Look for leakage in a records table: patients and images on both sides of a split, contradicting labels.
-
-    Writes audit.html and audit.json. Exit status 1 when leakage or an image under two labels is found.
-
-    Args:
-        records: the table, or the folder that holds records.csv.
-        root: folder that its paths start from; by default the one that prepare noted, or the table's own.
-        out: folder that receives audit.html and audit.json; by default the table's.
-        pixels: read and compare the images; false looks at the table and its sha256 column only.
-        near_bits: of 256, by which hashes of pictures that look the same may differ; 32 by default.
-        workers: processes that read images; by default one a core, at most 8.
-        show_ids: show patient ids on the page and in audit.json.
-    """
-    from radimagenet_monai.report.audit_command import audit as run
-
-    run(records, root, out, pixels, near_bits, workers, show_ids)
 
 
 def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2, **options: Any) -> None:
@@ -169,18 +144,6 @@ def demo(out: str = "demo_output", images: int = 480, epochs: int = 14, image_si
     print(run_demo(str(out), images=images, epochs=epochs, image_size=image_size, seed=seed))
 
 
-def report(folder: str, out: str | None = None) -> None:
-    """Write a page about an evaluated bundle: metrics with intervals, curves, pictures, settings.
-
-    Args:
-        folder: output folder of an evaluate run, or the bundle's folder.
-        out: path of the page; by default report.html in the output folder.
-    """
-    from radimagenet_monai.report.run_report import write_run_report
-
-    print(write_run_report(str(folder), None if out is None else str(out)))
-
-
 def rehearse(*names: str, out: str = "rehearsal_output", seed: int = 0) -> None:
     """Train and test every bundle on its phantom and print one table. Exit status 1 where one has not learnt enough.
 
@@ -202,7 +165,7 @@ def rehearse(*names: str, out: str = "rehearsal_output", seed: int = 0) -> None:
 COMMANDS: dict[str, Any] = {
     "info": info,
     "prepare": prepare,
-    "audit": audit,
+    "audit": report_commands.audit,
     "phantom": phantom,
     "weights": {
         "list": weights_commands.list_,
@@ -219,7 +182,7 @@ COMMANDS: dict[str, Any] = {
         "fetch": bundle_commands.fetch,
         "rehearse": rehearse,
     },
-    "report": report,
+    "report": report_commands.report,
     "demo": demo,
 }
 

@@ -1,4 +1,4 @@
-"""``radimagenet audit``: look for leakage in a records table, write what was found, say so by the exit status."""
+"""An audit of a records table on disk: find its images, look for leakage, write the page and the findings."""
 
 from __future__ import annotations
 
@@ -10,61 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from radimagenet_monai.datasets.audit import Audit, audit_records
-from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES
 from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS
 from radimagenet_monai.datasets.readers import SUMMARY_FILE
 from radimagenet_monai.datasets.records import RECORDS_FILE, missing_files, read_records
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.report.audit_page import VERDICTS, found_in_words, write_audit_page
-from radimagenet_monai.training.flags import parse_flag
+from radimagenet_monai.report.audit_page import write_audit_page
 
 PAGE_FILE = "audit.html"
 JSON_FILE = "audit.json"
 
 _MOST_WORKERS = 8  # each may hold a volume
 _SAMPLED = 200  # images looked up to tell whether a folder is the one that paths start from
-
-
-def audit(
-    records: str,
-    root: str | None = None,
-    out: str | None = None,
-    pixels: bool = True,
-    near_bits: int | None = None,
-    workers: int | None = None,
-    show_ids: bool = False,
-) -> None:
-    """Look for leakage in a records table: patients and images on both sides of a split, contradicting labels.
-
-    Writes audit.html and audit.json. Exit status 1 when leakage or an image under two labels is found.
-
-    Args:
-        records: the table, or the folder that holds records.csv.
-        root: folder that its paths start from; by default the one that prepare noted, or the table's own.
-        out: folder that receives audit.html and audit.json; by default the table's.
-        pixels: read and compare the images; false looks at the table and its sha256 column only.
-        near_bits: of 256, by which hashes of pictures that look the same may differ; 32 by default.
-        workers: processes that read images; by default one a core, at most 8.
-        show_ids: show patient ids on the page and in audit.json.
-    """
-    result = run_audit(
-        str(records),
-        None if root is None else str(root),
-        None if out is None else str(out),
-        pixels=parse_flag(pixels),
-        near_bits=NEAR_DUPLICATE_BITS if near_bits is None else near_bits,
-        workers=workers,
-        show_ids=parse_flag(show_ids),
-    )
-    print(f"{VERDICTS[result.verdict]}: {found_in_words(result)} among {result.images} images")
-    for severity in SEVERITIES:
-        for kind, title in KINDS.items():
-            if count := result.counts.get(kind, {}).get(severity):
-                print(f"  {severity:8} {count:6}  {title[0].lower()}{title[1:]}")
-    print((Path(out) if out else _table_of(records).parent) / PAGE_FILE)
-    if result.failed:
-        raise SystemExit(1)
 
 
 def run_audit(
@@ -102,7 +59,7 @@ def run_audit(
     ConfigurationError
         As `audit_records` does.
     """
-    path = _table_of(records)
+    path = table_of(records)
     frame = read_records(path, require_label=False, allow_leakage=True)
     folder = _root_of(path, frame, root)
     if workers is None:
@@ -115,7 +72,8 @@ def run_audit(
     return result
 
 
-def _table_of(records: str | os.PathLike[str]) -> Path:
+def table_of(records: str | os.PathLike[str]) -> Path:
+    """The table itself, or the one in a folder."""
     path = Path(records)
     return path / RECORDS_FILE if path.is_dir() else path
 
