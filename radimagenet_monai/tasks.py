@@ -182,6 +182,8 @@ DATASETS: dict[str, Dataset] = {
                 "CT images": Count(292_367, Certainty.REMEMBERED),
                 "MR images": Count(672_600, Certainty.REMEMBERED),
                 "US images": Count(389_885, Certainty.REMEMBERED),
+                "CT_abd_normal": Count(69_238, Certainty.CLAIMED),
+                "MR_mriabd_normal": Count(72_054, Certainty.CLAIMED),
             },
             (
                 "Patient ids are not published: the split cannot be derived again, use the official CSVs.",
@@ -206,7 +208,12 @@ DATASETS: dict[str, Dataset] = {
             "Public: Al-Dhabyani W, et al. Dataset of breast ultrasound images. Data in Brief 2020;28:104863.",
             "See the data set's own page; cite its authors.",
             "Dataset_BUSI_with_GT/{benign,malignant,normal}/benign (1).png with benign (1)_mask.png, _mask_1.png, ...",
-            {"images": Count(780), "malignant": Count(210), "benign": Count(570)},
+            {
+                "images": Count(780),
+                "malignant": Count(210),
+                "benign": Count(437, Certainty.REMEMBERED),
+                "normal": Count(133, Certainty.REMEMBERED),
+            },
             (
                 "No patient ids are published; near-duplicate images are known. Near-duplicates are kept on one side "
                 "of every split here, but patients cannot be.",
@@ -220,8 +227,21 @@ DATASETS: dict[str, Dataset] = {
             "Request form of the Stanford ML group.",
             "Research use agreement of its authors.",
             "{train,valid}/{axial,coronal,sagittal}/0000.npy of [slices, 256, 256]; train-acl.csv, ... without header",
-            {"exams": Count(1_370), "ACL tears": Count(319), "meniscal tears": Count(508)},
-            ("Labels are per exam; the authors' rule for choosing slices is not published.",),
+            {
+                "exams": Count(1_370),
+                "ACL tears": Count(319),
+                "meniscal tears": Count(508),
+                "train exams": Count(1_130),
+                "valid exams": Count(120),
+                "acl exams": Count(262, Certainty.REMEMBERED),
+                "meniscus exams": Count(449, Certainty.REMEMBERED),
+                "abnormal exams": Count(1_008, Certainty.REMEMBERED),
+            },
+            (
+                "The 120 exams of the test part are not public: of 1 370 exams 1 250 can be had. The last three counts "
+                "are of those.",
+                "Labels are per exam; the authors' rule for choosing slices is not published.",
+            ),
             reader="mrnet",
         ),
         Dataset(
@@ -232,9 +252,9 @@ DATASETS: dict[str, Dataset] = {
             "stage_2_train_images/<patientId>.dcm; stage_2_train_labels.csv, one row a box",
             {
                 "images": Count(26_684),
-                "normal": Count(8_851),
-                "no lung opacity, not normal": Count(11_821),
-                "lung opacity": Count(6_012),
+                "Normal": Count(8_851),
+                "No Lung Opacity / Not Normal": Count(11_821),
+                "Lung Opacity": Count(6_012),
             },
             reader="rsna_pneumonia",
         ),
@@ -262,7 +282,16 @@ DATASETS: dict[str, Dataset] = {
             "Public (Kaggle).",
             "The challenge's terms.",
             "stage_2_train/ID_xxxxxxxxx.dcm; stage_2_train.csv with ID,Label",
-            {"images": Count(573_614, Certainty.REMEMBERED)},
+            {
+                "images in the authors' CSVs": Count(573_614, Certainty.REMEMBERED),
+                "images": Count(752_803, Certainty.REMEMBERED),
+                "any": Count(107_933, Certainty.REMEMBERED),
+                "epidural": Count(3_145, Certainty.REMEMBERED),
+                "intraparenchymal": Count(36_118, Certainty.REMEMBERED),
+                "intraventricular": Count(26_205, Certainty.REMEMBERED),
+                "subarachnoid": Count(35_675, Certainty.REMEMBERED),
+                "subdural": Count(47_166, Certainty.REMEMBERED),
+            },
             ("Duplicated rows exist; patient and series ids are in the DICOM headers.",),
             reader="rsna_ich",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -109,6 +110,16 @@ def test_tasks_are_complete() -> None:
         assert task.references
         assert task.limits
     assert len(TASKS["radimagenet_resnet50_pretraining"].classes) == 165
+
+
+def test_readers_compare_with_the_counts_of_the_catalogue() -> None:
+    compared = 0
+    for name, dataset in DATASETS.items():
+        module = importlib.import_module(f"radimagenet_monai.datasets.{dataset.reader}")
+        for count, value in getattr(module, "PUBLISHED_COUNTS", {}).items():
+            assert dataset.counts[count].value == value, f"{name}: {count}"
+            compared += 1
+    assert compared > 20
 
 
 def test_labels_are_those_of_the_paper() -> None:
