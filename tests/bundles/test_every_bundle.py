@@ -119,7 +119,7 @@ def check_inference(task: Task, bundle: Path, data: Path, table: Path, tmp_path:
     known = {(row["file"], row["frame"]): row for row in evaluated}
     compared = 0
     for row in rows:
-        original = known.get(original_of[row["file"], row["frame"]])
+        original = known.get(original_of.get((row["file"], row["frame"]), ("", "")))
         if original is None:
             continue
         compared += 1
