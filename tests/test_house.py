@@ -190,7 +190,8 @@ def test_readme_names_commands_that_exist() -> None:
             assert word in node, f"radimagenet {command}"
             node = node[word]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    code = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL) + re.findall(r"`(make [^`]*)`", text))
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = "\n".join(blocks + re.findall(r"`(make [^`]*)`", text))
     named = set(re.findall(r"\bmake ([a-z-]+)", code))
     assert {"demo", "test"} <= named <= targets
     for config in re.findall(r"B/configs/(\w+)\.json", text):
