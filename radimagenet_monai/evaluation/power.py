@@ -1,0 +1,101 @@
+"""How many patients would show a difference, from the variance that was seen.
+
+The squared standard error of a mean difference falls as 1 / patients, so a standard error seen with some patients tells
+that of any other number. Patients count, not images: more slices of the same patients tell less.
+
+Ask for a difference that would matter (0.02 of an AUC, say), decided without looking at the result. The power for the
+difference just observed tells no more than its p-value, and "not significant for want of power" is then no finding
+(Hoenig JM, Heisey DM. *The abuse of power.* Am Stat 2001;55:19-24).
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import ndtri
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.proportions import normal_quantile
+
+
+def patients_needed(
+    standard_error: float | None, patients: int, difference: float, power: float = 0.8, confidence: float = 0.95
+) -> int | None:
+    """Patients of the same kind with whom a true difference is found significant with a chance of ``power``.
+
+    A rough answer: the variance is an estimate, often from few patients, and models trained on more data may differ
+    otherwise. Double the number before planning a study on it.
+
+    Parameters
+    ----------
+    standard_error
+        Of a paired difference; ``None`` where it was not estimable.
+    patients
+        With whom it was seen.
+    difference
+        The true difference to be found, in the same unit; its sign does not matter.
+    power
+        Chance of a significant result.
+    confidence
+        One minus the two-sided level of the test.
+
+    Returns
+    -------
+    int or None
+        ``None`` where the standard error is ``None`` or 0, so that there is no variance to go by.
+
+    Raises
+    ------
+    RadImageNetError
+        For a difference of 0, no patients, a negative standard error, or a power or confidence out of range.
+    """
+    deviates = _deviates(standard_error, patients, power, confidence)
+    if not (math.isfinite(difference) and difference):
+        raise RadImageNetError(f"difference {difference} was given; expected one that would matter, such as 0.02")
+    if not standard_error:
+        return None
+    return math.ceil(patients * (deviates * standard_error / difference) ** 2)
+
+
+def detectable_difference(
+    standard_error: float | None, patients: int, planned: int, power: float = 0.8, confidence: float = 0.95
+) -> float | None:
+    """The smallest true difference that ``planned`` patients show significant with a chance of ``power``.
+
+    Parameters
+    ----------
+    standard_error, patients, power, confidence
+        As for `patients_needed`.
+    planned
+        Patients of the study in question; that of the data themselves with ``planned=patients``.
+
+    Returns
+    -------
+    float or None
+        Positive; ``None`` where the standard error is ``None`` or 0.
+
+    Raises
+    ------
+    RadImageNetError
+        As `patients_needed` does.
+    """
+    deviates = _deviates(standard_error, patients, power, confidence)
+    if planned < 1:
+        raise RadImageNetError(f"{planned} planned patients were given; expected 1 or more")
+    if not standard_error:
+        return None
+    return deviates * standard_error * math.sqrt(patients / planned)
+
+
+def _deviates(standard_error: float | None, patients: int, power: float, confidence: float) -> float:
+    """How many standard errors a true difference must be away from 0."""
+    if standard_error is not None and not (math.isfinite(standard_error) and standard_error >= 0):
+        raise RadImageNetError(f"standard error {standard_error} was given; expected 0 or more, or None")
+    if patients < 1:
+        raise RadImageNetError(f"{patients} patients were given; expected 1 or more")
+    quantile = normal_quantile(confidence)
+    # A test of no difference at all is significant that often; less cannot be asked for.
+    chance = (1 - confidence) / 2
+    if not chance < power < 1:
+        raise RadImageNetError(f"power {power} was given; expected a share between {chance:g} and 1, such as 0.8")
+    return quantile + float(ndtri(power))
