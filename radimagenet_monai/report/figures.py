@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 
 import matplotlib
 import numpy as np
@@ -13,10 +16,67 @@ from matplotlib.figure import Figure
 
 from radimagenet_monai.evaluation.roc import roc_curve
 
-# Legible on light and on dark pages alike: figures keep a white ground of their own.
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#c8641e", "#8a8a8a"
+# Colors as matplotlib draws them, on a light ground, to those on a dark one. Ground and ink change together within the
+# figure, so that it is legible wherever it is shown. Lines and markers have a contrast of 3 or more to their ground.
+# The ground is a shade off white, so that white itself (on a confusion matrix) stays white.
+INK, GROUND, GRID, GREY = "#1c2330", "#fefefe", "#d9dfe7", "#6b7684"
+BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE = "#1f5fa8", "#b8560f", "#187a57", "#7c3f9e", "#b3263a", "#6f6a00"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE)
+_ON_DARK = {
+    INK: "#e6eaf0",
+    GROUND: "#14181f",
+    GRID: "#323b48",
+    GREY: "#98a4b5",
+    BLUE: "#7fb3ee",
+    ORANGE: "#f0a052",
+    GREEN: "#55cfa2",
+    PURPLE: "#cf9df0",
+    RED: "#ff8d98",
+    OLIVE: "#d3cb52",
+}
 
 
+@contextlib.contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw within this: colors that `svg_uri` can turn dark, and text that is text, whatever characters it has."""
+    style = {
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": GREY,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "figure.facecolor": GROUND,
+        "axes.facecolor": GROUND,
+        "savefig.facecolor": GROUND,
+        "grid.color": GRID,
+        "axes.axisbelow": True,
+        "axes.unicode_minus": True,
+        "text.parse_math": False,  # a name may hold dollars
+        "svg.fonttype": "none",  # the reader's browser has more scripts than matplotlib's font
+        "svg.hashsalt": "radimagenet",  # with no date: the same numbers give the same file
+    }
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def svg_uri(figure: Figure) -> str:
+    """A figure drawn in `figure_style` as an SVG data URI that follows the reader's light or dark scheme."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue().decode("utf-8")
+    for index, color in enumerate(_ON_DARK):
+        text = text.replace(color, f"var(--c{index})")
+    light, dark = (
+        "".join(f"--c{index}:{color};" for index, color in enumerate(colors))
+        for colors in (_ON_DARK, _ON_DARK.values())
+    )
+    style = f"<style>:root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    text = re.sub(r"(<svg [^>]*>)", lambda match: match.group(1) + style, text, count=1)
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+@figure_style()
 def roc_figure(labels: np.ndarray, scores: np.ndarray, operating_point: tuple[float, float] | None = None) -> str:
     """The ROC curve as an SVG data URI.
 
@@ -30,29 +90,31 @@ def roc_figure(labels: np.ndarray, scores: np.ndarray, operating_point: tuple[fl
     curve = roc_curve(labels, scores)
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":", label="chance")
-    axes.plot(curve.false_positive_rate, curve.sensitivity, color=_BLUE, linewidth=2, label="ROC curve")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="chance")
+    axes.plot(curve.false_positive_rate, curve.sensitivity, color=BLUE, linewidth=2, label="ROC curve")
     if operating_point is not None:
-        axes.plot(*operating_point, "o", color=_ORANGE, markersize=8, label="at the threshold")
+        axes.plot(*operating_point, "o", color=ORANGE, markersize=8, label="at the threshold")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.grid(alpha=0.25)
+    axes.grid(color=GRID)
     axes.legend(loc="lower right", frameon=False)
-    return _svg(figure)
+    return svg_uri(figure)
 
 
+@figure_style()
 def score_figure(labels: np.ndarray, scores: np.ndarray, threshold: float, names: Sequence[str]) -> str:
     """Histograms of the positive class's probability, one a true class, with the threshold, as an SVG data URI."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
     bins = np.linspace(0, 1, 21).tolist()
-    for value, color in ((0, _BLUE), (1, _ORANGE)):
+    for value, color in ((0, BLUE), (1, ORANGE)):
         axes.hist(scores[labels == value], bins=bins, alpha=0.6, color=color, label=f"{names[value]} (true class)")
-    axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label="threshold")
+    axes.axvline(threshold, color=INK, linewidth=1, linestyle="--", label="threshold")
     axes.set(xlabel=f"probability of {names[1]}", ylabel="images", xlim=(0, 1))
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg_uri(figure)
 
 
+@figure_style()
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> str:
     """A confusion matrix, shaded by the share of the true class, as an SVG data URI.
 
@@ -74,7 +136,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> str:
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="called", ylabel="true class")
-    return _svg(figure)
+    return svg_uri(figure)
 
 
 def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6) -> str:
@@ -99,14 +161,6 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns
             axes.imshow(images[place], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set_title(captions[place], fontsize=8)
     return _png(figure)
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.BytesIO()
-    # No date and a fixed salt: the same numbers give the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "radimagenet", "svg.fonttype": "path"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _png(figure: Figure) -> str:

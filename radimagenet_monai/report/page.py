@@ -1,8 +1,9 @@
-"""One self-contained HTML page about a trained and evaluated bundle."""
+"""One self-contained HTML page: it refers to no other file and no host, and is read without a script."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from radimagenet_monai.io.atomic import atomic_write_text
+
+_FEWEST_LISTED = 4  # sections, from which on a page has a table of contents
+_COLUMN_WIDTH = 6  # rem a column that a table keeps on a narrow screen, where it scrolls by itself
+_COLUMNS_THAT_FIT = 3
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table with a caption. The first cell of a row is its heading."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def style(self) -> str:
+        """Width that keeps the columns legible on a telephone."""
+        columns = max([len(self.header), *(len(row) for row in self.rows)])
+        return f"min-width: {columns * _COLUMN_WIDTH}rem" if columns > _COLUMNS_THAT_FIT else ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A box of a flow diagram, with what leaves the flow there."""
+
+    title: str
+    lines: Sequence[str] = ()
+    leaving: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Section:
-    """A section of the page: paragraphs, an optional table, pictures."""
+    """A section of the page: paragraphs, flow diagram, tables, pictures, sections within it, folded text."""
 
     title: str
     paragraphs: Sequence[str] = ()
@@ -33,6 +62,21 @@ class Section:
     pictures: Sequence[Picture] = ()
     details: str = field(default="")
     """Long text, folded away until asked for."""
+    details_title: str = ""
+    tables: Sequence[Table] = ()
+    flow: Sequence[Step] = ()
+    sections: Sequence[Section] = ()
+
+    @property
+    def all_tables(self) -> list[Table]:
+        """The table given as ``header`` and ``rows``, captioned with the title, before ``tables``."""
+        own = [Table(self.title, self.header, self.rows)] if self.rows else []
+        return [table for table in [*own, *self.tables] if table.rows]
+
+    @property
+    def anchor(self) -> str:
+        """Name of the section within the page, made of its title."""
+        return re.sub(r"[^\w]+", "-", self.title.lower()).strip("-") or "section"
 
 
 def write_page(
@@ -43,6 +87,8 @@ def write_page(
     sections: Sequence[Section],
 ) -> Path:
     """Write the page atomically and return its path.
+
+    Pages with four sections or more begin with a table of contents.
 
     Parameters
     ----------
@@ -65,7 +111,11 @@ def write_page(
         lstrip_blocks=True,
     )
     text = environment.get_template("page.html.j2").render(
-        title=title, warning=warning, headline=dict(headline), sections=list(sections)
+        title=title,
+        warning=warning,
+        headline=dict(headline),
+        sections=list(sections),
+        listed=len(sections) >= _FEWEST_LISTED,
     )
     atomic_write_text(path, text)
     return Path(path)

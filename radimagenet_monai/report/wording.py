@@ -1,24 +1,97 @@
-"""Numbers as a reader of a radiology journal expects them."""
+"""Numbers and tests in words, as a reader of a radiology journal expects them.
+
+The forms are those of the AMA Manual of Style, 11th edition, section 19.5, as *Radiology* asks for them: intervals as
+``95% CI: 0.861, 0.948``; P values without a leading zero, ``P = .03``, and never 0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+NOT_ESTIMABLE = "not estimable"
+MINUS = "−"  # wider than a hyphen, and not broken at the end of a line
+
 
 def with_interval(estimate: Mapping[str, Any], name: str = "estimate", digits: int = 3) -> str:
-    """``0.912 (95 % CI 0.861 to 0.948)``, or why it is not estimable.
+    """``0.912 (95% CI: 0.861, 0.948)``, or why it is not estimable.
 
     Parameters
     ----------
     estimate
         With ``name``, ``low`` and ``high``, and optionally ``confidence`` and ``reason``.
+    name
+        Key of the value itself.
+    digits
+        After the point.
     """
-    value = estimate.get(name)
+    value, reason = estimate.get(name), estimate.get("reason")
     if value is None:
-        return "not estimable"
+        return not_estimable(reason)
     if estimate.get("low") is None or estimate.get("high") is None:
-        reason = estimate.get("reason")
-        return f"{value:.{digits}f} (interval not estimable{f': {reason}' if reason else ''})"
-    level = f"{100 * estimate.get('confidence', 0.95):g} % CI"
-    return f"{value:.{digits}f} ({level} {estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+        return f"{number(value, digits)} (interval {not_estimable(reason, ': ', '')})"
+    bounds = interval(estimate["low"], estimate["high"], digits, estimate.get("confidence", 0.95))
+    return f"{number(value, digits)} ({bounds})"
+
+
+def interval(low: float, high: float, digits: int = 3, confidence: float = 0.95) -> str:
+    """``95% CI: 0.861, 0.948``; a comma between the bounds, so that a minus sign is never taken for a dash."""
+    return f"{100 * confidence:g}% CI: {number(low, digits)}, {number(high, digits)}"
+
+
+def p_value(p: float | None) -> str:
+    """``P = .03``, ``P < .001``, ``P > .99``, or ``P not estimable``.
+
+    Two digits from .01 on and three below; more where rounding would turn a P below .05 into .05.
+    """
+    return f"P {NOT_ESTIMABLE}" if p is None else f"P {bare_p_value(p) if p < 0.001 or p > 0.99 else _equal(p)}"
+
+
+def bare_p_value(p: float | None) -> str:
+    """As `p_value`, without the letter, for a column of a table: ``.03``, ``< .001``."""
+    if p is None:
+        return NOT_ESTIMABLE
+    if p < 0.001:
+        return "< .001"
+    if p > 0.99:
+        return "> .99"
+    return _equal(p).removeprefix("= ")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """``0.912`` or ``−0.034``; a value that rounds to zero has no sign."""
+    if value is None:
+        return NOT_ESTIMABLE
+    text = f"{abs(value):.{digits}f}"
+    return f"{MINUS}{text}" if value < 0 and float(text) else text
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference: ``+0.034`` or ``−0.034``."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and float(text) else text
+
+
+def count(many: int | None, thing: str, things: str = "") -> str:
+    """``1 image``, ``1 240 images``, ``an unknown number of patients``."""
+    plural = things or f"{thing}s"
+    if many is None:
+        return f"an unknown number of {plural}"
+    return f"{grouped(many)} {thing if many == 1 else plural}"
+
+
+def grouped(many: int) -> str:
+    """``1 240``: thousands apart by a narrow space that does not break."""
+    return f"{many:,}".replace(",", "\u202f")
+
+
+def not_estimable(reason: str | None, before: str = " (", after: str = ")") -> str:
+    """``not estimable (only one image is positive)``."""
+    return f"{NOT_ESTIMABLE}{before}{reason}{after}" if reason else NOT_ESTIMABLE
+
+
+def _equal(p: float) -> str:
+    digits = 2 if p >= 0.01 else 3
+    while p < 0.05 <= round(p, digits) and digits < 6:
+        digits += 1
+    return "= " + f"{p:.{digits}f}".removeprefix("0")

@@ -45,7 +45,7 @@ def test_two_classes(tmp_path: Path) -> None:
     ]
     rows.append("bad.png,0,,,0.5,,benign,decode: cut short")
     text = page(tmp_path, metrics, ["benign", "malignant"], rows)
-    assert f"{metrics['auc']['auc']:.3f} (95 % CI" in text
+    assert f"{metrics['auc']['auc']:.3f} (95% CI: " in text
     assert "ROC curve of the test split" in text
     assert "decode: cut short" in text
     exams = page(tmp_path, metrics, ["benign", "malignant"], rows, aggregate="mean")
