@@ -124,6 +124,21 @@ def show(name: str, json: bool = False) -> None:
             print(f"{key:14} {value}")
 
 
+def ablate(weights: str, architecture: str, convention: str, out: str) -> None:
+    """Write trained weights with a wrong input convention, to measure what the right one is worth.
+
+    Args:
+        weights: a name in the store or a path; not random.
+        architecture: resnet50, densenet121, inceptionv3 or inceptionresnetv2.
+        convention: the input to give them, by the name of weights that expect it, such as imagenet_torchvision.
+        out: path of the file, ending in .safetensors; --weights takes it.
+    """
+    from radimagenet_monai.weights.ablation import write_ablation
+
+    stored = write_ablation(str(weights), str(architecture), str(convention), str(out))
+    print(f"{stored.spec.origin}\n{stored.path}")
+
+
 def where() -> None:
     """Print the folder of the weight store. RADIMAGENET_HOME moves it."""
     print(weights_folder())
