@@ -7,13 +7,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from radimagenet_monai.datasets.audit import Audit, audit_records
 from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS
-from radimagenet_monai.datasets.readers import SUMMARY_FILE
-from radimagenet_monai.datasets.records import RECORDS_FILE, missing_files, read_records
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.datasets.records import read_records
+from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.report.audit_page import write_audit_page
 
@@ -21,7 +18,6 @@ PAGE_FILE = "audit.html"
 JSON_FILE = "audit.json"
 
 _MOST_WORKERS = 8  # each may hold a volume
-_SAMPLED = 200  # images looked up to tell whether a folder is the one that paths start from
 
 
 def run_audit(
@@ -61,7 +57,7 @@ def run_audit(
     """
     path = table_of(records)
     frame = read_records(path, require_label=False, allow_leakage=True)
-    folder = _root_of(path, frame, root)
+    folder = root_of(path, frame, root)
     if workers is None:
         workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     result = replace(audit_records(frame, folder, pixels, near_bits, workers, progress), source=path.name)
@@ -70,31 +66,3 @@ def run_audit(
     atomic_write_text(target / JSON_FILE, facts + "\n")
     write_audit_page(result, target / PAGE_FILE, folder, show_ids)
     return result
-
-
-def table_of(records: str | os.PathLike[str]) -> Path:
-    """The table itself, or the one in a folder."""
-    path = Path(records)
-    return path / RECORDS_FILE if path.is_dir() else path
-
-
-def _root_of(path: Path, frame: pd.DataFrame, root: str | os.PathLike[str] | None) -> Path:
-    """The folder given, or the first likely one that holds any image of the table."""
-    images = frame["image"].iloc[:: max(1, len(frame) // _SAMPLED)].tolist()
-    folders = [Path(root)] if root is not None else [*_noted_root(path), path.parent]
-    for folder in folders:
-        paths = [os.path.join(folder, image) for image in images]
-        if len(missing_files(paths)) < len(paths):
-            return folder
-    tried = " or ".join(f"'{folder}'" for folder in folders)
-    raise RecordsError(
-        f"{path}: none of its images are under {tried}; give --root, the folder that its paths start from"
-    )
-
-
-def _noted_root(path: Path) -> list[Path]:
-    try:
-        noted = json.loads((path.parent / SUMMARY_FILE).read_text(encoding="utf-8"))["root"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [Path(noted)] if isinstance(noted, str) else []

@@ -29,8 +29,9 @@ def audit(
     """
     from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES
     from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS
+    from radimagenet_monai.datasets.records_root import table_of
     from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
-    from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit, table_of
+    from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
     from radimagenet_monai.training.flags import parse_flag
 
     result = run_audit(

@@ -188,14 +188,14 @@ class PredictionWriter:
         row: dict[str, Any] = {}
         if len(self.classes) <= _MOST_COLUMNS:
             for name, probability in zip(self.classes, probabilities, strict=True):
-                row[f"probability_{name}"] = None if failed else round(float(probability), 6)
+                row[f"probability_{name}"] = None if failed else _digits(probability)
         else:
             for place, number in enumerate(np.argsort(-probabilities, kind="stable")[:_TOP].tolist(), start=1):
                 row[f"top{place}"] = None if failed else self.classes[number]
-                row[f"probability_top{place}"] = None if failed else round(float(probabilities[number]), 6)
+                row[f"probability_top{place}"] = None if failed else _digits(probabilities[number])
         threshold = thresholds.get(self.classes[-1]) if len(self.classes) == 2 else None
         if threshold is not None:
-            row["threshold"] = round(threshold, 6)
+            row["threshold"] = _digits(threshold)
         row["decision"] = None if failed else self.classes[_decide(probabilities, threshold)]
         if label is not None:
             row["label"] = self.classes[int(label)]
@@ -206,7 +206,7 @@ class PredictionWriter:
     ) -> dict[str, Any]:
         row: dict[str, Any] = {}
         for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
-            row[f"probability_{name}"] = None if failed else round(probability, 6)
+            row[f"probability_{name}"] = None if failed else _digits(probability)
         for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
             row[f"decision_{name}"] = None if failed else int(probability >= thresholds[name])
         if label is not None:
@@ -308,6 +308,11 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], first_column: str)
     writer.writeheader()
     writer.writerows(rows)
     atomic_write_text(path, stream.getvalue())
+
+
+def _digits(value: Any) -> float:
+    """To nine significant digits: probabilities near 0 and 1 keep their order, in few characters."""
+    return float(f"{float(value):.9g}")
 
 
 def _decide(probabilities: np.ndarray, threshold: float | None) -> int:
