@@ -42,7 +42,7 @@ def write_busi_phantom(
     out: str | os.PathLike[str],
     patients: int | Mapping[str, int] = 780,
     seed: int = 0,
-    size: tuple[int, int] = (360, 600),
+    size: int | tuple[int, int] = (360, 600),
     workers: int = 1,
     progress: bool = True,
 ) -> Path:
@@ -60,7 +60,7 @@ def write_busi_phantom(
     seed
         Of all random draws.
     size
-        Smallest and largest length of an image's longer side in pixels; BUSI's are about 500.
+        Smallest and largest length of an image's longer side in pixels, or one for both; BUSI's are about 500.
     workers
         Processes that compute images.
     progress
@@ -77,7 +77,7 @@ def write_busi_phantom(
         For numbers that make no dataset, and where ``out`` holds such a folder already.
     """
     counts = _counts(patients)
-    low, high = size
+    low, high = (size, size) if isinstance(size, int) else size
     if not 32 <= low <= high:
         raise ConfigurationError(f"size {size} was given; expected (smallest, largest) longer side from 32 pixels")
     jobs = [(finding, number) for finding in FINDINGS for number in range(1, counts[finding] + 1)]

@@ -53,7 +53,7 @@ def write_ddti_phantom(
     out: str | os.PathLike[str],
     patients: int = 298,
     seed: int = 0,
-    size: tuple[int, int] = (360, 560),
+    size: int | tuple[int, int] = (360, 560),
     workers: int = 1,
     progress: bool = True,
     oddities: bool = False,
@@ -72,7 +72,7 @@ def write_ddti_phantom(
     seed
         Of all random draws.
     size
-        Smallest and largest length of an image's longer side in pixels; DDTI's are mostly 560.
+        Smallest and largest length of an image's longer side in pixels, or one for both; DDTI's are mostly 560.
     workers
         Processes that compute images.
     progress
@@ -91,7 +91,7 @@ def write_ddti_phantom(
     ConfigurationError
         For numbers that make no dataset, and where ``out`` holds such a folder already.
     """
-    low, high = size
+    low, high = (size, size) if isinstance(size, int) else size
     if patients < 1:
         raise ConfigurationError(f"patients {patients} was given; expected 1 or more")
     if not 64 <= low <= high:

@@ -1,0 +1,145 @@
+"""Compare initializations: plan, do the runs, analyze, report. What is finished is never done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radimagenet_monai.collection.bundle_files import file_hash
+from radimagenet_monai.datasets.records import missing_files, read_records, write_records
+from radimagenet_monai.datasets.records_root import root_of, table_of
+from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.experiments.comparison.engines import do_all
+from radimagenet_monai.experiments.comparison.jobs import (
+    FAILED,
+    FINISHED,
+    RUNS_FOLDER,
+    Job,
+    make_job,
+    prepare_bundle,
+    read_result,
+)
+from radimagenet_monai.experiments.comparison.plan import Plan, identify, make_plan, save_plan
+from radimagenet_monai.experiments.comparison.progress import ComparisonProgress
+from radimagenet_monai.experiments.comparison.training_sets import RECORDS_FOLDER, with_folds, write_training_sets
+
+
+def compare(
+    task: str,
+    records: str | os.PathLike[str],
+    weights: Sequence[str],
+    out: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    protocol: str = "quick",
+    engine: str = "local",
+    workers: int | None = None,
+    threads: int = 1,
+    address: str | None = None,
+    loaders: int = 0,
+    keep_models: bool = True,
+    **choices: Any,
+) -> Path:
+    """Run a comparison to its end and write its analysis and report.
+
+    Parameters
+    ----------
+    task, protocol, weights, choices
+        As for `make_plan`.
+    records
+        The records table, or the folder that holds it.
+    out
+        Folder that receives everything. One that holds the same comparison is gone on with.
+    root
+        Folder that the table's paths start from; by default found.
+    engine, workers, address
+        As for `do_all`.
+    threads
+        Of each run. It is a part of what is run: another number gives other roundings.
+    loaders
+        Processes that read images in each run; 0 is best while images are small.
+    keep_models
+        Whether the trained models stay; they are needed to explain them.
+
+    Returns
+    -------
+    pathlib.Path
+        Of the report.
+
+    Raises
+    ------
+    ConfigurationError
+        For settings that cannot be, before anything is run.
+    RecordsError
+        For a table that cannot be used, and where every run failed.
+    """
+    started = time.monotonic()
+    out = Path(out).resolve()
+    path = table_of(records)
+    plan = make_plan(task, protocol, weights, file_hash(path), **choices)
+    frame = read_records(path, plan.classes)
+    folder = root_of(path, frame, root).resolve()
+    absent = missing_files([os.path.join(folder, image) for image in frame["image"]])
+    if absent:
+        raise RecordsError(f"{path}: {len(absent)} of {len(frame)} images do not exist, first '{absent[0]}'")
+    plan = identify(plan)
+    frame = with_folds(frame, plan.folds, plan.seed)
+    command = "radimagenet compare " + shlex.join(sys.argv[2:]) if "compare" in sys.argv[1:2] else ""
+    save_plan(plan, out, command)
+    _write_records(plan, frame, out)
+    prepare_bundle(plan, out)
+
+    jobs = [make_job(plan, run, out, folder, loaders, threads, keep_models) for run in plan.runs()]
+    _do(plan, jobs, out, engine, workers, address)
+    return _finish(out, folder, time.monotonic() - started)
+
+
+def _write_records(plan: Plan, frame: pd.DataFrame, out: Path) -> None:
+    whole = out / RECORDS_FOLDER / "all.csv"
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    if not whole.exists():
+        write_records(frame, whole)
+    write_training_sets(plan, frame, out)
+
+
+def _do(plan: Plan, jobs: Sequence[Job], out: Path, engine: str, workers: int | None, address: str | None) -> None:
+    progress = ComparisonProgress(plan, out)
+    for architecture, name, reason in plan.unavailable:
+        progress.console.print(f"  {name} with {architecture} is left out: {reason}", soft_wrap=True)
+    waiting = []
+    for job in jobs:
+        known = read_result(Path(job.folder))
+        if known is not None and known["status"] == FINISHED and known["recipe"] == json.loads(json.dumps(job.recipe)):
+            progress.note(known, before=True)
+        else:
+            waiting.append(job)
+    done = len(jobs) - len(waiting)
+    progress.console.print(f"{len(jobs)} runs" + (f", {done} of them finished before" if done else ""))
+    with progress.shown():
+        for result in do_all(waiting, engine, workers, address):
+            progress.note(result)
+    if progress.console.is_terminal:
+        progress.console.print(progress)
+    failed = [run for run, status in progress.results.items() if status == FAILED]
+    if len(failed) == len(jobs):
+        first = read_result(out / RUNS_FOLDER / failed[0]) or {}
+        raise RecordsError(f"every run failed; the first: {first.get('problem')}")
+    if failed:
+        progress.console.print(f"{len(failed)} runs failed; the same command tries them again")
+
+
+def _finish(out: Path, root: Path, seconds: float) -> Path:
+    from radimagenet_monai.experiments.comparison.analysis import analyze
+    from radimagenet_monai.report.comparison_report import write_comparison_report
+
+    analysis = analyze(out, root, seconds)
+    for sentence in analysis["sentences"]:
+        print(sentence)
+    return write_comparison_report(out)

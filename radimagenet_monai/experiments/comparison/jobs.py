@@ -1,0 +1,287 @@
+"""One run of a comparison as a job that any process can do: its commands, its folder, what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai.collection.render import write_bundles
+from radimagenet_monai.errors import one_line
+from radimagenet_monai.experiments.bundle_run import bundle_command
+from radimagenet_monai.experiments.comparison.plan import Plan, Run
+from radimagenet_monai.experiments.comparison.training_sets import records_path
+from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.tasks import get_task
+from radimagenet_monai.training.checkpoint import CHECKPOINT_NAME
+
+RESULT_FILE = "result.json"
+RUNS_FOLDER = "runs"
+STORE_FOLDER = "store"
+FEATURES_FOLDER = "features"
+EVALUATION_FOLDER = Path("output") / "evaluation"
+
+FINISHED, FAILED = "finished", "failed"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do.
+
+    Attributes
+    ----------
+    id
+        Of the run, and the name of its folder.
+    folder
+        Of the run: a complete bundle, or the outputs of a probe.
+    bundle
+        The rendered bundle that a training run starts from; empty for a probe.
+    commands
+        Name to command line, in order. Each can be typed as it is.
+    probe
+        Arguments of `radimagenet_monai.experiments.probe.probe_run`, which is called instead of a command, so that
+        a process need not start for a run of seconds; empty for a bundle run.
+    recipe
+        All that the result depends on; a result of the same recipe is not computed again.
+    threads
+        Of the computation. The same number everywhere gives the same numbers everywhere.
+    keep_model
+        Whether the trained model stays.
+    """
+
+    id: str
+    folder: str
+    bundle: str
+    commands: Mapping[str, list[str]]
+    probe: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    threads: int
+    keep_model: bool = True
+
+    @property
+    def command(self) -> str:
+        """What to type to repeat the run."""
+        return " && ".join(f"OMP_NUM_THREADS={self.threads} {shlex.join(each)}" for each in self.commands.values())
+
+
+def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads: int, keep_model: bool) -> Job:
+    """The job of a run.
+
+    Parameters
+    ----------
+    plan, run
+        The comparison and one of its runs.
+    out
+        Folder of the comparison.
+    root
+        Folder that the records' paths start from.
+    workers
+        Processes that read images while training; 0 is best for small ones.
+    threads, keep_model
+        As for `Job`.
+    """
+    records = records_path(out, run.fold, run.fraction)
+    folder = out / RUNS_FOLDER / run.id
+    recipe = {
+        "run": json.loads(json.dumps(asdict(run))),
+        "weights": dict(plan.identities.get(run.architecture, {}).get(run.initialization, {})),
+        "settings": {
+            name: getattr(plan, name)
+            for name in ("task", "folds", "image_size", "batch_size", "epochs", "seed", "records_sha256")
+        }
+        | {"classes": list(plan.classes)},
+        "threads": threads,
+    }
+    weights = plan.weights_of(run.initialization)
+    if plan.is_probe:
+        probe: dict[str, Any] = {
+            "task": plan.task,
+            "records": str(records),
+            "root": str(root),
+            "architecture": run.architecture,
+            "weights": weights,
+            "fold": run.fold,
+            "image_size": plan.image_size,
+            "seed": plan.seed,
+            "cache_dir": str(out / FEATURES_FOLDER),
+            "out": str(folder / EVALUATION_FOLDER),
+        }
+        if plan.classes != get_task(plan.task).classes:
+            probe["classes"] = list(plan.classes)
+        command = [sys.executable, "-m", "radimagenet_monai.experiments.probe"]
+        for name, value in probe.items():
+            if value is not None:
+                command += [f"--{name}", str(value)]
+        return Job(run.id, str(folder), "", {"probe": command}, probe, recipe, threads, keep_model)
+
+    assert run.scenario is not None
+    place = {"dataset_dir": root, "datalist": records, "store_dir": out / STORE_FOLDER}
+    settings: dict[str, Any] = {
+        "architecture": run.architecture,
+        "weights": weights,
+        "freeze": run.scenario.freeze,
+        "image_size": plan.image_size,
+        "batch_size": plan.batch_size,
+        "learning_rate": run.scenario.learning_rate,
+        "max_epochs": plan.epochs,
+        "seed": plan.seed,
+        "num_workers": workers,
+    }
+    if run.fold is not None:
+        settings["fold"] = run.fold
+    if plan.classes != get_task(plan.task).classes:
+        settings["classes"] = list(plan.classes)
+    commands = {
+        "train": bundle_command(folder, "train", {**place, **settings, "resume": "true"}),
+        "evaluate": bundle_command(folder, "evaluate", {**place, "num_workers": workers}),
+    }
+    return Job(run.id, str(folder), str(out / "bundle" / plan.task), commands, {}, recipe, threads, keep_model)
+
+
+def prepare_bundle(plan: Plan, out: Path) -> None:
+    """Render the bundle that the runs start from."""
+    if not plan.is_probe:
+        write_bundles(out / "bundle", [plan.task])
+
+
+def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Do a run, or take what was done before, and write ``result.json`` into its folder. Never raises for a run's sake.
+
+    Parameters
+    ----------
+    job
+        The run.
+    environment
+        Variables for its processes, such as the GPU to use.
+
+    Returns
+    -------
+    dict
+        ``id``, ``status`` (`FINISHED` or `FAILED`), ``seconds``, ``problem``, ``command``, ``recipe``.
+    """
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder) as lock:
+        known = read_result(folder)
+        if known is not None and known["recipe"] == _plain(job.recipe) and known["status"] == FINISHED:
+            return known
+        started = time.monotonic()
+        try:
+            problem = _probe(job) if job.probe else _bundle_run(job, folder, environment or {}, lock)
+        except Exception as error:  # a failed run must not sink the others, whatever the reason
+            problem = one_line(f"{type(error).__name__}: {error}")
+        result = {
+            "id": job.id,
+            "status": FAILED if problem else FINISHED,
+            "seconds": round(time.monotonic() - started, 1),
+            "problem": problem,
+            "command": job.command,
+            "recipe": _plain(job.recipe),
+        }
+        atomic_write_text(folder / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+        if not problem:
+            _tidy(job, folder)
+        return result
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """``result.json`` of a run, or ``None`` where there is none that can be read."""
+    try:
+        return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _probe(job: Job) -> str | None:
+    import torch
+
+    from radimagenet_monai.experiments.probe import probe_run
+
+    torch.set_num_threads(job.threads)
+    arguments = dict(job.probe)
+    probe_run(**{**arguments, "task": get_task(str(arguments["task"]))})
+    return None
+
+
+def _bundle_run(job: Job, folder: Path, environment: Mapping[str, str], lock: Sequence[int]) -> str | None:
+    """Train and evaluate; the reason of a failure, or ``None``."""
+    _renew_bundle(job, folder)
+    variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(job.threads)}
+    for name, command in job.commands.items():
+        problem = _run(command, folder / f"{name}.log", variables, lock)
+        if problem:
+            return f"the {name} run failed: {problem}"
+    return None
+
+
+def _renew_bundle(job: Job, folder: Path) -> None:
+    """Give the run its bundle; what an earlier recipe left there goes, what a killed run left is gone on from."""
+    recipe = folder / "recipe.json"
+    text = json.dumps(_plain(job.recipe), indent=2) + "\n"
+    if not recipe.exists() or recipe.read_text(encoding="utf-8") != text:
+        for path in folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(job.bundle, folder, dirs_exist_ok=True)
+        atomic_write_text(recipe, text)
+
+
+def _run(command: list[str], log: Path, environment: Mapping[str, str], lock: Sequence[int]) -> str | None:
+    """The last line of a failed command's output, or ``None``."""
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=tuple(lock),
+            check=False,
+        )
+    if not done.returncode:
+        return None
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    if done.returncode < 0:
+        return f"it was ended by signal {-done.returncode}"
+    return one_line(lines[-1]) if lines else f"exit status {done.returncode}"
+
+
+def _tidy(job: Job, folder: Path) -> None:
+    """The checkpoint is three times the model and of no use to a finished run."""
+    (folder / "output" / CHECKPOINT_NAME).unlink(missing_ok=True)
+    if not job.keep_model:
+        shutil.rmtree(folder / "models", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[Sequence[int]]:
+    """Wait for another process at the same run, such as one that outlived a killed comparison.
+
+    The file descriptors it gives are to be passed on to the run's own processes: the lock is free when the last of
+    them has ended.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing outlives its console there
+        yield ()
+        return
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,0 +1,167 @@
+"""The predictions of a comparison's runs, joined with the records they belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.tasks import Task
+from radimagenet_monai.training.outputs import PREDICTIONS_CSV, relative_to
+from radimagenet_monai.training.predictions import PredictionTable, by_exam
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one run predicted on its test set, a row an image or, where exams are scored, an exam.
+
+    Attributes
+    ----------
+    rows
+        ``(n,)`` place in the records table (of an exam: of its first slice), ascending.
+    labels
+        ``(n,)`` class index; with findings 0 or 1 of the first one.
+    probabilities
+        ``(n, classes)``.
+    decisions
+        ``(n,)`` booleans, called positive at the run's own threshold; ``None`` for more than two classes.
+    unreadable
+        Number of images without a prediction.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    decisions: np.ndarray | None
+    unreadable: int
+
+    @property
+    def scores(self) -> np.ndarray:
+        """``(n,)`` of the positive class of two."""
+        return self.probabilities[:, 1]
+
+    def at(self, rows: np.ndarray) -> Predictions:
+        """Those of some rows of the records table, all of which must be there."""
+        places = np.searchsorted(self.rows, rows)
+        return Predictions(
+            rows,
+            self.labels[places],
+            self.probabilities[places],
+            None if self.decisions is None else self.decisions[places],
+            self.unreadable,
+        )
+
+
+class RecordIndex:
+    """Finds the row of the records table that a line of ``predictions.csv`` is about.
+
+    Parameters
+    ----------
+    frame
+        The records table.
+    root
+        Folder that its paths start from.
+    """
+
+    def __init__(self, frame: pd.DataFrame, root: Path) -> None:
+        self.frame = frame
+        self.items = [
+            {"patient_id": patient, "exam": exam}
+            for patient, exam in zip(
+                frame["patient_id"].astype(str),
+                frame["exam"].astype(str) if "exam" in frame.columns else [""] * len(frame),
+                strict=True,
+            )
+        ]
+        names = [relative_to(root, os.path.join(root, image)) for image in frame["image"]]
+        frames = frame["frame"].fillna(0).astype(int)
+        self._row_of = {key: row for row, key in enumerate(zip(names, frames, strict=True))}
+
+    def row_of(self, file: str, frame: int, source: Path) -> int:
+        """The row of an image.
+
+        Raises
+        ------
+        RecordsError
+            Where the table has none.
+        """
+        try:
+            return self._row_of[file, frame]
+        except KeyError:
+            raise RecordsError(
+                f"{source} is about '{file}', frame {frame}, which the comparison's records do not hold; "
+                "remove the run's folder to repeat it"
+            ) from None
+
+
+def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str], aggregate: str) -> Predictions:
+    """The predictions of a run.
+
+    Parameters
+    ----------
+    folder
+        That holds ``predictions.csv``.
+    index
+        Of the comparison's records.
+    task
+        Tells of findings.
+    classes
+        In index order.
+    aggregate
+        Rule of `by_exam`.
+
+    Raises
+    ------
+    RecordsError
+        Where the file is missing or of other records.
+    """
+    path = folder / PREDICTIONS_CSV
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise RecordsError(f"'{folder}' holds no {PREDICTIONS_CSV}; remove the run's folder to repeat it") from None
+    readable = table["problem"] == ""
+    table, unreadable = table[readable], int((~readable).sum())
+    if task.findings:
+        table = table[table[f"label_{task.findings[0]}"] != ""]
+    rows = np.array(
+        [index.row_of(file, int(frame), path) for file, frame in zip(table["file"], table["frame"], strict=True)],
+        dtype=np.int64,
+    )
+    labels, probabilities, decisions = _columns(table, task, classes)
+    order = np.argsort(rows)
+    rows, labels, probabilities = rows[order], labels[order], probabilities[order]
+    if aggregate == "none":
+        return Predictions(rows, labels, probabilities, None if decisions is None else decisions[order], unreadable)
+    exams = by_exam(PredictionTable(rows, probabilities, labels), index.items, aggregate)
+    threshold = float(table["threshold"].iloc[0]) if "threshold" in table.columns and len(table) else None
+    called = None if threshold is None else exams.probabilities[:, 1] >= threshold
+    assert exams.labels is not None
+    return Predictions(exams.index, exams.labels, exams.probabilities, called, unreadable)
+
+
+def _columns(
+    table: pd.DataFrame, task: Task, classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Labels, probabilities and decisions."""
+    if task.findings:
+        name = task.findings[0]
+        scores = table[f"probability_{name}"].astype(float).to_numpy()
+        labels = table[f"label_{name}"].astype(int).to_numpy()
+        return labels, np.stack([1 - scores, scores], axis=1), (table[f"decision_{name}"] == "1").to_numpy()
+    probabilities = np.stack([table[f"probability_{name}"].astype(float).to_numpy() for name in classes], axis=1)
+    labels = table["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    decisions = (table["decision"] == classes[1]).to_numpy() if len(classes) == 2 else None
+    return labels, probabilities, decisions
+
+
+def patients_of(frame: pd.DataFrame) -> list[str] | None:
+    """The patient of each row, ``None`` where none is known."""
+    patients: list[Any] = frame["patient_id"].astype(str).tolist()
+    return patients if any(patients) else None

@@ -1,0 +1,124 @@
+"""The records tables of a comparison: its folds, and smaller training sets for the learning curve."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.datasets.records import read_records, write_records
+from radimagenet_monai.datasets.splits import assign_folds
+from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT, Plan
+
+RECORDS_FOLDER = "records"
+_PARTS = ("train", "validation", "test")
+
+
+def with_folds(frame: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
+    """The table with as many folds as wanted: its own where it has just those, else new ones by patient.
+
+    Raises
+    ------
+    RecordsError
+        Where a patient id is missing, or a class has fewer patients than folds.
+    """
+    if folds == OWN_SPLIT:
+        return frame
+    own = frame["fold"].dropna()
+    if len(own) == len(frame) and sorted(own.unique()) == list(range(folds)):
+        return frame
+    frame = frame.copy(deep=False)
+    frame["fold"] = pd.array(assign_folds(frame["label"], frame["patient_id"], folds, seed), dtype="Int64")
+    return frame
+
+
+def part_of(frame: pd.DataFrame, fold: int | None, folds: int) -> np.ndarray:
+    """``(n,)`` ``"train"``, ``"validation"``, ``"test"`` or ``""`` of each row, as the bundles take a fold."""
+    if fold is None:
+        return frame["split"].fillna("").to_numpy(dtype=str)
+    numbers = frame["fold"].to_numpy(dtype=np.int64)
+    parts = np.full(len(frame), "train", dtype="<U10")
+    parts[numbers == (fold + 1) % folds] = "validation"
+    parts[numbers == fold] = "test"
+    return parts
+
+
+def fewer_training_patients(frame: pd.DataFrame, parts: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """``(n,)`` booleans: all rows that do not train, and those of a share of the training patients.
+
+    Patients are taken by class (a patient of several classes counts for the last one by name), at least two of each,
+    in an order that depends on the seed and the patient alone. So a smaller training set is a part of a larger one.
+
+    Raises
+    ------
+    RecordsError
+        Where a patient id is missing.
+    """
+    if fraction >= 1:
+        return np.ones(len(frame), dtype=bool)
+    patients = frame["patient_id"].to_numpy(dtype=str)
+    training = parts == "train"
+    if (patients[training] == "").any():
+        raise RecordsError(
+            "smaller training sets are made by patient, and rows without patient_id were found; fill it, with one id "
+            "an image if patients are unknown"
+        )
+    label_of = pd.Series(frame["label"].to_numpy(dtype=str)[training]).groupby(patients[training]).max()
+    taken: set[str] = set()
+    for _, members in label_of.groupby(label_of):
+        order = sorted(members.index, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+        taken.update(order[: max(2, round(fraction * len(order)))])
+    return ~training | np.isin(patients, list(taken))
+
+
+def write_training_sets(plan: Plan, frame: pd.DataFrame, folder: Path) -> None:
+    """Write the records table of every fold and fraction into ``folder/records``; what is there stays.
+
+    Raises
+    ------
+    RecordsError
+        As `fewer_training_patients` does.
+    """
+    for run in plan.runs():
+        path = records_path(folder, run.fold, run.fraction)
+        if path.exists():
+            continue
+        parts = part_of(frame, run.fold, plan.folds)
+        kept = fewer_training_patients(frame, parts, run.fraction, plan.seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_records(frame[kept], path)
+
+
+def records_path(folder: Path, fold: int | None, fraction: float) -> Path:
+    """Where `write_training_sets` puts a table; the whole training set needs but one for all folds."""
+    if fraction >= 1:
+        return folder / RECORDS_FOLDER / "all.csv"
+    return folder / RECORDS_FOLDER / f"{'split' if fold is None else f'fold{fold}'}-{fraction:g}.csv"
+
+
+def read_all(folder: Path) -> pd.DataFrame:
+    """The whole table of a comparison."""
+    return read_records(folder / RECORDS_FOLDER / "all.csv")
+
+
+def describe_folds(plan: Plan, frame: pd.DataFrame, fraction: float = 1.0) -> list[dict[str, Any]]:
+    """Images, patients and positive images of each part of each fold."""
+    described = []
+    for fold in [None] if plan.folds == OWN_SPLIT else range(plan.folds):
+        parts = part_of(frame, fold, plan.folds)
+        kept = fewer_training_patients(frame, parts, fraction, plan.seed)
+        described.append({"fold": fold, **{part: _counts(plan, frame[kept & (parts == part)]) for part in _PARTS}})
+    return described
+
+
+def _counts(plan: Plan, rows: pd.DataFrame) -> dict[str, Any]:
+    known = (rows["patient_id"] != "").all()
+    return {
+        "images": len(rows),
+        "patients": int(rows["patient_id"].nunique()) if known else None,
+        "positives": int((rows["label"] == plan.classes[-1]).sum()) if len(plan.classes) == 2 else None,
+    }
