@@ -1,0 +1,210 @@
+"""What follows from the structural components of AUCs: intervals, tests and when there are none.
+
+Where a variance is zero (perfect separation, models that rank alike) there is no interval and no test. The results say
+so: ``None`` with a ``reason`` in words, never NaN.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import chdtrc, expit, logit, ndtr
+
+from radimagenet_monai.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.evaluation.auc_components import AucComponents
+from radimagenet_monai.evaluation.predictions import check_labels, check_scores
+from radimagenet_monai.evaluation.proportions import normal_quantile
+
+Scale = Literal["logit", "linear"]
+
+
+@dataclass(frozen=True)
+class AucEstimate:
+    """An AUC with its interval.
+
+    Attributes
+    ----------
+    auc
+        ``None`` where one of the classes is absent.
+    standard_error, low, high
+        ``None`` where not estimable.
+    confidence
+        Of the interval.
+    scale
+        On which the interval is symmetric.
+    positives, negatives
+        Numbers of images.
+    reason
+        Why something is not estimable; ``None`` where all is.
+    """
+
+    auc: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    scale: Scale
+    positives: int
+    negatives: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AucDifference:
+    """The AUC of model ``first`` minus that of model ``second`` on the same images.
+
+    ``low`` and ``high`` bound the difference, ``z`` and two-sided ``p`` test it against 0. All four are ``None``,
+    with a ``reason``, where not estimable.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float | None
+    high: float | None
+    z: float | None
+    p: float | None
+    confidence: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AucComparison:
+    """Several models on the same images.
+
+    Attributes
+    ----------
+    aucs
+        Model name to AUC.
+    covariance
+        ``(m, m)`` covariance of the AUCs in the order of ``aucs``.
+    chi_square, degrees_of_freedom, p
+        Test that all AUCs are equal; ``None``, with a ``reason``, where not estimable.
+    pairs
+        Every pair of models. Their p-values are not adjusted for being several.
+    """
+
+    aucs: dict[str, float]
+    covariance: np.ndarray
+    chi_square: float | None
+    degrees_of_freedom: int | None
+    p: float | None
+    pairs: tuple[AucDifference, ...]
+    reason: str | None = None
+
+
+def infer_auc(
+    positive: np.ndarray, values: np.ndarray, clusters: np.ndarray | None, confidence: float, scale: Scale
+) -> AucEstimate:
+    """AUC of one model with its interval.
+
+    Parameters
+    ----------
+    positive
+        ``(n,)`` booleans.
+    values
+        ``(n,)`` finite scores.
+    clusters
+        ``(n,)`` indices from 0; ``None`` where images are independent.
+    confidence, scale
+        Of the interval.
+
+    Raises
+    ------
+    ConfigurationError
+        For another scale.
+    """
+    if scale not in ("logit", "linear"):
+        raise ConfigurationError(f"scale '{scale}' was given; expected 'logit' or 'linear'")
+    z = normal_quantile(confidence)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+
+    def result(
+        auc: float | None, error: float | None, low: float | None, high: float | None, reason: str | None
+    ) -> AucEstimate:
+        return AucEstimate(auc, error, low, high, confidence, scale, positives, negatives, reason)
+
+    if not positives or not negatives:
+        return result(None, None, None, None, f"all images are {'positive' if positives else 'negative'}")
+    components = AucComponents.of(positive, values[None], clusters)
+    auc = float(components.aucs[0])
+    reason = components.why_no_variance(np.ones(1))
+    if reason:
+        return result(auc, None, None, None, reason)
+    error = float(np.sqrt(components.covariance[0, 0]))
+    if scale == "linear":
+        return result(auc, error, max(0.0, auc - z * error), min(1.0, auc + z * error), None)
+    # Delta method: the derivative of the logit is 1 / (auc (1 - auc)).
+    spread = z * error / (auc * (1 - auc))
+    return result(auc, error, float(expit(logit(auc) - spread)), float(expit(logit(auc) + spread)), None)
+
+
+def check_models(labels: ArrayLike, scores: Mapping[str, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
+    """``(n,)`` labels and ``(m, n)`` scores of two or more models.
+
+    Raises
+    ------
+    RadImageNetError
+        For fewer than two models, one class only, or arrays that are no labels or scores.
+    """
+    if len(scores) < 2:
+        raise RadImageNetError(f"{len(scores)} models were given; a comparison needs two or more")
+    positive = check_labels(labels)
+    values = np.stack([check_scores(given, positive.size) for given in scores.values()])
+    if positive.all() or not positive.any():
+        raise RadImageNetError("images of one class only were given; a comparison of AUCs needs both classes")
+    return positive, values
+
+
+def infer_comparison(components: AucComponents, names: Sequence[str], confidence: float) -> AucComparison:
+    """Test of equal AUCs of all models, and of every pair."""
+    pairs = tuple(
+        _difference(components, names, i, j, confidence) for i, j in itertools.combinations(range(len(names)), 2)
+    )
+    chi_square, degrees, p, reason = _overall(components)
+    return AucComparison(
+        aucs=dict(zip(names, components.aucs.tolist(), strict=True)),
+        covariance=components.covariance,
+        chi_square=chi_square,
+        degrees_of_freedom=degrees,
+        p=p,
+        pairs=pairs,
+        reason=reason,
+    )
+
+
+def _difference(components: AucComponents, names: Sequence[str], i: int, j: int, confidence: float) -> AucDifference:
+    quantile = normal_quantile(confidence)
+    contrast = np.zeros(len(names))
+    contrast[i], contrast[j] = 1, -1
+    difference = float(components.aucs[i] - components.aucs[j])
+    reason = components.why_no_variance(contrast)
+    if reason:
+        return AucDifference(names[i], names[j], difference, None, None, None, None, confidence, reason)
+    error = float(np.sqrt(components.contrasted(contrast[None]).covariance[0, 0]))
+    z = difference / error
+    p = float(2 * ndtr(-abs(z)))
+    low, high = max(-1.0, difference - quantile * error), min(1.0, difference + quantile * error)
+    return AucDifference(names[i], names[j], difference, low, high, z, p, confidence)
+
+
+def _overall(components: AucComponents) -> tuple[float | None, int | None, float | None, str | None]:
+    """Chi-square, degrees of freedom and p of the hypothesis that all AUCs are equal, or the reason for none."""
+    contrasts = np.diff(np.eye(len(components.aucs)), axis=0)
+    reasons = [components.why_no_variance(contrast) for contrast in contrasts]
+    if all(reasons):
+        return None, None, None, reasons[0]
+    values, vectors = np.linalg.eigh(components.contrasted(contrasts).covariance)
+    along = vectors.T @ (contrasts @ components.aucs)
+    # Models that rank alike make the covariance singular; they take away a degree of freedom.
+    kept = values > 1e-10 * values[-1]
+    if (np.abs(along[~kept]) > 1e-10).any():
+        return None, None, None, "models differ in AUC without variance of the difference"
+    chi_square = float(np.sum(along[kept] ** 2 / values[kept]))
+    degrees = int(kept.sum())
+    return chi_square, degrees, float(chdtrc(degrees, chi_square)), None

@@ -1,0 +1,94 @@
+"""Area under the ROC curve (AUC) with intervals and tests for images that come in clusters, several of a patient.
+
+Obuchowski NA. *Nonparametric analysis of clustered ROC curve data.* Biometrics 1997;53:567-578. DeLong's structural
+components are summed over each cluster, and the products of the positive and negative sums of a cluster that holds
+both kinds are counted too. Clusters are taken for independent, images of a cluster may be as alike as they like. Where
+every image is a cluster, all results are DeLong's.
+
+The normal approximation is over clusters: with fewer than about 30 of each kind the intervals are somewhat too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from numpy.typing import ArrayLike
+
+from radimagenet_monai.evaluation.auc_components import AucComponents
+from radimagenet_monai.evaluation.auc_inference import (
+    AucComparison,
+    AucEstimate,
+    Scale,
+    check_models,
+    infer_auc,
+    infer_comparison,
+)
+from radimagenet_monai.evaluation.predictions import check_clusters, check_labels, check_scores
+
+
+def estimate_clustered_auc(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    clusters: Sequence[object] | ArrayLike,
+    confidence: float = 0.95,
+    scale: Scale = "logit",
+) -> AucEstimate:
+    """AUC of one model with a confidence interval over clusters.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` 0 or 1.
+    scores
+        ``(n,)``, higher for the positive class.
+    clusters
+        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes.
+    confidence
+        Of the interval.
+    scale
+        See `radimagenet_monai.evaluation.delong.estimate_auc`.
+
+    Returns
+    -------
+    AucEstimate
+        Without an interval where fewer than two clusters hold images of a class, or the variance is zero.
+
+    Raises
+    ------
+    RadImageNetError
+        For arrays that are no labels, scores or clusters.
+    ConfigurationError
+        For another scale.
+    """
+    positive = check_labels(labels)
+    values = check_scores(scores, positive.size)
+    return infer_auc(positive, values, check_clusters(clusters, positive.size), confidence, scale)
+
+
+def compare_clustered_aucs(
+    labels: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    clusters: Sequence[object] | ArrayLike,
+    confidence: float = 0.95,
+) -> AucComparison:
+    """Obuchowski's test of two or more models on the same clusters of images.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` 0 or 1.
+    scores
+        Model name to ``(n,)`` scores, all in the order of ``labels``.
+    clusters
+        ``(n,)`` names or numbers of the clusters, usually patients.
+    confidence
+        Of the intervals of the differences.
+
+    Raises
+    ------
+    RadImageNetError
+        For fewer than two models, one class only, or arrays that are no labels, scores or clusters.
+    """
+    positive, values = check_models(labels, scores)
+    components = AucComponents.of(positive, values, check_clusters(clusters, positive.size))
+    return infer_comparison(components, list(scores), confidence)
