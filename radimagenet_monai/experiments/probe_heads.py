@@ -1,0 +1,221 @@
+"""Linear heads on fixed features: logistic regression whose regularization is chosen inside the training part.
+
+Features are standardized and a multinomial logistic regression with an L2 penalty is fitted for a path of strengths.
+Folds within the training part, with no patient in two of them, decide among the strengths by area under the ROC curve
+(nested selection: Cawley and Talbot, JMLR 2010;11:2079-2107); the test part takes no part in it.
+
+With fewer images than features the fit is made in an orthonormal basis of the space that the images span. The solution
+lies in that space and the penalty does not change under rotation, so this is the same solution, many times faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import qr
+from scipy.special import expit, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from radimagenet_monai.datasets.splits import assign_folds
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.multiclass import class_aucs
+
+C_PATH = tuple(float(10.0**power) for power in range(-6, 2))
+"""Inverse strengths of regularization, the strongest first, for the sum of the log losses of standardized features."""
+
+DEFAULT_C = 1e-3
+"""Where the training part is too small to choose."""
+
+INNER_FOLDS = 5
+
+_GRADIENT = 1e-6  # largest component of the gradient at which a fit has converged
+_MOST_ITERATIONS = 10_000
+
+Score = Callable[[np.ndarray, np.ndarray], float | None]
+"""Places in the training part, ``(m,)``, and their probabilities, ``(m, classes)``, to a number to be large; ``None``
+where it cannot be estimated."""
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A logistic regression of standardized features.
+
+    Attributes
+    ----------
+    scaler
+        Mean and deviation of the features it was fitted to.
+    coefficients, intercepts
+        ``(k, num_features)`` and ``(k,)``; ``k`` is 1 for two classes, else the number of `classes`.
+    classes
+        ``(k or 2,)`` indices of the classes it has seen.
+    num_classes
+        Length of a row of probabilities; a class that it has not seen has probability 0.
+    converged
+        Whether the optimizer reached the minimum.
+    """
+
+    scaler: StandardScaler
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    classes: np.ndarray
+    num_classes: int
+    converged: bool
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """``(n, num_classes)`` of features ``(n, num_features)``."""
+        logits = self.scaler.transform(features.astype(np.float64)) @ self.coefficients.T + self.intercepts
+        seen = softmax(logits, axis=1) if len(self.classes) > 2 else np.hstack([expit(-logits), expit(logits)])
+        probabilities = np.zeros((len(features), self.num_classes))
+        probabilities[:, self.classes] = seen
+        return probabilities
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head, and how its regularization was chosen.
+
+    Attributes
+    ----------
+    fit
+        To the whole training part.
+    C
+        Inverse strength of the regularization.
+    inner_folds
+        How many there were; 0 where ``C`` is the default.
+    inner_scores
+        For each ``C`` of the path the score of each inner fold, ``None`` where it cannot be estimated.
+    out_of_fold
+        ``(n, num_classes)`` probabilities of the training images by the inner fits at ``C`` that did not see them; NaN
+        where there are none.
+    notes
+        What a reader should know, in words.
+    """
+
+    fit: LinearFit
+    C: float
+    inner_folds: int
+    inner_scores: dict[float, list[float | None]]
+    out_of_fold: np.ndarray
+    notes: tuple[str, ...]
+
+
+def fit_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    patients: Sequence[str],
+    num_classes: int = 2,
+    score: Score | None = None,
+    inner_folds: int = INNER_FOLDS,
+    seed: int = 0,
+    path: Sequence[float] = C_PATH,
+) -> Head:
+    """Choose the regularization within the training part and fit a head to all of it.
+
+    Parameters
+    ----------
+    features
+        ``(n, num_features)`` of the training images.
+    labels
+        ``(n,)`` class indices.
+    patients
+        ``(n,)``, none of them empty; images of one patient stay on one side of every inner fold.
+    num_classes
+        Number of classes, also of those that are not in the training part.
+    score
+        What the choice goes by; by default the area under the ROC curve, for more than two classes the mean over the
+        classes, each against the others.
+    inner_folds
+        Wanted; fewer are made where fewer patients have the second most frequent class.
+    seed
+        Of the inner folds.
+    path
+        Values of ``C``, ascending; among equally good ones the strongest regularization, the first, is taken.
+
+    Raises
+    ------
+    RecordsError
+        Where all training images are of one class, or a patient is empty.
+    ConfigurationError
+        For fewer than two inner folds.
+    """
+    if inner_folds < 2:
+        raise ConfigurationError(f"{inner_folds} inner folds were given; expected 2 or more")
+    labels = np.asarray(labels, dtype=np.int64)
+    if len(np.unique(labels)) < 2:
+        raise RecordsError(
+            f"all {len(labels)} training images are of one class; a probe needs two, so add images or take another fold"
+        )
+    score = score or (lambda rows, probabilities: _area(labels[rows], probabilities))
+    notes: list[str] = []
+    scores: dict[float, list[float | None]] = {value: [] for value in path}
+    out_of_fold = np.full((len(path), len(labels), num_classes), np.nan)
+    fold_of, folds = _inner_folds(labels, np.asarray(patients, dtype=str), inner_folds, seed)
+    if folds < inner_folds:
+        notes.append(f"{inner_folds} inner folds were asked for; patients with two classes are enough for {folds}")
+    for fold in range(folds):
+        held_out, kept = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+        if len(np.unique(labels[kept])) < 2:
+            notes.append(f"inner fold {fold} holds all images of a class and was left out")
+            continue
+        for place, fit in enumerate(_fit_path(features[kept], labels[kept], num_classes, path)):
+            out_of_fold[place, held_out] = fit.probabilities(features[held_out])
+            scores[path[place]].append(score(held_out, out_of_fold[place, held_out]))
+    best = _best([scores[value] for value in path])
+    if best is None:
+        notes.append(f"no inner fold tells how good a C is, so it is {DEFAULT_C:g}")
+        (fit,) = _fit_path(features, labels, num_classes, [DEFAULT_C])
+        return Head(fit, DEFAULT_C, 0, {}, np.full((len(labels), num_classes), np.nan), tuple(notes))
+    if best in (0, len(path) - 1):
+        notes.append(f"the best C, {path[best]:g}, is at an end of the path")
+    (fit,) = _fit_path(features, labels, num_classes, [path[best]])
+    if not fit.converged:
+        notes.append("the optimizer did not reach the minimum")
+    return Head(fit, path[best], folds, scores, out_of_fold[best], tuple(notes))
+
+
+def _inner_folds(labels: np.ndarray, patients: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, int]:
+    """Fold of each image and the number of folds, at most ``wanted``; 0 where two are not possible."""
+    classes = np.unique(labels)
+    carriers = np.array([len(np.unique(patients[labels == category])) for category in classes])
+    folds = int(min(wanted, np.sort(carriers)[-2]))
+    if folds < 2:
+        return np.full(len(labels), -1), 0
+    # A class that cannot be in every fold must not keep the others from being spread.
+    rare = np.isin(labels, classes[carriers < folds])
+    strata = np.where(rare, classes[carriers.argmax()], labels)
+    return assign_folds(strata.astype(str), patients, folds, seed), folds
+
+
+def _fit_path(features: np.ndarray, labels: np.ndarray, num_classes: int, path: Sequence[float]) -> list[LinearFit]:
+    """A fit for each ``C``, each begun at the one before."""
+    scaler = StandardScaler()
+    standardized = scaler.fit_transform(features.astype(np.float64))
+    basis = None
+    if standardized.shape[0] < standardized.shape[1]:
+        basis, triangle = qr(standardized.T, mode="economic")
+        standardized = triangle.T
+    model = LogisticRegression(warm_start=True, tol=_GRADIENT, max_iter=_MOST_ITERATIONS)
+    fits = []
+    for value in path:
+        model.set_params(C=value).fit(standardized, labels)
+        coefficients = model.coef_.copy() if basis is None else model.coef_ @ basis.T
+        converged = int(model.n_iter_.max()) < _MOST_ITERATIONS
+        fits.append(LinearFit(scaler, coefficients, model.intercept_.copy(), model.classes_, num_classes, converged))
+    return fits
+
+
+def _best(scores: Sequence[Sequence[float | None]]) -> int | None:
+    """Place of the greatest mean over the folds that have a score, the first of equal ones."""
+    known = [[score for score in folds if score is not None] for folds in scores]
+    if not known[0]:
+        return None
+    return int(np.round([np.mean(folds) for folds in known], 12).argmax())
+
+
+def _area(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+    areas = class_aucs(labels, probabilities)
+    areas = areas[-1:] if areas.size == 2 else areas
+    return None if np.isnan(areas).all() else float(np.nanmean(areas))
