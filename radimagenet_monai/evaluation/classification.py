@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.delong import AucEstimate, estimate_auc
+from radimagenet_monai.evaluation.auc_inference import AucEstimate, infer_auc
+from radimagenet_monai.evaluation.discrimination import Method, patient_clusters
 from radimagenet_monai.evaluation.predictions import check_labels, check_scores
 from radimagenet_monai.evaluation.proportions import OperatingPoint, operating_point
 from radimagenet_monai.evaluation.roc import average_precision
@@ -29,9 +29,12 @@ class BinaryEvaluation:
     confidence
         Of all intervals.
     auc
-        With DeLong's interval on the logit scale.
+        With an interval on the logit scale.
+    auc_method
+        DeLong where images are independent, Obuchowski where a patient has several.
     operating_point
-        Counts, sensitivity, specificity, predictive values and accuracy with Wilson intervals.
+        Counts, sensitivity, specificity, predictive values and accuracy with Wilson intervals, over patients where a
+        patient has several images.
     balanced_accuracy, average_precision
         ``None`` where a class is absent.
     brier
@@ -46,6 +49,7 @@ class BinaryEvaluation:
     patients: int | None
     confidence: float
     auc: AucEstimate
+    auc_method: Method
     operating_point: OperatingPoint
     balanced_accuracy: float | None
     average_precision: float | None
@@ -61,7 +65,7 @@ def evaluate_binary(
     labels: ArrayLike,
     probabilities: ArrayLike,
     threshold: float,
-    patient_ids: Sequence[str] | None = None,
+    patient_ids: Sequence[str | None] | None = None,
     confidence: float = 0.95,
 ) -> BinaryEvaluation:
     """Evaluate the probabilities of the positive class.
@@ -75,8 +79,8 @@ def evaluate_binary(
     threshold
         At and above which an image is called positive; choose it on validation data.
     patient_ids
-        ``(n,)``; empty text is unknown. Only counted: the intervals take images for independent, and a note says so
-        where patients have several.
+        ``(n,)``; ``None`` and empty text are unknown. Where a patient has several images all intervals are over
+        patients, and a note says so.
     confidence
         Of the intervals.
 
@@ -87,36 +91,25 @@ def evaluate_binary(
     """
     positive = check_labels(labels)
     values = check_scores(probabilities, positive.size, probabilities=True)
-    auc = estimate_auc(positive, values, confidence)
-    point = operating_point(positive, values, threshold, confidence)
+    clusters, method = patient_clusters(patient_ids, positive.size)
+    auc = infer_auc(positive, values, clusters, confidence, scale="logit")
+    point = operating_point(positive, values, threshold, confidence, clusters)
     notes = []
     if auc.reason:
         notes.append(f"The AUC {'is' if auc.auc is None else 'interval is'} not estimable: {auc.reason}.")
-    patients = _count_patients(patient_ids, positive.size)
-    if patients is not None and patients < positive.size:
-        notes.append(
-            f"{positive.size} images are of {patients} patients; the intervals take images for independent "
-            "and are too narrow."
-        )
+    if method.note:
+        notes.append(method.note)
     return BinaryEvaluation(
         images=int(positive.size),
         positives=auc.positives,
         negatives=auc.negatives,
-        patients=patients,
+        patients=method.patients,
         confidence=confidence,
         auc=auc,
+        auc_method=method,
         operating_point=point,
         balanced_accuracy=point.balanced_accuracy,
         average_precision=None if auc.auc is None else average_precision(positive, values),
         brier=float(np.mean((values - positive) ** 2)),
         notes=tuple(notes),
     )
-
-
-def _count_patients(patient_ids: Sequence[str] | None, images: int) -> int | None:
-    if patient_ids is None:
-        return None
-    if len(patient_ids) != images:
-        raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {images} images; expected one an image")
-    names = {str(name) for name in patient_ids}
-    return None if "" in names else len(names)

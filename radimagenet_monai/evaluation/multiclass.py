@@ -11,24 +11,26 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.proportions import Proportion, wilson
+from radimagenet_monai.evaluation.auc_inference import AucEstimate, infer_auc
+from radimagenet_monai.evaluation.discrimination import Method, patient_clusters
+from radimagenet_monai.evaluation.proportions import Proportion, clustered_wilson, wilson
 
 _MOST_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class ClassEvaluation:
-    """One class against all others; ``None`` where the images do not say.
+    """One class against all others.
 
     ``recall`` is the share of the class's images that are called by its name, ``precision`` the share of the images
-    called by its name that are of it.
+    called by its name that are of it. ``auc`` has an interval on the logit scale.
     """
 
     name: str
     images: int
     recall: Proportion
     precision: Proportion
-    auc: float | None
+    auc: AucEstimate
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class MulticlassEvaluation:
         Number of patients; ``None`` where unknown.
     top1, top5
         Share of images whose class is the most probable one, or among the five most probable; ``top5`` is ``None`` for
-        five classes or fewer. Wilson intervals.
+        five classes or fewer. Wilson intervals, over patients where a patient has several images.
     balanced_accuracy
         Mean recall of the classes present.
     auc_macro
         Mean of the areas under the ROC curve of each class against the others, over the classes for which there is one.
+    auc_method
+        Of the AUCs' intervals: DeLong where images are independent, Obuchowski where a patient has several.
     per_class
         In index order.
     confusion
@@ -65,6 +69,7 @@ class MulticlassEvaluation:
     top5: Proportion | None
     balanced_accuracy: float
     auc_macro: float | None
+    auc_method: Method
     per_class: tuple[ClassEvaluation, ...]
     confusion: list[list[int]] | None
     notes: tuple[str, ...]
@@ -126,7 +131,7 @@ def evaluate_multiclass(
     labels: ArrayLike,
     probabilities: ArrayLike,
     classes: Sequence[str],
-    patient_ids: Sequence[str] | None = None,
+    patient_ids: Sequence[str | None] | None = None,
     confidence: float = 0.95,
 ) -> MulticlassEvaluation:
     """Evaluate probabilities of exclusive classes.
@@ -140,7 +145,7 @@ def evaluate_multiclass(
     classes
         Names in index order.
     patient_ids
-        ``(n,)``; only counted, see `evaluate_binary`.
+        ``(n,)``; see `radimagenet_monai.evaluation.classification.evaluate_binary`.
     confidence
         Of the intervals.
 
@@ -153,39 +158,33 @@ def evaluate_multiclass(
     if values.shape[1] != len(classes):
         raise RadImageNetError(f"probabilities of {values.shape[1]} classes were given; expected {len(classes)}")
     called = values.argmax(axis=1)
-    areas = class_aucs(indices, values)
     present = np.unique(indices)
-    estimable = areas[~np.isnan(areas)]
     notes = []
     if present.size < len(classes):
         notes.append(
             f"{len(classes) - present.size} of {len(classes)} classes have no image; means are over the others."
         )
-    patients = None
-    if patient_ids is not None and all(patient_ids):
-        patients = len(set(patient_ids))
-        if patients < indices.size:
-            notes.append(
-                f"{indices.size} images are of {patients} patients; the intervals take images for independent and are "
-                "too narrow."
-            )
-    else:
-        notes.append("Patients are unknown; the intervals take images for independent.")
+    clusters, method = patient_clusters(patient_ids, indices.size)
+    if method.note:
+        notes.append(method.note)
 
+    def proportion(outcomes: np.ndarray, among: np.ndarray) -> Proportion:
+        if clusters is None:
+            return wilson(int(outcomes[among].sum()), int(among.sum()), confidence)
+        return clustered_wilson(outcomes[among], clusters[among], confidence)
+
+    correct, everything = called == indices, np.ones(indices.size, dtype=bool)
     per_class = tuple(
         ClassEvaluation(
             name=str(name),
             images=int((indices == number).sum()),
-            recall=wilson(
-                int(((indices == number) & (called == number)).sum()), int((indices == number).sum()), confidence
-            ),
-            precision=wilson(
-                int(((indices == number) & (called == number)).sum()), int((called == number).sum()), confidence
-            ),
-            auc=None if np.isnan(areas[number]) else float(areas[number]),
+            recall=proportion(correct, indices == number),
+            precision=proportion(correct, called == number),
+            auc=infer_auc(indices == number, values[:, number], clusters, confidence, "logit"),
         )
         for number, name in enumerate(classes)
     )
+    areas = [item.auc.auc for item in per_class if item.auc.auc is not None]
     confusion = None
     if len(classes) <= _MOST_CLASSES_SHOWN:
         table = np.zeros((len(classes), len(classes)), np.int64)
@@ -193,16 +192,15 @@ def evaluate_multiclass(
         confusion = table.tolist()
     return MulticlassEvaluation(
         images=int(indices.size),
-        patients=patients,
+        patients=method.patients,
         classes=len(classes),
         classes_present=int(present.size),
         confidence=confidence,
-        top1=wilson(int((called == indices).sum()), int(indices.size), confidence),
-        top5=wilson(int(top_k_correct(indices, values, 5).sum()), int(indices.size), confidence)
-        if len(classes) > 5
-        else None,
+        top1=proportion(correct, everything),
+        top5=proportion(top_k_correct(indices, values, 5), everything) if len(classes) > 5 else None,
         balanced_accuracy=balanced_accuracy(indices, called),
-        auc_macro=float(estimable.mean()) if estimable.size else None,
+        auc_macro=float(np.mean(areas)) if areas else None,
+        auc_method=method,
         per_class=per_class,
         confusion=confusion,
         notes=tuple(notes),

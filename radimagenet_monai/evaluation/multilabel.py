@@ -17,7 +17,7 @@ def evaluate_findings(
     probabilities: ArrayLike,
     findings: Sequence[str],
     thresholds: Mapping[str, float],
-    patient_ids: Sequence[str] | None = None,
+    patient_ids: Sequence[str | None] | None = None,
     confidence: float = 0.95,
 ) -> dict[str, BinaryEvaluation | None]:
     """Evaluate the probabilities of several findings.

@@ -50,7 +50,7 @@ class OperatingPoint:
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Proportion:
     """Proportion with the score interval of Wilson EB, J Am Stat Assoc 1927;22:209-212, without continuity correction.
 
-    It assumes independent trials; several images of a patient make it too narrow.
+    It assumes independent trials; several images of a patient make it too narrow, see `clustered_wilson`.
 
     Raises
     ------
@@ -62,17 +62,55 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Proportion:
     z = normal_quantile(confidence)
     if not total:
         return Proportion(0, 0, None, None, None)
-    share = successes / total
-    center = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    # The formula gives exactly 0 and 1 at the ends; rounding must not move them.
-    low = 0.0 if successes == 0 else max(0.0, (center - spread) / scale)
-    high = 1.0 if successes == total else min(1.0, (center + spread) / scale)
-    return Proportion(int(successes), int(total), share, low, high)
+    low, high = _wilson_bounds(successes / total, total, z)
+    return Proportion(int(successes), int(total), successes / total, low, high)
 
 
-def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float, confidence: float = 0.95) -> OperatingPoint:
+def clustered_wilson(outcomes: ArrayLike, clusters: np.ndarray, confidence: float = 0.95) -> Proportion:
+    """Proportion of images with an interval over clusters.
+
+    Wilson's interval with the effective sample size ``n / deff`` of Rao JNK, Scott AJ, Biometrics 1992;48:577-585: the
+    design effect is the variance of the ratio estimate over clusters relative to that of independent images, at least
+    1. Where all outcomes are alike, or of one cluster, it cannot be estimated; then images of a cluster count as always
+    alike, which makes the effective sample size ``n^2 / sum(n_i^2)``, the number of clusters where all are of a size.
+
+    Parameters
+    ----------
+    outcomes
+        ``(n,)`` booleans.
+    clusters
+        ``(n,)`` indices from 0.
+    confidence
+        Of the interval.
+
+    Raises
+    ------
+    RadImageNetError
+        For a confidence outside (0, 1).
+    """
+    success = np.asarray(outcomes, dtype=bool)
+    z, total, successes = normal_quantile(confidence), int(success.size), int(success.sum())
+    if not total:
+        return Proportion(0, 0, None, None, None)
+    sizes = np.bincount(clusters)
+    sums, sizes = np.bincount(clusters, weights=success)[sizes > 0], sizes[sizes > 0]
+    share, number = successes / total, sizes.size
+    if 0 < successes < total and number > 1:
+        variance = number / (number - 1) * float(np.sum((sums - share * sizes) ** 2)) / total**2
+        effective = total / max(1.0, variance * total / (share * (1 - share)))
+    else:
+        effective = total**2 / float(np.sum(sizes.astype(np.float64) ** 2))
+    low, high = _wilson_bounds(share, effective, z)
+    return Proportion(successes, total, share, low, high)
+
+
+def operating_point(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    threshold: float,
+    confidence: float = 0.95,
+    clusters: np.ndarray | None = None,
+) -> OperatingPoint:
     """Sensitivity, specificity, predictive values and accuracy at a threshold, each with its Wilson interval.
 
     Parameters
@@ -85,6 +123,9 @@ def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float, conf
         Called positive are scores at or above it.
     confidence
         Of the intervals.
+    clusters
+        ``(n,)`` indices from 0 of the patients, for intervals over them (`clustered_wilson`); ``None`` where images are
+        independent.
 
     Raises
     ------
@@ -93,6 +134,12 @@ def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float, conf
     """
     positive = check_labels(labels)
     called = check_scores(scores, positive.size) >= threshold
+
+    def proportion(outcomes: np.ndarray, among: np.ndarray) -> Proportion:
+        if clusters is None:
+            return wilson(int(outcomes[among].sum()), int(among.sum()), confidence)
+        return clustered_wilson(outcomes[among], clusters[among], confidence)
+
     true_positives = int(np.sum(called & positive))
     false_positives = int(np.sum(called & ~positive))
     false_negatives = int(np.sum(~called & positive))
@@ -103,11 +150,11 @@ def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float, conf
         false_positives=false_positives,
         true_negatives=true_negatives,
         false_negatives=false_negatives,
-        sensitivity=wilson(true_positives, true_positives + false_negatives, confidence),
-        specificity=wilson(true_negatives, true_negatives + false_positives, confidence),
-        ppv=wilson(true_positives, true_positives + false_positives, confidence),
-        npv=wilson(true_negatives, true_negatives + false_negatives, confidence),
-        accuracy=wilson(true_positives + true_negatives, positive.size, confidence),
+        sensitivity=proportion(called, positive),
+        specificity=proportion(~called, ~positive),
+        ppv=proportion(positive, called),
+        npv=proportion(~positive, ~called),
+        accuracy=proportion(called == positive, np.ones_like(positive)),
     )
 
 
@@ -122,3 +169,14 @@ def normal_quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise RadImageNetError(f"confidence {confidence} was given; expected a share between 0 and 1, such as 0.95")
     return float(ndtri(0.5 + confidence / 2))
+
+
+def _wilson_bounds(share: float, total: float, z: float) -> tuple[float, float]:
+    center = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # The formula gives exactly 0 and 1 at the ends; rounding must not move them.
+    return (
+        0.0 if share == 0 else max(0.0, (center - spread) / scale),
+        1.0 if share == 1 else min(1.0, (center + spread) / scale),
+    )

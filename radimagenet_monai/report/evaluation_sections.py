@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from radimagenet_monai.report.page import Picture, Section
 from radimagenet_monai.report.wording import with_interval
 
 _MOST_CLASSES_LISTED = 200
-_INTERVALS = "AUC interval: DeLong, logit scale; proportions: Wilson."
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -85,7 +84,7 @@ def binary_sections(
             "Discrimination on the test split",
             [
                 f"{metrics['images']} {unit}, {metrics['positives']} of them {classes[1]}. None of them was used for "
-                f"training, for choosing the epoch or for choosing the threshold. {_INTERVALS}",
+                f"training, for choosing the epoch or for choosing the threshold. {_intervals([metrics])}",
                 *metrics["notes"],
             ],
             ["measure", "value"],
@@ -123,7 +122,7 @@ def findings_sections(findings: Mapping[str, Any], rows: Rows) -> list[Section]:
             "Findings on the test split",
             [
                 "Findings may occur together. Each is evaluated on the images of which it is known, at a threshold "
-                f"fixed on validation data. {_INTERVALS}",
+                f"fixed on validation data. {_intervals(findings.values())}",
                 *notes,
             ],
             ["finding", "images (positive)", "AUC", "sensitivity", "specificity"],
@@ -159,7 +158,7 @@ def multiclass_sections(metrics: Mapping[str, Any]) -> list[Section]:
             item["images"],
             with_interval(item["recall"]),
             with_interval(item["precision"]),
-            _number(item["auc"]),
+            with_interval(item["auc"], "auc"),
         ]
         for item in metrics["per_class"]
         if item["images"]
@@ -169,8 +168,8 @@ def multiclass_sections(metrics: Mapping[str, Any]) -> list[Section]:
             "Accuracy on the test split",
             [
                 f"{metrics['images']} images of {metrics['classes_present']} of {metrics['classes']} classes. "
-                "Proportions have Wilson intervals. With classes of very different sizes, balanced accuracy says more "
-                "than plain accuracy.",
+                f"{_intervals([metrics])} With classes of very different sizes, balanced accuracy says more than plain "
+                "accuracy.",
                 *metrics["notes"],
             ],
             ["measure", "value"],
@@ -241,6 +240,20 @@ def _binary_table(metrics: Mapping[str, Any]) -> list[list[str]]:
         ["Brier score", _number(metrics["brier"])],
         ["threshold, fixed on validation data", _number(point["threshold"])],
     ]
+
+
+def _intervals(metrics: Iterable[Mapping[str, Any] | None]) -> str:
+    """How the intervals were found; findings that are known of different images may differ in it."""
+    clustered = [item["auc_method"]["name"] == "Obuchowski" for item in metrics if item is not None]
+    kinds = []
+    if not all(clustered) or not clustered:
+        kinds.append("AUC interval: DeLong, logit scale; proportions: Wilson.")
+    if any(clustered):
+        kinds.append(
+            "AUC interval where patients have several images: Obuchowski over patients, logit scale; proportions: "
+            "Wilson with the effective sample size of Rao and Scott."
+        )
+    return " ".join(kinds)
 
 
 def _curves(labels: np.ndarray, scores: np.ndarray, point: Mapping[str, Any], classes: Sequence[str]) -> list[Picture]:

@@ -40,11 +40,28 @@ def test_json_holds_no_nan(labels: list[int]) -> None:
 def test_several_images_a_patient_are_noted() -> None:
     evaluation = evaluate_binary([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], 0.5, ["a", "a", "b", "c"])
     assert evaluation.patients == 3
-    assert "4 images are of 3 patients" in evaluation.notes[0]
+    assert evaluation.auc_method.name == "Obuchowski"
+    assert "4 images are of 3 patients; intervals and tests are over patients" in " ".join(evaluation.notes)
+
+
+def test_copies_of_a_patients_image_leave_every_interval_as_wide() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 200)
+    probabilities = np.clip(0.3 * labels + rng.random(200) * 0.7, 0, 1)
+    patients = [f"patient {number}" for number in range(200)]
+    single = evaluate_binary(labels, probabilities, 0.5, patients)
+    copied = evaluate_binary(*(np.repeat(a, 5) for a in (labels, probabilities)), 0.5, np.repeat(patients, 5).tolist())
+    assert (copied.auc.low, copied.auc.high) == pytest.approx((single.auc.low, single.auc.high), rel=1e-9)
+    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+        one, many = getattr(single.operating_point, name), getattr(copied.operating_point, name)
+        assert many.total == 5 * one.total
+        assert (many.low, many.high) == pytest.approx((one.low, one.high), abs=0.003)
 
 
 def test_unknown_patients_are_not_counted() -> None:
-    assert evaluate_binary([0, 1, 0], [0.1, 0.2, 0.3], 0.5, ["a", "", "b"]).patients is None
+    evaluation = evaluate_binary([0, 1, 0], [0.1, 0.2, 0.3], 0.5, ["a", "", "b"])
+    assert evaluation.patients is None
+    assert "patients of 1 of 3 images are unknown" in " ".join(evaluation.notes)
 
 
 @pytest.mark.parametrize(

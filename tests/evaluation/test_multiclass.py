@@ -43,7 +43,8 @@ def test_every_measure_is_scikit_learns(n: int, classes: int) -> None:
     assert found.auc_macro == pytest.approx(expected, abs=1e-12)
     recalls = recall_score(labels, called, average=None, labels=everything)
     precisions = precision_score(labels, called, average=None, labels=everything, zero_division=np.nan)
-    for item, recall, precision in zip(found.per_class, recalls, precisions, strict=True):
+    for number, (item, recall, precision) in enumerate(zip(found.per_class, recalls, precisions, strict=True)):
+        assert item.auc.auc == pytest.approx(roc_auc_score(labels == number, probabilities[:, number]), abs=1e-12)
         assert item.recall.estimate == pytest.approx(recall)
         assert (item.precision.estimate is None) == bool(np.isnan(precision))
         if item.precision.estimate is not None:
@@ -57,13 +58,31 @@ def test_absent_classes_are_left_out_of_means_and_said() -> None:
     present = labels != 2
     found = evaluate_multiclass(labels[present], probabilities[present], ["a", "b", "c", "d"], ["p"] * present.sum())
     assert found.classes_present == 3
-    assert found.per_class[2].auc is None
+    assert found.per_class[2].auc.auc is None
+    assert found.per_class[2].auc.reason == "all images are negative"
     assert np.isnan(class_aucs(labels[present], probabilities[present])[2])
     assert found.balanced_accuracy == pytest.approx(
         recall_score(labels[present], probabilities[present].argmax(axis=1), average=None, labels=[0, 1, 3]).mean()
     )
     assert any("1 of 4 classes have no image" in note for note in found.notes)
     assert any("of 1 patients" in note for note in found.notes)
+
+
+def test_several_images_a_patient_widen_the_intervals() -> None:
+    labels, probabilities = draw(1, 150, 3)
+    names, copies = ["a", "b", "c"], 4
+    patients = [f"patient {number}" for number in range(150)]
+    single = evaluate_multiclass(labels, probabilities, names, patients)
+    copied = evaluate_multiclass(
+        np.repeat(labels, copies), np.repeat(probabilities, copies, axis=0), names, np.repeat(patients, copies).tolist()
+    )
+    assert (single.auc_method.name, copied.auc_method.name) == ("DeLong", "Obuchowski")
+    assert (copied.images, copied.patients) == (600, 150)
+    for one, many in zip(single.per_class, copied.per_class, strict=True):
+        assert (many.auc.low, many.auc.high) == pytest.approx((one.auc.low, one.auc.high), rel=1e-9)
+        assert many.recall.low == pytest.approx(one.recall.low, abs=0.01)
+        assert many.precision.high == pytest.approx(one.precision.high, abs=0.01)
+    assert copied.top1.low == pytest.approx(single.top1.low, abs=0.01)
 
 
 def test_a_network_that_says_nothing_is_not_called_right() -> None:

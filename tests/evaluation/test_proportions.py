@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_score, recall_score
 
 from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.proportions import operating_point, wilson
+from radimagenet_monai.evaluation.proportions import clustered_wilson, operating_point, wilson
 
 
 @settings(max_examples=100, deadline=None)
@@ -27,6 +27,45 @@ def test_wilson_equals_scipy(total: int, data: st.DataObject, confidence: float)
 def test_no_trials_have_no_proportion() -> None:
     assert wilson(0, 0).estimate is None
     assert wilson(0, 0).low is None
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_copies_add_nothing_to_a_clustered_proportion(copies: int) -> None:
+    """With outcomes that repeat within a cluster the effective sample size is the number of clusters, less one."""
+    outcomes = np.repeat(np.arange(50) < 37, copies)
+    found = clustered_wilson(outcomes, np.repeat(np.arange(50), copies))
+    assert (found.successes, found.total) == (37 * copies, 50 * copies)
+    # 49 trials with a share of 0.74, between the two whole numbers of successes that scipy takes.
+    bounds = [binomtest(k, 49).proportion_ci(0.95, method="wilson") for k in (36, 37)]
+    assert bounds[0].low < found.low < bounds[1].low
+    assert bounds[0].high < found.high < bounds[1].high
+
+
+def test_clusters_that_agree_no_more_than_chance_leave_wilson() -> None:
+    outcomes = np.tile([True, False, True, True], 30)
+    assert clustered_wilson(outcomes, np.repeat(np.arange(30), 4)) == wilson(90, 120)
+
+
+@pytest.mark.parametrize("outcome", [True, False])
+def test_outcomes_all_alike_count_clusters(outcome: bool) -> None:
+    found = clustered_wilson(np.full(60, outcome), np.repeat(np.arange(20), 3))
+    expected = wilson(20 * outcome, 20)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-15)
+    assert clustered_wilson(np.zeros(0, bool), np.zeros(0, int)).estimate is None
+
+
+def test_clustered_wilson_covers_where_wilson_does_not() -> None:
+    """Beta-binomial outcomes of 40 patients with 5 images and a correlation of 0.5 within patients."""
+    rng = np.random.default_rng(0)
+    truth, patients, covered, naive, runs = 0.8, np.repeat(np.arange(40), 5), 0, 0, 1500
+    for _ in range(runs):
+        outcomes = rng.random(200) < rng.beta(truth, 1 - truth, 40)[patients]
+        found = clustered_wilson(outcomes, patients)
+        covered += found.low <= truth <= found.high
+        plain = wilson(int(outcomes.sum()), 200)
+        naive += plain.low <= truth <= plain.high
+    assert 0.93 < covered / runs < 0.97
+    assert naive / runs < 0.85
 
 
 @pytest.mark.parametrize(("successes", "total", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 95)])

@@ -37,7 +37,7 @@ def page(folder: Path, metrics: dict, classes: list[str], rows: list[str], **mor
 
 
 def test_two_classes(tmp_path: Path) -> None:
-    metrics = evaluate_binary(LABELS, SCORES, 0.5, ["p"] * 60).to_dict()
+    metrics = evaluate_binary(LABELS, SCORES, 0.5, [f"p{i}" for i in range(60)]).to_dict()
     rows = ["file,frame,probability_benign,probability_malignant,threshold,decision,label,problem"]
     rows += [
         f"{i}.png,0,{1 - score},{score},0.5,benign,{['benign', 'malignant'][label]},"
@@ -51,6 +51,19 @@ def test_two_classes(tmp_path: Path) -> None:
     exams = page(tmp_path, metrics, ["benign", "malignant"], rows, aggregate="mean")
     assert "the mean over their slices" in exams
     assert "ROC curve" not in exams, "its curve would be of slices"
+
+
+def test_the_method_of_the_intervals_is_named(tmp_path: Path) -> None:
+    rows = ["file,frame,probability_benign,probability_malignant,threshold,decision,label,problem"]
+    single = evaluate_binary(LABELS, SCORES, 0.5, [f"p{i}" for i in range(60)]).to_dict()
+    text = page(tmp_path, single, ["benign", "malignant"], rows, aggregate="mean")
+    assert "DeLong, logit scale" in text
+    assert "Obuchowski" not in text
+    several = evaluate_binary(LABELS, SCORES, 0.5, [f"p{i // 3}" for i in range(60)]).to_dict()
+    text = page(tmp_path, several, ["benign", "malignant"], rows, aggregate="mean")
+    assert "Obuchowski over patients" in text
+    assert "DeLong" not in text
+    assert "60 images are of 20 patients" in text
 
 
 def test_many_classes(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""Area under the ROC curve with the variance that the data ask for: over patients where one has several images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.auc_inference import AucComparison, AucEstimate
+from radimagenet_monai.evaluation.clustered import compare_clustered_aucs, estimate_clustered_auc
+from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
+from radimagenet_monai.evaluation.predictions import check_clusters, check_labels
+
+
+@dataclass(frozen=True)
+class Method:
+    """How an AUC's variance was found.
+
+    Attributes
+    ----------
+    name
+        ``"DeLong"`` where images are independent, ``"Obuchowski"`` where a patient has several.
+    clusters
+        Number of clusters, patients and images of unknown patients; ``None`` where images are independent.
+    patients
+        Number of patients; ``None`` where the patient of any image is unknown.
+    note
+        A sentence about what is known of the patients; empty where every image is of a known patient of its own.
+    """
+
+    name: Literal["DeLong", "Obuchowski"]
+    clusters: int | None
+    patients: int | None
+    note: str
+
+
+def patient_clusters(patient_ids: Sequence[str | None] | None, count: int) -> tuple[np.ndarray | None, Method]:
+    """The cluster of each of ``count`` images, and the method that follows from them.
+
+    Parameters
+    ----------
+    patient_ids
+        ``(count,)``; ``None``, empty text and NaN are unknown, and such images count as patients of their own.
+    count
+        Number of images.
+
+    Returns
+    -------
+    clusters
+        ``(count,)`` indices from 0; ``None`` where no known patient has several images.
+    method
+        Of the AUC's variance.
+
+    Raises
+    ------
+    RadImageNetError
+        For another number of patient ids than images.
+    """
+    if patient_ids is None:
+        patient_ids = [None] * count
+    if len(patient_ids) != count:
+        raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {count} images; expected one an image")
+    # Unknown patients are tuples, which no patient id is.
+    names = [("unknown", i) if _is_unknown(name) else str(name) for i, name in enumerate(patient_ids)]
+    unknown = sum(isinstance(name, tuple) for name in names)
+    clusters = check_clusters(names, count)
+    number = int(clusters.max(initial=-1)) + 1
+    if unknown == count:
+        note = "Patients are unknown; intervals take images for independent, too narrow if patients have several."
+    elif unknown:
+        note = f"The patients of {unknown} of {count} images are unknown; these images count as patients of their own."
+    else:
+        note = ""
+    patients = None if unknown else number
+    if number == count:
+        return None, Method("DeLong", None, patients, note)
+    known = f"{count - unknown} images are of {number - unknown} patients; intervals and tests are over patients."
+    return clusters, Method("Obuchowski", number, patients, f"{known} {note}".strip())
+
+
+def estimate_discrimination(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patient_ids: Sequence[str | None] | None = None,
+    confidence: float = 0.95,
+) -> tuple[AucEstimate, Method]:
+    """AUC of one model with an interval on the logit scale, over patients where a patient has several images.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` 0 or 1.
+    scores
+        ``(n,)``, higher for the positive class.
+    patient_ids
+        ``(n,)``; see `patient_clusters`.
+    confidence
+        Of the interval.
+
+    Raises
+    ------
+    RadImageNetError
+        For arrays that are no labels or scores, or of different lengths.
+    """
+    clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
+    if clusters is None:
+        return estimate_auc(labels, scores, confidence), method
+    return estimate_clustered_auc(labels, scores, clusters, confidence), method
+
+
+def compare_discrimination(
+    labels: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    patient_ids: Sequence[str | None] | None = None,
+    confidence: float = 0.95,
+) -> tuple[AucComparison, Method]:
+    """Paired test of the AUCs of two or more models, over patients where a patient has several images.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` 0 or 1.
+    scores
+        Model name to ``(n,)`` scores, all in the order of ``labels``.
+    patient_ids
+        ``(n,)``; see `patient_clusters`.
+    confidence
+        Of the intervals of the differences.
+
+    Raises
+    ------
+    RadImageNetError
+        For fewer than two models, one class only, or arrays that are no labels or scores, or of different lengths.
+    """
+    clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
+    if clusters is None:
+        return compare_aucs(labels, scores, confidence), method
+    return compare_clustered_aucs(labels, scores, clusters, confidence), method
+
+
+def _is_unknown(name: object) -> bool:
+    return name is None or name == "" or name != name
