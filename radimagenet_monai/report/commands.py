@@ -53,13 +53,23 @@ def audit(
         raise SystemExit(1)
 
 
-def report(folder: str, out: str | None = None) -> None:
-    """Write a page about an evaluated bundle: metrics with intervals, curves, pictures, settings.
+def report(folder: str, out: str | None = None, show_ids: bool = False) -> None:
+    """Write the report of a comparison, or a page about an evaluated bundle.
+
+    A comparison gets report.html, report.json and csv/; a folder of several comparisons one page over all of them.
 
     Args:
-        folder: output folder of an evaluate run, or the bundle's folder.
-        out: path of the page; by default report.html in the output folder.
+        folder: output folder of a comparison or of an evaluate run, or the bundle's folder.
+        out: of a comparison, the folder that receives the report; of a run, the path of the page. By default beside
+            the results.
+        show_ids: show the names of files in a comparison's reasons of failures.
     """
+    from radimagenet_monai.report.comparison_report import ANALYSIS_FILE, comparisons_in, write_comparison_report
     from radimagenet_monai.report.run_report import write_run_report
+    from radimagenet_monai.training.flags import parse_flag
 
-    print(write_run_report(str(folder), None if out is None else str(out)))
+    place, target = str(folder), None if out is None else str(out)
+    if (Path(place) / ANALYSIS_FILE).is_file() or comparisons_in(place):
+        print(write_comparison_report(place, target, parse_flag(show_ids)))
+    else:
+        print(write_run_report(place, target))

@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -39,7 +40,7 @@ _ON_DARK = {
 @contextlib.contextmanager
 def figure_style() -> Iterator[None]:
     """Draw within this: colors that `svg_uri` can turn dark, and text that is text, whatever characters it has."""
-    style = {
+    style: dict[Any, Any] = {
         "text.color": INK,
         "axes.labelcolor": INK,
         "axes.edgecolor": GREY,

@@ -1,0 +1,295 @@
+"""Reporting checklists of a comparison, with what the analysis knows filled in.
+
+The lists name each item's number and topic in words of their own; the published checklists govern.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from radimagenet_monai.report.wording import count, grouped, number
+
+CHECKLISTS = ("claim_2024", "tripod_ai")
+FOR_THE_AUTHOR = "for the author"
+
+
+@dataclass(frozen=True)
+class CheckedItem:
+    """An item of a checklist; ``answer`` is ``None`` where the analysis cannot know it."""
+
+    item: str
+    section: str
+    topic: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """A published checklist and what this comparison says to it."""
+
+    name: str
+    title: str
+    source: str
+    items: tuple[CheckedItem, ...]
+
+    @property
+    def answered(self) -> int:
+        """Number of items that the analysis fills in."""
+        return sum(item.answer is not None for item in self.items)
+
+
+def fill_checklist(name: str, analysis: Mapping[str, Any]) -> Checklist:
+    """One of `CHECKLISTS`, filled in from ``analysis.json``."""
+    text = files("radimagenet_monai.report").joinpath("checklists", f"{name}.json").read_text(encoding="utf-8")
+    listed = json.loads(text)
+    items = tuple(
+        CheckedItem(row["item"], row["section"], row["topic"], FACTS[row["fact"]](analysis) if row["fact"] else None)
+        for row in listed["items"]
+    )
+    return Checklist(listed["name"], listed["title"], listed["source"], items)
+
+
+def _technology(analysis: Mapping[str, Any]) -> str:
+    return f"Deep learning (convolutional networks), transfer of encoder weights; {analysis['task']['title']}."
+
+
+def _aim(analysis: Mapping[str, Any]) -> str:
+    names = ", ".join(item["name"] for item in analysis["initializations"])
+    return f"Which initialization ({names}) gives the higher {analysis['measure']}."
+
+
+def _goal(analysis: Mapping[str, Any]) -> str:
+    return "Development and internal evaluation: a paired comparison of initializations. No model is meant for use."
+
+
+def _data_source(analysis: Mapping[str, Any]) -> str:
+    data = analysis["data"]
+    return (
+        f"Records table '{data['records']}' (SHA-256 {data['records_sha256'][:12]}…): {count(data['images'], 'image')} "
+        f"of {count(data['patients'], 'patient')}. Source and representativeness are for the author."
+    )
+
+
+def _preprocessing(analysis: Mapping[str, Any]) -> str:
+    size = analysis["protocol"]["image_size"]
+    return (
+        f"Images of {analysis['task']['modality']} are brought to [0, 1] by the task's intensity policy and resized to "
+        f"{size} x {size} pixels, alike for all initializations; the network's input convention is part of its weights."
+    )
+
+
+def _selection(analysis: Mapping[str, Any]) -> str:
+    fractions = analysis["protocol"]["fractions"]
+    if len(fractions) > 1:
+        return f"All usable images; training sets also cut to {', '.join(f'{100 * f:g}%' for f in fractions)}."
+    return "All usable images of the records table."
+
+
+def _missing(analysis: Mapping[str, Any]) -> str:
+    excluded = analysis["data"]["excluded"]
+    if not excluded:
+        return "No image was left out. Nothing was imputed."
+    listed = "; ".join(f"{item['reason']}: {item['images']}" for item in excluded)
+    return f"Images left out ({listed}). Nothing was imputed."
+
+
+def _partitions(analysis: Mapping[str, Any]) -> str:
+    folds = analysis["protocol"]["folds"]
+    if folds == 1:
+        return "The records table's own training, validation and test split, the same for every initialization."
+    return f"{folds} folds: each tests once, another validates, the rest trains; the same for every initialization."
+
+
+def _disjoint(analysis: Mapping[str, Any]) -> str:
+    if analysis["data"]["patients"] is None:
+        return "Images. Patients are unknown, so that the parts may share some."
+    return "Patients: all images of a patient are in one part."
+
+
+def _sample_size(analysis: Mapping[str, Any]) -> str | None:
+    for item in analysis["power"]:
+        if item["patients"] is not None:
+            pair = f"{item['first']} and {item['second']} ({item['architecture']})"
+            return (
+                f"That of the data at hand. For a difference of {item['difference']:g} in {analysis['measure']} "
+                f"between {pair}, about {grouped(item['patients'])} patients would be needed for a power of "
+                f"{100 * item['power']:g}%."
+            )
+    return "That of the data at hand; the patients needed are not estimable from them."
+
+
+def _model(analysis: Mapping[str, Any]) -> str:
+    return f"{', '.join(analysis['protocol']['architectures'])} with a new head for {_classes(analysis)}."
+
+
+def _software(analysis: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in analysis["software"].items()) + "."
+
+
+def _initialization(analysis: Mapping[str, Any]) -> str:
+    listed = "; ".join(f"{item['name']}: {item['weights']} ({item['origin']})" for item in analysis["initializations"])
+    return f"{listed}. SHA-256 of each is in report.json."
+
+
+def _training(analysis: Mapping[str, Any]) -> str:
+    protocol = analysis["protocol"]
+    scenarios = "; ".join(
+        f"{item['name']} (frozen: {item['freeze']}, learning rate {item['learning_rate']:g})"
+        for item in protocol["scenarios"]
+    )
+    epochs = f"{protocol['epochs']} epochs, batches of {protocol['batch_size']}, " if protocol["epochs"] else ""
+    return f"Protocol '{protocol['name']}': {epochs}seed {protocol['seed']}. Scenarios: {scenarios}."
+
+
+def _model_choice(analysis: Mapping[str, Any]) -> str:
+    return f"On validation data: {analysis['protocol']['validation']}."
+
+
+def _measures(analysis: Mapping[str, Any]) -> str:
+    return f"{analysis['measure']}; the rest is under 'Performance' and the sections after it."
+
+
+def _statistics(analysis: Mapping[str, Any]) -> str:
+    methods = sorted(
+        {item["method"] for item in analysis["differences"]}
+        | {item["test_sets"]["method"] for item in analysis["differences"] if item.get("test_sets")}
+    )
+    several = "several images of a patient are taken into account" if analysis["data"]["clustered"] else "images count"
+    return f"Paired differences with 95% CIs: {', '.join(methods)}; P values adjusted by Holm; {several}."
+
+
+def _robustness(analysis: Mapping[str, Any]) -> str:
+    protocol = analysis["protocol"]
+    parts = [count(len(protocol["architectures"]), "architecture"), count(len(protocol["scenarios"]), "scenario")]
+    parts.append(count(protocol["folds"], "fold"))
+    parts += [f"training sets of {count(len(protocol['fractions']), 'size')}"] if len(protocol["fractions"]) > 1 else []
+    parts += [f"subgroups by {', '.join(sorted(_subgroup_columns(analysis)))}"] if analysis["subgroups"] else []
+    return f"Results by {'; '.join(parts)}."
+
+
+def _explanations(analysis: Mapping[str, Any]) -> str | None:
+    if not analysis["localization"]:
+        return None
+    return "Class activation maps measured against lesion masks, with randomized weights as a sanity check."
+
+
+def _internal(analysis: Mapping[str, Any]) -> str:
+    return f"{_partitions(analysis)} Test data are of the same source as training data."
+
+
+def _flow(analysis: Mapping[str, Any]) -> str:
+    left_out = sum(item["images"] for item in analysis["data"]["excluded"])
+    return f"See 'Data and split'; {count(left_out, 'image')} left out."
+
+
+def _characteristics(analysis: Mapping[str, Any]) -> str:
+    columns = sorted(_subgroup_columns(analysis))
+    more = f" Groups by {', '.join(columns)} are under 'Subgroups'." if columns else ""
+    return f"Numbers of images, patients and positives are under 'Data and split'.{more} The rest is for the author."
+
+
+def _performance(analysis: Mapping[str, Any]) -> str | None:
+    listed = [
+        f"{item['initialization']} {number(item['mean'])}"
+        for item in analysis["performance"]
+        if item["architecture"] == "all" and item["fraction"] == max(analysis["protocol"]["fractions"])
+    ]
+    return f"Mean {analysis['measure']}: {', '.join(listed)}. Intervals are under 'Performance'." if listed else None
+
+
+def _accuracy(analysis: Mapping[str, Any]) -> str | None:
+    if any(item["pooled"] for item in analysis["performance"]):
+        return "Sensitivity, specificity and predictive values with intervals are under 'Operating points'."
+    return None
+
+
+def _wrong_results(analysis: Mapping[str, Any]) -> str | None:
+    if not analysis["localization"]:
+        return None
+    return "Best, median and worst maps are under 'Localization'. A review of wrong cases is for the author."
+
+
+def _limits(analysis: Mapping[str, Any]) -> str | None:
+    return " ".join(analysis["limits"]) or None
+
+
+def _protocol(analysis: Mapping[str, Any]) -> str:
+    return f"All settings are in this report and in analysis.json; made by: {analysis['command']}"
+
+
+def _availability(analysis: Mapping[str, Any]) -> str:
+    return "Every run can be repeated by its command under 'How to repeat each run'. Sharing is for the author."
+
+
+def _outcome(analysis: Mapping[str, Any]) -> str:
+    positive = analysis["task"]["positive"]
+    return f"{_classes(analysis)}{f'; positive: {positive}' if positive else ''}. How it was told is for the author."
+
+
+def _predictors(analysis: Mapping[str, Any]) -> str:
+    return "The image alone."
+
+
+def _output(analysis: Mapping[str, Any]) -> str:
+    if analysis["task"]["kind"] == "segmentation":
+        return "A mask of the lesion."
+    return "A probability of each class. The threshold of an operating point is fixed on validation data."
+
+
+def _balance(analysis: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{name} {images}" for name, images in analysis["data"]["classes"].items())
+    return f"Images by class: {listed}."
+
+
+def _fairness(analysis: Mapping[str, Any]) -> str | None:
+    columns = sorted(_subgroup_columns(analysis))
+    return f"Differences within groups by {', '.join(columns)} are under 'Subgroups'." if columns else None
+
+
+def _subgroup_columns(analysis: Mapping[str, Any]) -> set[str]:
+    return {item["column"] for item in analysis["subgroups"]}
+
+
+def _classes(analysis: Mapping[str, Any]) -> str:
+    return " or ".join(analysis["task"]["classes"])
+
+
+FACTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "technology": _technology,
+    "aim": _aim,
+    "goal": _goal,
+    "data_source": _data_source,
+    "preprocessing": _preprocessing,
+    "selection": _selection,
+    "missing": _missing,
+    "partitions": _partitions,
+    "disjoint": _disjoint,
+    "sample_size": _sample_size,
+    "model": _model,
+    "software": _software,
+    "initialization": _initialization,
+    "training": _training,
+    "model_choice": _model_choice,
+    "measures": _measures,
+    "statistics": _statistics,
+    "robustness": _robustness,
+    "explanations": _explanations,
+    "internal": _internal,
+    "flow": _flow,
+    "characteristics": _characteristics,
+    "performance": _performance,
+    "accuracy": _accuracy,
+    "wrong_results": _wrong_results,
+    "limits": _limits,
+    "protocol": _protocol,
+    "availability": _availability,
+    "outcome": _outcome,
+    "predictors": _predictors,
+    "output": _output,
+    "balance": _balance,
+    "fairness": _fairness,
+}

@@ -1,0 +1,76 @@
+"""Which rows of an analysis a section shows, and how their cells read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from radimagenet_monai.report.wording import NOT_ESTIMABLE, count, grouped, number, signed, with_interval
+
+ALL = "all"
+"""As an architecture: the mean over all of them."""
+
+Analysis = Mapping[str, Any]
+"""What ``analysis.json`` holds."""
+
+
+def main_rows(analysis: Analysis, key: str) -> list[Mapping[str, Any]]:
+    """Rows over all architectures and trained on everything; of the first architecture where there is but one."""
+    full = [item for item in analysis[key] if item["fraction"] == largest_fraction(analysis)]
+    places = [item["architecture"] for item in full]
+    place = ALL if ALL in places else next(iter(places), None)
+    return [item for item in full if item["architecture"] == place]
+
+
+def largest_fraction(analysis: Analysis) -> float:
+    """The share of the training set that counts as all of it."""
+    return max(analysis["protocol"]["fractions"])
+
+
+def several_fractions(analysis: Analysis) -> bool:
+    """Whether there is a learning curve to show."""
+    return len(analysis["protocol"]["fractions"]) > 1 and bool(analysis["learning_curve"])
+
+
+def place_name(architecture: str) -> str:
+    """An architecture's name, or that of the mean over all."""
+    return "all architectures" if architecture == ALL else architecture
+
+
+def pair_name(item: Mapping[str, Any]) -> str:
+    """``first − second``, in the order of the difference."""
+    return f"{item['first']} − {item['second']}"
+
+
+def difference_cell(item: Mapping[str, Any]) -> str:
+    """``+0.034 (0.012, 0.056)``, for columns whose heading names the interval."""
+    if item["difference"] is None:
+        return with_interval(item, "difference")
+    if item["low"] is None or item["high"] is None:
+        return f"{signed(item['difference'])} (interval {NOT_ESTIMABLE})"
+    return f"{signed(item['difference'])} ({number(item['low'])}, {number(item['high'])})"
+
+
+def mean_cell(item: Mapping[str, Any]) -> str:
+    """``0.912 (0.861, 0.948)``."""
+    if item["mean"] is None or item["low"] is None or item["high"] is None:
+        return number(item["mean"])
+    return f"{number(item['mean'])} ({number(item['low'])}, {number(item['high'])})"
+
+
+def bounded_cell(values: Mapping[str, Any], measure: str) -> str:
+    """A value whose bounds stand beside it as ``NAME_low`` and ``NAME_high``."""
+    found = {"estimate": values[measure], "low": values[f"{measure}_low"], "high": values[f"{measure}_high"]}
+    return with_interval(found, digits=2)
+
+
+def part_cell(part: Mapping[str, Any]) -> str:
+    """Images, patients and positives of a part of the data."""
+    patients = "" if part.get("patients") is None else f", {count(part['patients'], 'patient')}"
+    positives = "" if part.get("positives") is None else f", {grouped(part['positives'])} positive"
+    return f"{count(part['images'], 'image')}{patients}{positives}"
+
+
+def fold_cell(run: Mapping[str, Any]) -> str:
+    """A run's fold."""
+    return "own split" if run["fold"] is None else str(run["fold"])
