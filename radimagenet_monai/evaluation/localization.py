@@ -1,0 +1,311 @@
+"""Whether a heatmap points at the lesion: pointing game, energy, Dice and IoU against a mask.
+
+An image without a lesion has nothing to point at and is refused. A map without any evidence, 0 throughout, points
+nowhere: it counts as a miss in every measure, since leaving it out would reward a network for empty maps, and is
+counted by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from radimagenet_monai.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.evaluation.bootstrap import bootstrap_interval
+from radimagenet_monai.evaluation.patient_numbers import number_patients
+from radimagenet_monai.evaluation.proportions import wilson
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares of a map's maximum at and above which a pixel is marked."""
+
+FIXED_THRESHOLD = 0.5
+"""Taken where there are no validation cases to choose one on: half of the maximum, fixed before any case was seen."""
+
+MEASURES = ("pointing", "energy", "dice", "iou")
+SIZES = ("small", "medium", "large")
+
+# Interpolation leaves pixels of one plateau a few rounding errors apart.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Localization:
+    """How one heatmap and one lesion go together. All shares are in [0, 1].
+
+    Attributes
+    ----------
+    pointing
+        Share of the map's maximum that lies inside the lesion: 1 or 0 for a single highest pixel, between where several
+        pixels are equally high.
+    energy
+        Share of the map's sum that lies inside the lesion.
+    dice, iou
+        Overlap of the marked pixels with the lesion, one for each of `THRESHOLDS`.
+    lesion_share
+        Share of the image that is lesion: what a uniform map's pointing and energy would be.
+    center_inside
+        Whether the center of the image lies in the lesion: what a map that always points there would hit.
+    empty
+        Whether the map is 0 throughout.
+    """
+
+    pointing: float
+    energy: float
+    dice: tuple[float, ...]
+    iou: tuple[float, ...]
+    lesion_share: float
+    center_inside: bool
+    empty: bool
+
+    @property
+    def hit(self) -> bool:
+        """Whether at least half of the maximum lies inside the lesion."""
+        return self.pointing >= 0.5
+
+    def at(self, threshold: float) -> tuple[float, float]:
+        """Dice and IoU at one of `THRESHOLDS`."""
+        place = _place(threshold)
+        return self.dice[place], self.iou[place]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean over cases with its interval; what cannot be estimated is ``None``, with a ``reason`` in words."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    method: str
+    confidence: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class LocalizationSummary:
+    """Localization over cases.
+
+    Attributes
+    ----------
+    cases, patients
+        Images with a lesion, and whom they are of; an unknown patient is one of its own.
+    empty_maps
+        Cases whose map is 0 throughout.
+    threshold
+        Share of the maximum that ``dice`` and ``iou`` are for, and in words how it was come by.
+    pointing
+        Share of cases whose maximum lies inside the lesion.
+    energy, dice, iou
+        Means over cases.
+    uniform_pointing, center_pointing
+        What pointing would be for a map without structure, and for one that always points at the image's center: a
+        network that does no better has found nothing.
+    by_threshold
+        Mean Dice and IoU for every threshold, to show how much the choice matters.
+    by_size
+        The same measures in thirds of the cases by the lesion's share of the image; none for fewer than 3 cases.
+    """
+
+    cases: int
+    patients: int
+    empty_maps: int
+    threshold: float
+    threshold_origin: str
+    pointing: Measure
+    energy: Measure
+    dice: Measure
+    iou: Measure
+    uniform_pointing: float | None
+    center_pointing: float | None
+    by_threshold: tuple[dict[str, float], ...]
+    by_size: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionary for JSON without NaN."""
+        return asdict(self)
+
+
+def measure_localization(heatmap: np.ndarray, mask: np.ndarray, tolerance: float = 0) -> Localization:
+    """Compare a heatmap with the lesion it should point at.
+
+    The pointing game is that of Zhang et al., Int J Comput Vis 2018;126:1084-1102; the energy inside is the
+    energy-based pointing game of Wang et al., Score-CAM, CVPR Workshops 2020.
+
+    Parameters
+    ----------
+    heatmap
+        ``(H, W)`` in [0, 1].
+    mask
+        ``(H, W)``, true inside the lesion.
+    tolerance
+        Pixels by which the maximum may miss the lesion and still count, in the pointing game alone; 15 in its paper.
+
+    Raises
+    ------
+    RadImageNetError
+        For shapes that differ, values outside [0, 1] or not finite, a mask without a lesion, a negative tolerance.
+    """
+    heat = np.asarray(heatmap, dtype=np.float64)
+    lesion = np.asarray(mask).astype(bool)
+    if heat.ndim != 2 or heat.shape != lesion.shape:
+        raise RadImageNetError(
+            f"a heatmap of shape {heat.shape} was given for a mask of {lesion.shape}; expected the same (rows, columns)"
+        )
+    if not (heat.min(initial=0) >= 0 and heat.max(initial=0) <= 1):  # written so that NaN fails
+        raise RadImageNetError(f"heatmap values from {heat.min():g} to {heat.max():g} were given; expected 0 to 1")
+    if not lesion.any():
+        raise RadImageNetError("a mask without a lesion was given; expected one to point at, leave such images out")
+    if not tolerance >= 0:
+        raise RadImageNetError(f"tolerance {tolerance} was given; expected pixels from 0")
+    highest = float(heat.max())
+    empty = highest == 0
+    pointing = energy = 0.0
+    if not empty:
+        near = ndimage.distance_transform_edt(~lesion) <= tolerance if tolerance else lesion
+        pointing = float(near[heat >= highest * (1 - _TIE)].mean())
+        energy = min(1.0, float(heat[lesion].sum() / heat.sum()))
+    dice, iou = [], []
+    for threshold in THRESHOLDS:
+        marked = (heat >= threshold * highest) & (not empty)
+        common, total = int((marked & lesion).sum()), int(marked.sum() + lesion.sum())
+        dice.append(2 * common / total)
+        iou.append(common / (total - common))
+    rows, columns = lesion.shape
+    return Localization(
+        pointing=pointing,
+        energy=energy,
+        dice=tuple(dice),
+        iou=tuple(iou),
+        lesion_share=float(lesion.mean()),
+        center_inside=bool(lesion[rows // 2, columns // 2]),
+        empty=empty,
+    )
+
+
+def choose_threshold(validation_cases: Sequence[Localization]) -> float:
+    """The one of `THRESHOLDS` with the highest mean Dice, the lower one of equals.
+
+    Give it validation cases, never those that the threshold is then judged on: the best of nine on the same cases
+    looks better than it is.
+
+    Raises
+    ------
+    RadImageNetError
+        Without a case.
+    """
+    if not validation_cases:
+        raise RadImageNetError(
+            f"no validation case with a lesion mask was given; expected at least one, or take {FIXED_THRESHOLD}"
+        )
+    return THRESHOLDS[int(np.mean([case.dice for case in validation_cases], axis=0).argmax())]
+
+
+def summarize_localization(
+    cases: Sequence[Localization],
+    threshold: float = FIXED_THRESHOLD,
+    threshold_origin: str = "fixed beforehand",
+    patients: Sequence[object] | None = None,
+    confidence: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> LocalizationSummary:
+    """Means over cases, with intervals, and in thirds by lesion size.
+
+    Pointing has Wilson's interval where every case is a patient of its own. All else, and pointing where a patient has
+    several cases, has the bootstrap interval over patients.
+
+    Parameters
+    ----------
+    cases
+        From `measure_localization`.
+    threshold
+        One of `THRESHOLDS`, chosen on other cases (`choose_threshold`) or fixed beforehand.
+    threshold_origin
+        Which of the two, in words.
+    patients
+        Whom each case is of; ``None`` or an empty text is a patient of its own.
+    confidence, repeats, seed
+        Of the intervals.
+
+    Raises
+    ------
+    ConfigurationError
+        For another threshold.
+    RadImageNetError
+        For other than one patient a case.
+    """
+    _place(threshold)
+    groups = number_patients(patients, len(cases))
+    columns = case_columns(cases, threshold)
+
+    def measures(rows: np.ndarray) -> dict[str, Measure]:
+        return {name: _measure(name, columns[name][rows], groups[rows], confidence, repeats, seed) for name in MEASURES}
+
+    share = columns["lesion_share"]
+    every = np.arange(len(cases))
+    by_size = []
+    if len(cases) >= len(SIZES):
+        third = np.digitize(share, np.quantile(share, [1 / 3, 2 / 3]), right=True)
+        for place, size in enumerate(SIZES):
+            rows = every[third == place]
+            if rows.size:
+                limits = {"share_low": float(share[rows].min()), "share_high": float(share[rows].max())}
+                measured = {name: asdict(measure) for name, measure in measures(rows).items()}
+                by_size.append({"size": size, "cases": int(rows.size), **limits, **measured})
+    return LocalizationSummary(
+        cases=len(cases),
+        patients=len(np.unique(groups)),
+        empty_maps=sum(case.empty for case in cases),
+        threshold=threshold,
+        threshold_origin=threshold_origin,
+        **measures(every),
+        uniform_pointing=float(share.mean()) if cases else None,
+        center_pointing=float(np.mean([case.center_inside for case in cases])) if cases else None,
+        by_threshold=tuple(
+            {
+                "threshold": step,
+                "dice": float(np.mean([case.dice[place] for case in cases])),
+                "iou": float(np.mean([case.iou[place] for case in cases])),
+            }
+            for place, step in enumerate(THRESHOLDS)
+            if cases
+        ),
+        by_size=tuple(by_size),
+    )
+
+
+def case_columns(cases: Sequence[Localization], threshold: float) -> dict[str, np.ndarray]:
+    """One ``(n,)`` float64 array for each of `MEASURES`, with hits as pointing, and ``lesion_share``."""
+    place = _place(threshold)
+    rows = [(float(case.hit), case.energy, case.dice[place], case.iou[place], case.lesion_share) for case in cases]
+    values = np.array(rows, dtype=np.float64).reshape(len(cases), len(MEASURES) + 1)
+    return dict(zip((*MEASURES, "lesion_share"), values.T, strict=True))
+
+
+def _measure(name: str, values: np.ndarray, groups: np.ndarray, confidence: float, repeats: int, seed: int) -> Measure:
+    if not values.size:
+        return Measure(None, None, None, "none", confidence, "no case with a lesion mask")
+    if name == "pointing" and len(np.unique(groups)) == len(groups):
+        share = wilson(int(values.sum()), values.size, confidence)
+        return Measure(share.estimate, share.low, share.high, "Wilson", confidence)
+    found = bootstrap_interval(
+        lambda columns: float(np.mean(columns["value"])),
+        {"value": values},
+        clusters=groups,
+        repeats=repeats,
+        confidence=confidence,
+        seed=seed,
+    )
+    return Measure(found.estimate, found.low, found.high, "bootstrap over patients", confidence, found.reason)
+
+
+def _place(threshold: float) -> int:
+    distances = np.abs(np.array(THRESHOLDS) - threshold)
+    if not distances.min() < 1e-9:
+        raise ConfigurationError(
+            f"threshold {threshold} was given; choose one of {', '.join(map(str, THRESHOLDS))} of the maximum"
+        )
+    return int(distances.argmin())

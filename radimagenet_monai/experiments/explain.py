@@ -1,0 +1,267 @@
+"""``radimagenet explain``: overlays, measures, sanity check and page of where a trained classifier looks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from radimagenet_monai.data.native_dataset import list_native_images
+from radimagenet_monai.datasets.readers import SUMMARY_FILE
+from radimagenet_monai.datasets.records import RECORDS_FILE, read_records
+from radimagenet_monai.evaluation.activation_maps import FINAL, activation_maps, classifier_feature_map
+from radimagenet_monai.evaluation.randomization_check import RandomizationCheck, check_randomization
+from radimagenet_monai.experiments.localize import (
+    ExplainedCase,
+    Localized,
+    MapSettings,
+    collect,
+    explain_images,
+    find_threshold,
+    limited,
+    records_items,
+)
+from radimagenet_monai.experiments.trained_classifier import TrainedClassifier
+from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.networks.classifier import Classifier
+from radimagenet_monai.report.explanation_page import write_explanation_page
+from radimagenet_monai.report.heat_overlay import draw_heat_overlay
+from radimagenet_monai.training.model_file import trained_fact
+from radimagenet_monai.training.preflight import require_writable
+
+TABLE_FILE = "localization.csv"
+JSON_FILE = "localization.json"
+PAGE_FILE = "explain.html"
+OVERLAYS_FOLDER = "overlays"
+
+_SANITY_IMAGES = 32
+_DRAWS = 3
+_SHOWN = 3  # cases of each rank, at most
+
+
+def explain(
+    bundle: str | os.PathLike[str],
+    input: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    method: str = "gradcam",
+    records: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    fold: int | None = None,
+    target: str | None = None,
+    level: str = FINAL,
+    threshold: float | None = None,
+    tolerance: float = 0,
+    sanity: bool = True,
+    limit: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Explain a bundle's classifier on images, and measure it where lesion masks are known.
+
+    Writes into ``out``: ``overlays/0001.png`` ... (the image in gray, the map in color, the lesion's outline, at the
+    image's own size; what the network did not see is black), ``localization.csv`` (a row an image),
+    ``localization.json`` (summary, sanity check, settings, gallery) and ``explain.html``. Overlays, JSON and page name
+    neither files nor patients; the table names files.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a trained classification bundle.
+    input
+        An image, a folder of images, a records table or the folder that holds ``records.csv``; with ``records``, the
+        folder that its paths start from.
+    out
+        Folder for the results.
+    records
+        Records table of ``input``.
+    split, fold
+        Part of the records; ``split="all"`` takes every row.
+    method, level, target, tolerance
+        See `MapSettings`.
+    threshold
+        See `localize`.
+    sanity
+        Whether to compare with networks of random weights, on up to 32 of the images.
+    limit
+        Most images, evenly spaced.
+    settings
+        Keys of the bundle's ``inference.json``, such as ``allow_modality_mismatch``.
+    progress
+        Whether to show bars on a terminal.
+
+    Returns
+    -------
+    pathlib.Path
+        Of the page.
+
+    Raises
+    ------
+    RadImageNetError
+        For a bundle that is no trained classifier, records that do not fit, settings out of range, and where no image
+        can be used; single images that cannot be used are noted in the table and left out.
+    """
+    require_writable(out)
+    maps = MapSettings(method=method, level=level, target=target, tolerance=tolerance)
+    classifier = TrainedClassifier(bundle, settings)
+    frame, root, items = _items(input, records, split, fold, classifier)
+    items = limited(items, limit)
+    masked = any(item.get("mask") for item in items)
+    if frame is not None and masked:
+        chosen, origin = find_threshold(classifier, frame, root, split, fold, maps, threshold, limit, progress)
+    else:
+        chosen, origin = (0.5, "fixed beforehand") if threshold is None else (float(threshold), "given")
+
+    folder = Path(out)
+    kept = set(np.linspace(0, len(items) - 1, min(_SANITY_IMAGES, len(items))).round().astype(int).tolist())
+    _remove_overlays(folder / OVERLAYS_FOLDER)
+    cases: list[ExplainedCase] = []
+    checked: list[_CheckedImage] = []
+    for place, case in enumerate(explain_images(classifier, items, maps, progress=progress)):
+        if case.image is not None and case.heatmap is not None:
+            overlay = draw_heat_overlay(case.image.picture, case.image.to_picture(case.heatmap), case.mask)
+            encoded, data = cv2.imencode(".png", overlay)
+            assert encoded
+            atomic_write_bytes(folder / _overlay(place + 1), data.tobytes())
+            if place in kept:
+                checked.append(_CheckedImage(case))
+        case.image = case.heatmap = case.mask = None
+        cases.append(case)
+
+    found = collect(classifier, cases, frame, root, chosen, origin)
+    check = _sanity(classifier, checked, maps) if sanity else _no_check()
+    explanation = {
+        "images": len(cases),
+        "unusable": sum(bool(case.problem) for case in cases),
+        "without_lesion": sum(not case.problem and case.localization is None for case in cases),
+        **found.summary.to_dict(),
+        "others": {name: summary.to_dict() for name, summary in found.others.items()},
+        "sanity": check.to_dict(),
+        "gallery": _gallery(found),
+        "settings": {
+            "bundle": classifier.name,
+            "architecture": classifier.architecture,
+            "weights": trained_fact(bundle, "weights", None),
+            "model_sha256": trained_fact(bundle, "sha256", None),
+            "image_size": classifier.image_size,
+            **asdict(maps),
+            "target": _target_in_words(found.table, target),
+            "split": split if frame is not None else None,
+            "fold": fold,
+        },
+    }
+    columns = list(found.table.columns)
+    table = found.table.round({name: 6 for name in columns if found.table[name].dtype == np.float64})
+    atomic_write_text(folder / TABLE_FILE, table.to_csv(index=False, lineterminator="\n"))
+    atomic_write_text(folder / JSON_FILE, json.dumps(explanation, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_explanation_page(folder / PAGE_FILE, explanation, folder)
+
+
+class _CheckedImage:
+    """What the sanity check needs of a case."""
+
+    def __init__(self, case: ExplainedCase) -> None:
+        assert case.image is not None
+        self.canonical = case.image.canonical
+        self.target = case.target
+        self.lesion = None if case.mask is None or case.localization is None else case.image.from_picture(case.mask)
+
+
+def _sanity(classifier: TrainedClassifier, images: Sequence[_CheckedImage], maps: MapSettings) -> RandomizationCheck:
+    feature_map = classifier_feature_map(classifier.network, maps.level)
+    stacked = torch.stack([image.canonical for image in images])
+    targets = torch.tensor([image.target for image in images])
+
+    def maps_of(network: Classifier) -> np.ndarray:
+        parts = [
+            activation_maps(network, some.to(classifier.device), chosen, maps.method, feature_map)
+            for some, chosen in zip(stacked.split(maps.batch_size), targets.split(maps.batch_size), strict=True)
+        ]
+        return np.concatenate(parts)
+
+    return check_randomization(classifier.network, maps_of, _DRAWS, masks=[image.lesion for image in images])
+
+
+def _no_check() -> RandomizationCheck:
+    return RandomizationCheck((), 0, 0, "not made", "The sanity check was switched off.")
+
+
+def _items(
+    input: str | os.PathLike[str],
+    records: str | os.PathLike[str] | None,
+    split: str,
+    fold: int | None,
+    classifier: TrainedClassifier,
+) -> tuple[pd.DataFrame | None, Path, list[dict[str, Any]]]:
+    """The records table, if there is one, the folder that images are named from, and the items."""
+    place = Path(input)
+    root = place
+    if records is None and (place.suffix.lower() == ".csv" or (place / RECORDS_FILE).is_file()):
+        records = place if place.is_file() else place / RECORDS_FILE
+        root = _root_of(Path(records))
+    if records is None:
+        return None, place, list_native_images(place)
+    frame = read_records(records, classifier.classes, require_label=False)
+    return frame, root, records_items(frame, root, split, fold)
+
+
+def _root_of(records: Path) -> Path:
+    """The folder that ``radimagenet prepare`` noted beside its table, or the table's own."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return Path(json.loads((records.parent / SUMMARY_FILE).read_text(encoding="utf-8"))["root"])
+    return records.parent
+
+
+def _gallery(found: Localized) -> list[dict[str, Any]]:
+    """Best, median and worst of the counted cases by energy; without any, the first images as examples."""
+    table = found.table[found.table["problem"].isna()]
+    counted = table[table["counted"]].sort_values(["energy", "number"], ascending=[False, True], kind="stable")
+    count = len(counted)
+    if not count:
+        ranked = [("example", row) for row in table.head(2 * _SHOWN).to_dict("records")]
+    else:
+        shown = min(_SHOWN, max(1, count // 3))
+        middle = (count - shown) // 2
+        places = {"best": range(shown), "median": range(middle, middle + shown), "worst": range(count - shown, count)}
+        rows = counted.to_dict("records")
+        taken: set[int] = set()
+        ranked = []
+        for rank in ("best", "worst", "median"):
+            ranked += [(rank, rows[place]) for place in places[rank] if place not in taken]
+            taken.update(places[rank])
+    keys = ("class", "probability", "dice", "energy", "pointing")
+    return [
+        {
+            "rank": rank,
+            "number": int(row["number"]),
+            "overlay": _overlay(int(row["number"])),
+            **{key: None if pd.isna(row[key]) else row[key] for key in keys},
+        }
+        for rank, row in ranked
+    ]
+
+
+def _target_in_words(table: pd.DataFrame, given: str | None) -> str:
+    explained = table["class"].dropna().unique().tolist()
+    return str(given or (explained[0] if len(explained) == 1 else "the network's decision"))
+
+
+def _overlay(number: int) -> str:
+    return f"{OVERLAYS_FOLDER}/{number:04d}.png"
+
+
+def _remove_overlays(folder: Path) -> None:
+    """Those of an earlier run, which may have had more images."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if re.fullmatch(r"\d{4,}\.png", path.name):
+                path.unlink()
