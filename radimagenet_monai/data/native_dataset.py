@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from radimagenet_monai.data.filling import describe_failure
+from radimagenet_monai.data.resize import SPACING
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.datasets.slices import choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
@@ -67,8 +68,8 @@ class NativeDataset(Dataset):
 
     Items hold ``image``, what ``transform`` makes of it; ``index`` and ``frame`` (int); and ``unreadable``, the reason
     why an image could not be read, or ``""``. An unreadable image is then all zeros, so that a batch keeps its shape
-    and its place. Where ``transform`` leaves a ``geometry`` (see `ResizeCanonicald`), the item has it too, zeros for an
-    unreadable image.
+    and its place. Where ``transform`` leaves a ``geometry`` and a ``spacing`` (see `ResizeCanonicald`), the item has
+    them too, zeros for an unreadable image.
 
     Parameters
     ----------
@@ -109,9 +110,11 @@ class NativeDataset(Dataset):
         record = self.data[index]
         problem = ""
         geometry = None
+        spacing = None
         try:
             result = self.transform(dict(record))
             geometry = result.get(GEOMETRY)
+            spacing = result.get(SPACING)
             image = torch.as_tensor(result["image"])
             # Batches hold plain tensors: MetaTensor would carry the header along.
             image = image.as_subclass(torch.Tensor)
@@ -122,6 +125,7 @@ class NativeDataset(Dataset):
                 raise UnreadableImageError(str(record["image"]), failure.stage, cause) from error
             image, problem = torch.zeros(self.placeholder), f"{failure.stage}: {cause}"
         loaded = {"image": image, "index": index, "frame": int(record.get("frame", 0)), "unreadable": problem}
-        # A batch is collated by the keys of its first item, so every item has the key.
+        # A batch is collated by the keys of its first item, so every item has the keys.
         loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry
+        loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing
         return loaded

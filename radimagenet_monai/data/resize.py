@@ -12,6 +12,8 @@ from monai.transforms import MapTransform
 
 from radimagenet_monai.data.filling import canonical_array, resize_to_uint8
 
+SPACING = "spacing"
+
 
 class ResizeCanonicald(MapTransform):
     """Resize a canonical image and round it to 8 bits exactly as `PackedDataset` stores it.
@@ -28,7 +30,9 @@ class ResizeCanonicald(MapTransform):
         Fit inside the size on black instead of stretching.
     geometry_key
         Where to leave how to get back: an int64 tensor of rows and columns of the original image, and first row, first
-        column, end row and end column of the part that was taken for the canonical image. Needs a single key.
+        column, end row and end column of the part that was taken for the canonical image. ``spacing`` is then left
+        too: a float64 tensor of the mm between rows and between columns of the original image, zeros where the file
+        does not state them. Needs a single key.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class ResizeCanonicald(MapTransform):
             if self.geometry_key is not None:
                 meta = resized[key].meta
                 resized[self.geometry_key] = torch.tensor([*meta["original_shape"], *meta["crop"]])
+                resized[SPACING] = torch.tensor(meta.get("spacing", (0.0, 0.0)), dtype=torch.float64)
             packed = resize_to_uint8(canonical_array(resized[key]), self.size, self.keep_aspect)
             resized[key] = torch.from_numpy(np.ascontiguousarray(packed.transpose(2, 0, 1))).float() * (1 / 255)
         return resized

@@ -1,7 +1,8 @@
-"""Overlap of a segmented lesion with its reference mask.
+"""Overlap of a segmented lesion with its reference mask, and what it comes to over a set of images.
 
-An image whose reference is empty has no lesion to find: Dice and IoU are not defined there. Such images are left out of
-the means and counted by themselves, with how many of them were segmented all the same.
+An image whose reference is empty has no lesion to find: Dice, IoU and distances of outlines are not defined there. Such
+images are left out of the means and counted by themselves, with how many of them were segmented all the same. A lesion
+of which nothing was found stays in them, with Dice, IoU and NSD of 0 and the image's diagonal as HD95.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.proportions import Proportion, wilson
+from radimagenet_monai.evaluation.surface_distance import SurfaceDistance, Unit
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class SegmentationEvaluation:
     ----------
     dice, iou
         Over the images with a lesion.
+    hd95, nsd
+        Likewise, the first in ``distance_unit``; without any image where distances were not measured.
+    distance_unit, tolerance
+        Of the distances and of the NSD; ``None`` where not measured.
     missed
         Share of images with a lesion of which no pixel was found.
     segmented_without_lesion
@@ -78,6 +84,10 @@ class SegmentationEvaluation:
     with_lesion: int
     dice: Distribution
     iou: Distribution
+    hd95: Distribution
+    nsd: Distribution
+    distance_unit: Unit | None
+    tolerance: float | None
     missed: Proportion
     segmented_without_lesion: Proportion
 
@@ -86,8 +96,34 @@ class SegmentationEvaluation:
         return asdict(self)
 
 
-def evaluate_segmentation(overlaps: Sequence[Overlap]) -> SegmentationEvaluation:
-    """Summarize the overlaps of a set of images."""
+def evaluate_segmentation(
+    overlaps: Sequence[Overlap], distances: Sequence[SurfaceDistance] | None = None
+) -> SegmentationEvaluation:
+    """Summarize the overlaps of a set of images.
+
+    Parameters
+    ----------
+    overlaps
+        One an image.
+    distances
+        One an image in the same order, all in one unit with one tolerance; ``None`` where they were not measured.
+
+    Raises
+    ------
+    RadImageNetError
+        For another number of distances, or of several units or tolerances.
+    """
+    if distances is not None and len(distances) != len(overlaps):
+        raise RadImageNetError(
+            f"{len(distances)} distances were given for {len(overlaps)} overlaps; expected one an image"
+        )
+    kinds = {(distance.unit, distance.tolerance) for distance in distances or ()}
+    if len(kinds) > 1:
+        raise RadImageNetError(
+            f"distances in {' and '.join(f'{unit} with tolerance {tolerance:g}' for unit, tolerance in sorted(kinds))} "
+            "were given; expected one unit and tolerance, measure all in pixels"
+        )
+    unit, tolerance = kinds.pop() if kinds else (None, None)
     lesions = [overlap for overlap in overlaps if overlap.reference]
     empty = [overlap for overlap in overlaps if not overlap.reference]
     return SegmentationEvaluation(
@@ -95,6 +131,10 @@ def evaluate_segmentation(overlaps: Sequence[Overlap]) -> SegmentationEvaluation
         with_lesion=len(lesions),
         dice=_distribution([overlap.dice for overlap in lesions]),
         iou=_distribution([overlap.iou for overlap in lesions]),
+        hd95=_distribution([distance.hd95 for distance in distances or ()]),
+        nsd=_distribution([distance.nsd for distance in distances or ()]),
+        distance_unit=unit,
+        tolerance=tolerance,
         missed=wilson(sum(overlap.common == 0 for overlap in lesions), len(lesions)),
         segmented_without_lesion=wilson(sum(overlap.predicted > 0 for overlap in empty), len(empty)),
     )

@@ -16,8 +16,10 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import GEOMETRY
+from radimagenet_monai.data.resize import SPACING
 from radimagenet_monai.datasets.masks import load_masks
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
+from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
 from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.lesion_overlap import LESION
@@ -26,6 +28,7 @@ from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV,
 MASKS_FOLDER = "masks"
 OVERLAYS_FOLDER = "overlays"
 _OVERLAY_SIDE = 320  # pixels; lines on smaller pictures cannot be told apart
+_COMPARED = ("reference_pixels", "dice", "iou", "hd95", "nsd", "distance_unit")
 _ORANGE, _BLUE = (20, 110, 240), (200, 120, 30)  # blue, green, red, as OpenCV has them
 
 
@@ -34,12 +37,13 @@ class MaskWriter:
 
     A mask is 0 or 255, upright, and as large as the original image, whatever part of it the network saw. A row of the
     table holds the file (relative to ``root``), the frame, the mask's file, rows and columns of the image, the number
-    of lesion pixels, where references are known Dice and IoU, and the reason why an image could not be read. Nothing of
-    an image's header is written. ``overlays`` of the images, evenly spaced over the data, are drawn into the folder of
+    of lesion pixels, where references are known Dice, IoU, HD95 and NSD, and the reason why an image could not be read.
+    Distances are in mm where the files of all compared images state their spacing, else in pixels. Nothing else of an
+    image's header is written. ``overlays`` of the images, evenly spaced over the data, are drawn into the folder of
     that name: the outline found in orange, the reference in blue.
 
-    Expects MONAI's decollated output with ``pred`` (2, h, w) as probabilities, and ``index``, ``image`` and
-    ``geometry`` in the batch.
+    Expects MONAI's decollated output with ``pred`` (2, h, w) as probabilities, and ``index``, ``image``, ``geometry``
+    and ``spacing`` in the batch.
 
     Parameters
     ----------
@@ -53,9 +57,11 @@ class MaskWriter:
         A pixel is lesion at this probability and above.
     references
         Whether the items' ``mask`` are references to compare with; an item without one then has no lesion. The overlaps
-        are left in ``engine.state.overlaps``, by index.
+        are left in ``engine.state.overlaps`` and the distances of outlines in ``engine.state.distances``, by index.
     overlays
         How many overlays to draw.
+    tolerance
+        Of the NSD, in mm or pixels as the distances.
     """
 
     def __init__(
@@ -66,16 +72,19 @@ class MaskWriter:
         threshold: float = 0.5,
         references: bool = False,
         overlays: int = 24,
+        tolerance: float = TOLERANCE,
     ) -> None:
         self.folder = Path(folder)
         self.data = data
         self.root = Path(root)
         self.threshold = float(threshold)
         self.references = references
+        self.tolerance = float(tolerance)
         self._drawn = set(np.linspace(0, len(data) - 1, min(overlays, len(data))).round().astype(int).tolist())
         self._names = mask_names(data, self.root)
         self._rows: dict[int, dict[str, Any]] = {}
         self._overlaps: dict[int, Overlap] = {}
+        self._distances: dict[int, dict[str, SurfaceDistance]] = {}
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._start)
@@ -83,7 +92,7 @@ class MaskWriter:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Any) -> None:
-        self._rows, self._overlaps = {}, {}
+        self._rows, self._overlaps, self._distances = {}, {}, {}
 
     def _write_masks(self, engine: Any) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -96,7 +105,7 @@ class MaskWriter:
                 "rows": None,
                 "columns": None,
                 "lesion_pixels": None,
-                **({"reference_pixels": None, "dice": None, "iou": None} if self.references else {}),
+                **(dict.fromkeys(_COMPARED) if self.references else {}),
                 "problem": str(item.get("unreadable") or "") or None,
             }
             self._rows[index] = row
@@ -117,11 +126,11 @@ class MaskWriter:
             if self.references:
                 reference = load_masks(list(record.get("mask") or ()), (mask.shape[0], mask.shape[1]))
                 overlap = self._overlaps[index] = measure_overlap(mask, reference)
-                row.update(
-                    reference_pixels=overlap.reference,
-                    dice=None if overlap.dice is None else round(overlap.dice, 6),
-                    iou=None if overlap.iou is None else round(overlap.iou, 6),
-                )
+                row.update(reference_pixels=overlap.reference, dice=_rounded(overlap.dice), iou=_rounded(overlap.iou))
+                measured = [measure_surface_distance(mask, reference, self.tolerance)]
+                if all(spacing := [float(step) for step in item[SPACING]]):
+                    measured.append(measure_surface_distance(mask, reference, self.tolerance, spacing))
+                self._distances[index] = {distance.unit: distance for distance in measured}
             if index in self._drawn:
                 image = np.asarray(item["image"].detach().float().cpu())[0]
                 _write_png(self.folder / OVERLAYS_FOLDER / name, draw_overlay(image, mask, reference, geometry))
@@ -131,8 +140,16 @@ class MaskWriter:
         engine.state.overlaps = {
             index: overlap for part in gather_objects(self._overlaps) for index, overlap in part.items()
         }
+        engine.state.distances = _in_one_unit(
+            {index: measured for part in gather_objects(self._distances) for index, measured in part.items()}
+        )
         if rank() != 0:
             return
+        for index, distance in engine.state.distances.items():
+            if distance.hd95 is not None:
+                rows[index].update(
+                    hd95=_rounded(distance.hd95), nsd=_rounded(distance.nsd), distance_unit=distance.unit
+                )
         ordered = [rows[index] for index in sorted(rows)]
         stream = io.StringIO()
         writer = csv.DictWriter(stream, fieldnames=list(ordered[0]) if ordered else ["file"], lineterminator="\n")
@@ -144,7 +161,7 @@ class MaskWriter:
 
 
 class OverlapWriter:
-    """Handler that writes ``evaluation.json`` from the overlaps that a `MaskWriter`, attached before, has left."""
+    """Handler that writes ``evaluation.json`` from what a `MaskWriter`, attached before, has left."""
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self.path = Path(folder) / EVALUATION_JSON
@@ -156,8 +173,9 @@ class OverlapWriter:
     def __call__(self, engine: Any) -> None:
         if rank() != 0:
             return
-        overlaps = engine.state.overlaps
-        evaluation = evaluate_segmentation([overlaps[index] for index in sorted(overlaps)])
+        overlaps, distances = engine.state.overlaps, engine.state.distances
+        order = sorted(overlaps)
+        evaluation = evaluate_segmentation([overlaps[index] for index in order], [distances[index] for index in order])
         report = {"settings": self.settings, "metrics": evaluation.to_dict()}
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
 
@@ -234,6 +252,16 @@ def mask_names(data: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
         f"{name.removesuffix('.png')}_{position}.png" if name in repeated else name
         for position, name in enumerate(names)
     ]
+
+
+def _in_one_unit(measured: Mapping[int, Mapping[str, SurfaceDistance]]) -> dict[int, SurfaceDistance]:
+    """In mm where all can be, since a mean of mm and pixels means nothing."""
+    unit = "mm" if all("mm" in distances for distances in measured.values()) else "pixels"
+    return {index: distances[unit] for index, distances in measured.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.evaluation.segmentation import evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import measure_surface_distance
 
 SHAPE = (60, 80)
@@ -80,6 +81,24 @@ def test_empty_masks_by_the_stated_rule() -> None:
     missed = measure_surface_distance(nothing, lesion)
     assert (missed.hd95, missed.nsd) == (100, 0)
     assert measure_surface_distance(nothing, lesion, 1, (0.5, 0.5)).hd95 == 50
+
+
+def test_summary_counts_missed_lesions_and_leaves_out_images_without_one() -> None:
+    lesion, nothing = disk((30, 30), 5), np.zeros(SHAPE, bool)
+    pairs = [(lesion, lesion), (nothing, lesion), (lesion, nothing)]
+    overlaps = [measure_overlap(*pair) for pair in pairs]
+    distances = [measure_surface_distance(*pair) for pair in pairs]
+    found = evaluate_segmentation(overlaps, distances)
+    assert (found.hd95.images, found.hd95.mean, found.nsd.mean) == (2, 50, 0.5)
+    assert (found.distance_unit, found.tolerance) == ("pixels", 2)
+    without = evaluate_segmentation(overlaps)
+    assert without.hd95.mean is without.distance_unit is without.tolerance is None
+    assert without.dice == found.dice
+    distances[1] = measure_surface_distance(nothing, lesion, 2, (1, 1))
+    with pytest.raises(RadImageNetError, match="mm with tolerance 2 and pixels with tolerance 2"):
+        evaluate_segmentation(overlaps, distances)
+    with pytest.raises(RadImageNetError, match="2 distances were given for 3 overlaps"):
+        evaluate_segmentation(overlaps, distances[:2])
 
 
 def test_nothing_is_warned_of() -> None:
