@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from radimagenet_monai.report.figures import GREY, INK, SERIES, figure_style, svg_uri
+from radimagenet_monai.report.figures import GREY, GROUND, INK, SERIES, figure_style, svg_uri
 from radimagenet_monai.report.page import Picture
 from radimagenet_monai.report.wording import NOT_ESTIMABLE, number, with_interval
 
@@ -56,9 +56,12 @@ def forest_picture(rows: Sequence[ForestRow], axis: str, caption: str, zero: boo
     figure = Figure(figsize=(_WIDTH, 0.75 + 0.46 * len(drawn)), layout="constrained")
     axes = figure.add_subplot()
     across = axes.get_yaxis_transform()
+    ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 1.5}  # names stay legible before the line at 0
     for place, row in enumerate(drawn):
-        axes.text(0, place - 0.3, _shortened(row.label, _LABEL), transform=across, va="center", fontsize=9.5)
-        axes.text(1, place - 0.3, row.text, transform=across, va="center", ha="right", fontsize=9)
+        axes.text(
+            0, place - 0.3, _shortened(row.label, _LABEL), transform=across, va="center", fontsize=9.5, bbox=ground
+        )
+        axes.text(1, place - 0.3, row.text, transform=across, va="center", ha="right", fontsize=9, bbox=ground)
         if row.value is not None:
             axes.plot(row.value, place + 0.12, "s", color=SERIES[0], markersize=6)
         if row.low is not None and row.high is not None:

@@ -26,7 +26,7 @@ def read_gallery(analysis: Mapping[str, Any], folder: Path) -> list[Picture]:
     folder
         That its paths start from. Pictures elsewhere are not shown, nor those that are gone.
     """
-    pictures = []
+    pictures: list[Picture] = []
     for model in analysis["localization"] or []:
         for case in model.get("gallery") or []:
             path = (folder / str(case["overlay"])).resolve()

@@ -1,55 +1,45 @@
-"""The sections of a comparison's page that show its results: performance, differences, curves, groups, maps."""
+"""The sections of a comparison's page that show its results: performance, differences, groups, maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radimagenet_monai.report.comparison_figures import (
     ForestRow,
-    calibration_picture,
-    decision_picture,
     difference_row,
     forest_picture,
     learning_picture,
-    roc_picture,
 )
 from radimagenet_monai.report.comparison_rows import (
     ALL,
     Analysis,
-    bounded_cell,
     difference_cell,
     largest_fraction,
     main_rows,
-    mean_cell,
     pair_name,
     place_name,
-    several_fractions,
+    value_cell,
 )
 from radimagenet_monai.report.page import Picture, Section, Table
-from radimagenet_monai.report.wording import NOT_ESTIMABLE, bare_p_value, grouped, number, signed, with_interval
+from radimagenet_monai.report.wording import NOT_ESTIMABLE, bare_p_value, grouped, number, signed
+
+_DIFFERENCE_HEADER = (
+    *("difference (95% CI)", "P", "P, Holm"),
+    *("given these trained models (95% CI)", "P given the models"),
+)
+_MEASURES = {"pointing": "pointing game", "energy": "energy inside", "dice": "Dice", "iou": "IoU"}
 
 
 def performance_section(analysis: Analysis) -> Section:
-    """Means by architecture and initialization."""
+    """Means by architecture and initialization, trained on everything."""
     measure = analysis["measure"]
-    rows = [
-        [
-            place_name(item["architecture"]),
-            item["initialization"],
-            *([f"{100 * item['fraction']:g}%"] if several_fractions(analysis) else []),
-            str(item["runs"]),
-            with_interval(item, "mean"),
-            number(item["sd"]),
-            number(item["sd_folds"]),
-        ]
-        for item in analysis["performance"]
-    ]
     main = main_rows(analysis, "performance")
     pictures = []
     if main:
         bars = [
-            ForestRow(item["initialization"], item["mean"], item["low"], item["high"], mean_cell(item)) for item in main
+            ForestRow(item["initialization"], item["mean"], item["low"], item["high"], value_cell(item, "mean"))
+            for item in main
         ]
         caption = f"Mean {measure}, {place_name(main[0]['architecture'])}."
         pictures.append(forest_picture(bars, f"mean {measure}", caption, zero=False))
@@ -58,21 +48,25 @@ def performance_section(analysis: Analysis) -> Section:
         [
             f"Means of {measure} over scenarios and folds. Intervals allow for training sets of the folds that overlap "
             "(corrected for resampling). Intervals of two initializations may overlap although their paired "
-            "difference is clear: compare by the differences below."
+            "difference is clear: compare by the differences below.",
+            *_reasons(analysis["performance"]),
         ],
         tables=[
             Table(
                 f"Mean {measure}",
+                ["architecture", "initialization", "runs", "mean (95% CI)", "SD over scenarios", "SD over folds"],
                 [
-                    "architecture",
-                    "initialization",
-                    *(["training set"] if several_fractions(analysis) else []),
-                    "runs",
-                    "mean",
-                    "SD over scenarios",
-                    "SD over folds",
+                    [
+                        place_name(item["architecture"]),
+                        item["initialization"],
+                        str(item["runs"]),
+                        value_cell(item, "mean"),
+                        number(item["sd"]),
+                        number(item["sd_folds"]),
+                    ]
+                    for item in analysis["performance"]
+                    if item["fraction"] == largest_fraction(analysis)
                 ],
-                rows,
             )
         ],
         pictures=pictures,
@@ -80,30 +74,15 @@ def performance_section(analysis: Analysis) -> Section:
 
 
 def differences_section(analysis: Analysis) -> Section:
-    """Every paired difference, with its spread over folds and scenarios."""
-    found = analysis["differences"]
-    full = [item for item in found if item["fraction"] == largest_fraction(analysis)]
-    several = several_fractions(analysis)
-    rows = [
-        [
-            pair_name(item),
-            place_name(item["architecture"]),
-            *([f"{100 * item['fraction']:g}%"] if several else []),
-            difference_cell(item),
-            bare_p_value(item["p"]),
-            bare_p_value(item["p_adjusted"]),
-            difference_cell(item["test_sets"]) if item.get("test_sets") else "",
-            bare_p_value(item["test_sets"]["p"]) if item.get("test_sets") else "",
-        ]
-        for item in found
-    ]
+    """Every paired difference after training on everything, with its spread over folds and scenarios."""
+    found = [item for item in analysis["differences"] if item["fraction"] == largest_fraction(analysis)]
     pictures = [
         forest_picture(
-            [difference_row(pair_name(item), item) for item in full if item["architecture"] == architecture],
+            [difference_row(pair_name(item), item) for item in found if item["architecture"] == architecture],
             f"difference in {analysis['measure']}",
             f"{place_name(architecture)}: above 0, the first of the two is better.",
         )
-        for architecture in dict.fromkeys(item["architecture"] for item in full)
+        for architecture in dict.fromkeys(item["architecture"] for item in found)
         if architecture != ALL
     ]
     return Section(
@@ -112,99 +91,13 @@ def differences_section(analysis: Analysis) -> Section:
         tables=[
             Table(
                 f"Differences in {analysis['measure']}",
-                [
-                    "first − second",
-                    "architecture",
-                    *(["training set"] if several else []),
-                    "difference (95% CI)",
-                    "P",
-                    "P, Holm",
-                    "given these trained models (95% CI)",
-                    "P given the models",
-                ],
-                rows,
+                ["first − second", "architecture", *_DIFFERENCE_HEADER],
+                [[pair_name(item), place_name(item["architecture"]), *_difference_cells(item)] for item in found],
             ),
-            *_spread_tables(full),
+            *_spread_tables(found),
         ],
         pictures=pictures,
     )
-
-
-def curve_sections(analysis: Analysis) -> list[Section]:
-    """ROC, calibration, decision curves and operating points of two classes, where they were computed."""
-    pooled = {
-        (item["architecture"], item["initialization"]): item["pooled"]
-        for item in analysis["performance"]
-        if item.get("pooled") and item["fraction"] == largest_fraction(analysis)
-    }
-    if not pooled:
-        return []
-
-    def by_architecture(key: str) -> Iterable[tuple[str, dict[str, Any]]]:
-        for architecture in dict.fromkeys(place for place, _ in pooled):
-            found = {name: item for (place, name), item in pooled.items() if place == architecture and item.get(key)}
-            if found:
-                yield architecture, found
-
-    methods = sorted({item["method"] for item in pooled.values()})
-    sections = [
-        Section(
-            "ROC curves",
-            [f"All test images together, each predicted by the model that did not train on it. {'; '.join(methods)}."],
-            tables=[
-                Table(
-                    "AUC of all test images, and average precision",
-                    ["architecture", "initialization", "AUC", "average precision"],
-                    [
-                        [place, name, with_interval(item["auc"], "auc"), number(item["average_precision"])]
-                        for (place, name), item in pooled.items()
-                    ],
-                )
-            ],
-            pictures=[roc_picture(found, f"{place}.") for place, found in by_architecture("roc")],
-        )
-    ]
-    calibrated = list(by_architecture("calibration"))
-    if calibrated:
-        sections.append(_calibration_section(calibrated))
-    decisions = list(by_architecture("decision_curve"))
-    if decisions:
-        sections.append(
-            Section(
-                "Decision curves",
-                [
-                    "Net benefit weighs true positives against false ones by the threshold probability at which one "
-                    "would act. A model helps where it lies above both references."
-                ],
-                pictures=[
-                    decision_picture({name: item["decision_curve"] for name, item in found.items()}, f"{place}.")
-                    for place, found in decisions
-                ],
-            )
-        )
-    points = [(place, name, item["operating_point"]) for (place, name), item in pooled.items()]
-    measures = ("sensitivity", "specificity", "ppv", "npv")
-    sections.append(
-        Section(
-            "Operating points",
-            [
-                "At the threshold that each run fixed on its validation data. PPV and NPV hold for the share of "
-                "positives in these data alone."
-            ],
-            tables=[
-                Table(
-                    "Sensitivity, specificity and predictive values",
-                    ["architecture", "initialization", "sensitivity", "specificity", "PPV", "NPV"],
-                    [
-                        [place, name, *(with_interval(point[measure]) for measure in measures)]
-                        for place, name, point in points
-                        if point
-                    ],
-                )
-            ],
-        )
-    )
-    return sections
 
 
 def learning_section(analysis: Analysis) -> Section:
@@ -224,19 +117,33 @@ def learning_section(analysis: Analysis) -> Section:
             f"{100 * item['fraction']:g}%",
             "unknown" if item["patients"] is None else grouped(item["patients"]),
             grouped(item["images"]),
-            with_interval(item, "mean"),
+            value_cell(item, "mean"),
         ]
         for item in curve
     ]
+    smaller = [item for item in analysis["differences"] if item["fraction"] != largest_fraction(analysis)]
     return Section(
         "Learning curve",
         ["Smaller training sets are parts of the larger ones; test sets stay the same."],
         tables=[
             Table(
                 "By size of the training set",
-                ["architecture", "initialization", "share", "patients", "images", f"mean {analysis['measure']}"],
+                ["architecture", "initialization", "share", "patients", "images", f"{analysis['measure']} (95% CI)"],
                 rows,
-            )
+            ),
+            Table(
+                "Differences after training on less",
+                ["first − second", "architecture", "share", *_DIFFERENCE_HEADER],
+                [
+                    [
+                        pair_name(item),
+                        place_name(item["architecture"]),
+                        f"{100 * item['fraction']:g}%",
+                        *_difference_cells(item),
+                    ]
+                    for item in smaller
+                ],
+            ),
         ],
         pictures=pictures,
     )
@@ -251,7 +158,7 @@ def subgroups_section(analysis: Analysis) -> Section:
             f"{item['images']} ({item['positives']} positive)",
             "unknown" if item["patients"] is None else str(item["patients"]),
             f"{pair_name(item)}, {place_name(item['architecture'])}",
-            "; ".join(f"{name} {with_interval(value, 'auc')}" for name, value in item["values"].items()),
+            "; ".join(f"{name} {value_cell(value, 'auc')}" for name, value in item["values"].items()),
             difference_cell(item),
             bare_p_value(item["p"]),
         ]
@@ -272,12 +179,13 @@ def subgroups_section(analysis: Analysis) -> Section:
         "Subgroups",
         [
             "Intervals within groups are wide, and their P values not adjusted. A difference in one group and none in "
-            "another is no evidence that the groups differ."
+            "another is no evidence that the groups differ.",
+            *_reasons(found),
         ],
         tables=[
             Table(
                 "Differences within groups",
-                ["group", "images", "patients", "compared", "values", "difference (95% CI)", "P"],
+                ["group", "images", "patients", "first − second", "AUC of each (95% CI)", "difference (95% CI)", "P"],
                 rows,
             )
         ],
@@ -294,17 +202,16 @@ def localization_section(analysis: Analysis, gallery: Sequence[Picture]) -> Sect
         for item in found
         if item.get("sanity")
     ]
-    measures = ("pointing", "energy", "dice", "iou")
     tables = [
         Table(
             "Localization",
-            ["initialization", "architecture", "cases", "pointing game", "energy inside", "Dice", "IoU", "threshold"],
+            ["initialization", "architecture", "cases", *_MEASURES.values(), "threshold"],
             [
                 [
                     item["initialization"],
                     item["architecture"],
                     item["cases"],
-                    *(with_interval(item[measure]) if item.get(measure) else "" for measure in measures),
+                    *(value_cell(item.get(measure)) for measure in _MEASURES),
                     number(item["threshold"], 2),
                 ]
                 for item in found
@@ -312,14 +219,14 @@ def localization_section(analysis: Analysis, gallery: Sequence[Picture]) -> Sect
         ),
         Table(
             "Localization by size of the lesion",
-            ["initialization", "architecture", "size", "cases", *measures],
+            ["initialization", "architecture", "size", "cases", *_MEASURES.values()],
             [
                 [
                     item["initialization"],
                     item["architecture"],
                     size.get("size", ""),
                     size.get("cases", ""),
-                    *(with_interval(size[measure]) if size.get(measure) else "" for measure in measures),
+                    *(value_cell(size.get(measure)) for measure in _MEASURES),
                 ]
                 for item in found
                 for size in item.get("by_size") or []
@@ -354,7 +261,7 @@ def localization_section(analysis: Analysis, gallery: Sequence[Picture]) -> Sect
         "Localization",
         [
             "Class activation maps of the trained models, measured against masks of the lesions. They show where a "
-            "class's evidence is, coarsely; they do not show why.",
+            "class's evidence is, coarsely; they do not show why. Brackets hold 95% CIs.",
             *verdicts,
         ],
         tables=tables,
@@ -390,40 +297,6 @@ def power_section(analysis: Analysis) -> Section:
     )
 
 
-def _calibration_section(calibrated: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
-    rows = []
-    for place, found in calibrated:
-        for name, item in found.items():
-            values = item["calibration"]
-            rows.append(
-                [
-                    place,
-                    name,
-                    *(bounded_cell(values, measure) for measure in ("slope", "intercept")),
-                    number(values["brier"]),
-                    number(values["ece"]),
-                ]
-            )
-    return Section(
-        "Calibration",
-        [
-            "Of all test images. Perfect are slope 1 and intercept 0. A slope below 1 means predictions that are too "
-            "extreme; an intercept above 0, risks that are underestimated on average."
-        ],
-        tables=[
-            Table(
-                "Calibration of each model",
-                ["architecture", "initialization", "slope", "intercept", "Brier score", "calibration error, debiased"],
-                rows,
-            )
-        ],
-        pictures=[
-            calibration_picture({name: item["calibration"] for name, item in found.items()}, f"{place}.")
-            for place, found in calibrated
-        ],
-    )
-
-
 def _spread_tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
     tables = []
     for key, name, title in (
@@ -455,5 +328,19 @@ def _methods(found: Sequence[Mapping[str, Any]]) -> list[str]:
             f"'Given these trained models' ({', '.join(given)}) leaves training out: it asks only whether other test "
             "patients would come out alike, and is narrower for that."
         )
-    reasons = sorted({item["reason"] for item in found if item["reason"]})
-    return paragraphs + [f"Not estimable: {reason}." for reason in reasons]
+    return paragraphs + _reasons(found)
+
+
+def _reasons(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why something is not estimable, each reason once."""
+    return [f"Not estimable: {reason}." for reason in dict.fromkeys(item["reason"] for item in found) if reason]
+
+
+def _difference_cells(item: Mapping[str, Any]) -> list[str]:
+    given = item.get("test_sets")
+    return [
+        difference_cell(item),
+        bare_p_value(item["p"]),
+        bare_p_value(item["p_adjusted"]),
+        *([difference_cell(given), bare_p_value(given["p"])] if given else ["", ""]),
+    ]

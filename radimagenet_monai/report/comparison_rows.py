@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from radimagenet_monai.report.wording import NOT_ESTIMABLE, count, grouped, number, signed, with_interval
+from radimagenet_monai.report.wording import NOT_ESTIMABLE, number, signed, with_interval
 
 ALL = "all"
 """As an architecture: the mean over all of them."""
@@ -51,24 +51,20 @@ def difference_cell(item: Mapping[str, Any]) -> str:
     return f"{signed(item['difference'])} ({number(item['low'])}, {number(item['high'])})"
 
 
-def mean_cell(item: Mapping[str, Any]) -> str:
-    """``0.912 (0.861, 0.948)``."""
-    if item["mean"] is None or item["low"] is None or item["high"] is None:
-        return number(item["mean"])
-    return f"{number(item['mean'])} ({number(item['low'])}, {number(item['high'])})"
+def value_cell(item: Mapping[str, Any] | None, name: str = "estimate", digits: int = 3) -> str:
+    """``0.912 (0.861, 0.948)``, for columns whose heading names the interval; empty where there is nothing."""
+    if not item:
+        return ""
+    low, high = item.get("low"), item.get("high")
+    if item.get(name) is None or low is None or high is None:
+        return number(item.get(name), digits)
+    return f"{number(item[name], digits)} ({number(low, digits)}, {number(high, digits)})"
 
 
 def bounded_cell(values: Mapping[str, Any], measure: str) -> str:
     """A value whose bounds stand beside it as ``NAME_low`` and ``NAME_high``."""
     found = {"estimate": values[measure], "low": values[f"{measure}_low"], "high": values[f"{measure}_high"]}
-    return with_interval(found, digits=2)
-
-
-def part_cell(part: Mapping[str, Any]) -> str:
-    """Images, patients and positives of a part of the data."""
-    patients = "" if part.get("patients") is None else f", {count(part['patients'], 'patient')}"
-    positives = "" if part.get("positives") is None else f", {grouped(part['positives'])} positive"
-    return f"{count(part['images'], 'image')}{patients}{positives}"
+    return value_cell(found, digits=2)
 
 
 def fold_cell(run: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from radimagenet_monai.report.comparison_checklists import CHECKLISTS, FOR_THE_AUTHOR, fill_checklist
+from radimagenet_monai.report.comparison_curves import curve_sections
 from radimagenet_monai.report.comparison_figures import difference_row, forest_picture
 from radimagenet_monai.report.comparison_results import (
-    curve_sections,
     differences_section,
     learning_section,
     localization_section,
@@ -22,15 +22,16 @@ from radimagenet_monai.report.comparison_rows import (
     fold_cell,
     main_rows,
     pair_name,
-    part_cell,
     place_name,
     several_fractions,
+    value_cell,
 )
 from radimagenet_monai.report.page import Picture, Section, Step, Table
-from radimagenet_monai.report.wording import count, with_interval
+from radimagenet_monai.report.wording import count, grouped, with_interval
 
 _MOST_HEADLINES = 4
-_MOST_RUNS_TABLED = 200
+_COUNTED = ("images", "patients", "positives")
+_MOST_RUNS_OPEN = 24
 _RESEARCH_ONLY = "Research software. These figures compare ways to train; they are no evidence of clinical use."
 
 
@@ -110,7 +111,10 @@ def data_section(analysis: Analysis) -> Section:
         )
     else:
         divided = Step("The table's own split", ["training, validation and test"])
-    tested = [part_cell(fold["test"]) for fold in data["folds"]]
+    tested = [
+        f"{count(fold['test']['images'], 'image')}, {count(fold['test']['patients'], 'patient')}"
+        for fold in data["folds"]
+    ]
     flow = [
         Step("Records table", given, [f"Left out: {count(lost, 'image')}", *left_out] if left_out else []),
         Step("Used", [count(data["images"] - lost, "image"), *classes]),
@@ -121,10 +125,12 @@ def data_section(analysis: Analysis) -> Section:
     ]
     rows = [
         [
-            str(fold["fold"]) if fold["fold"] is not None else "own split",
-            *(part_cell(fold[part]) for part in ("train", "validation", "test")),
+            fold_cell(fold),
+            title,
+            *("unknown" if fold[part].get(key) is None else grouped(fold[part][key]) for key in _COUNTED),
         ]
         for fold in data["folds"]
+        for part, title in (("train", "training"), ("validation", "validation"), ("test", "test"))
     ]
     several = (
         "Patients have several images. Intervals and tests take that into account."
@@ -133,9 +139,9 @@ def data_section(analysis: Analysis) -> Section:
     )
     return Section(
         "Data and split",
-        [f"Table '{data['records']}', SHA-256 {data['records_sha256']}. {several}"],
+        [f"Table '{data['records']}', SHA-256 {data['records_sha256'][:16]}…. {several}"],
         flow=flow,
-        tables=[Table("Training, validation and test data", ["fold", "training", "validation", "test"], rows)],
+        tables=[Table("Training, validation and test data", ["fold", "part", *_COUNTED], rows)],
     )
 
 
@@ -216,7 +222,6 @@ def failures_section(analysis: Analysis) -> Section:
 def commands_section(analysis: Analysis) -> Section:
     """Every run with its value and the command that repeats it alone."""
     runs = analysis["runs"]
-    shown = runs[:_MOST_RUNS_TABLED]
     rows = [
         [
             run["id"],
@@ -225,18 +230,17 @@ def commands_section(analysis: Analysis) -> Section:
             run["scenario"],
             fold_cell(run),
             f"{100 * run['fraction']:g}%",
-            with_interval(run, "value") if run["status"] == "finished" else run["status"],
+            value_cell(run, "value") if run["status"] == "finished" else run["status"],
             "" if run["seconds"] is None else f"{run['seconds']:.0f}",
         ]
-        for run in shown
+        for run in runs
     ]
-    more = f" The first {len(shown)} of {len(runs)} are listed; runs.csv has all." if len(runs) > len(shown) else ""
     commands = "\n\n".join(f"# {run['id']}\n{run['command']}" for run in runs)
     return Section(
         "How to repeat each run",
         [
             f"The whole comparison: {analysis['command']}",
-            f"Each run is an ordinary one that can be repeated alone by its command, folded below.{more}",
+            "Each run is an ordinary one that can be repeated alone by its command, folded below.",
         ],
         tables=[
             Table(
@@ -247,6 +251,7 @@ def commands_section(analysis: Analysis) -> Section:
                     "seconds",
                 ],
                 rows,
+                folded=len(rows) > _MOST_RUNS_OPEN,
             )
         ],
         details=commands,

@@ -7,9 +7,16 @@ from typing import Any
 
 from radimagenet_monai.evaluation.multiplicity import holm
 from radimagenet_monai.report.comparison_figures import difference_row, forest_picture
-from radimagenet_monai.report.comparison_rows import Analysis, difference_cell, main_rows, pair_name, place_name
+from radimagenet_monai.report.comparison_rows import (
+    Analysis,
+    difference_cell,
+    main_rows,
+    pair_name,
+    place_name,
+    value_cell,
+)
 from radimagenet_monai.report.page import Section, Table
-from radimagenet_monai.report.wording import bare_p_value, count, signed, with_interval
+from radimagenet_monai.report.wording import bare_p_value, count, signed
 
 _LEVEL = 0.05
 
@@ -98,7 +105,7 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
             tables=[
                 Table(
                     "Means by task",
-                    ["task", "initialization", "architecture", "measure", "runs", "mean"],
+                    ["task", "initialization", "architecture", "measure", "runs", "mean (95% CI)"],
                     [
                         [
                             row["task"],
@@ -106,7 +113,7 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
                             place_name(row["architecture"]),
                             row["measure"],
                             row["runs"],
-                            with_interval(row, "mean"),
+                            value_cell(row, "mean"),
                         ]
                         for row in tables["performance"]
                     ],
@@ -126,7 +133,7 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
                             analysis["task"]["title"],
                             f"{count(analysis['data']['images'], 'image')}, "
                             f"{count(analysis['data']['patients'], 'patient')}",
-                            f"{sum(run['status'] == 'finished' for run in analysis['runs'])} of {len(analysis['runs'])}",
+                            _finished(analysis),
                         ]
                         for name, analysis in analyses.items()
                     ],
@@ -139,6 +146,10 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
             or ["Each comparison's own report names its limits."],
         ),
     ]
+
+
+def _finished(analysis: Analysis) -> str:
+    return f"{sum(run['status'] == 'finished' for run in analysis['runs'])} of {len(analysis['runs'])}"
 
 
 def _sentence(first: str, second: str, measure: str, rows: list[dict[str, Any]]) -> str:

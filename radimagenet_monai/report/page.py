@@ -29,11 +29,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption. The first cell of a row is its heading."""
+    """A table with a caption. The first cell of a row is its heading. A long one may be folded until asked for."""
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    folded: bool = False
 
     @property
     def style(self) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from radimagenet_monai.evaluation.calibration import evaluate_calibration
 from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
 from radimagenet_monai.evaluation.multiplicity import holm
 from radimagenet_monai.evaluation.power import patients_needed
@@ -16,6 +18,7 @@ from radimagenet_monai.evaluation.resampled import corrected_resampled_test
 from radimagenet_monai.evaluation.roc import average_precision, roc_curve
 
 IMAGES_PER_PATIENT = 2
+_BOUNDED = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]
 
 
 class Simulation:
@@ -297,8 +300,8 @@ def _performance(sim: Simulation, name: str, place: list[str], fraction: float) 
         "mean": float(values.mean()),
         "sd": float(np.std(scenarios, ddof=1)),
         "sd_folds": float(values.std(ddof=1)) if sim.folds > 1 else None,
-        "low": test.low,
-        "high": test.high,
+        "low": None if test.low is None else max(0.0, test.low),
+        "high": None if test.high is None else min(1.0, test.high),
         "reason": test.reason,
         "pooled": _pooled(sim, name, place[0], fraction) if len(place) == 1 and fraction == 1 else None,
     }
@@ -311,19 +314,7 @@ def _pooled(sim: Simulation, name: str, architecture: str, fraction: float) -> d
     kept = np.linspace(0, curve.sensitivity.size - 1, min(60, curve.sensitivity.size)).astype(int)
     positives = int(sim.labels.sum())
     bands = [wilson(round(s * positives), positives) for s in curve.sensitivity[kept]]
-    bins = []
-    for low, high in itertools.pairwise(np.quantile(scores, np.linspace(0, 1, 6))):
-        inside = (scores >= low) & (scores <= high)
-        seen = wilson(int(sim.labels[inside].sum()), int(inside.sum()))
-        bins.append(
-            {
-                "predicted": float(scores[inside].mean()),
-                "observed": seen.estimate,
-                "low": seen.low,
-                "high": seen.high,
-                "images": seen.total,
-            }
-        )
+    calibration = evaluate_calibration(sim.labels, scores, bins=5, clusters=sim.patient)
     thresholds = np.linspace(0.05, 0.95, 19)
     odds, prevalence = thresholds / (1 - thresholds), sim.labels.mean()
     called = scores[None] >= thresholds[:, None]
@@ -333,15 +324,8 @@ def _pooled(sim: Simulation, name: str, architecture: str, fraction: float) -> d
         "method": "DeLong, within folds",
         "average_precision": average_precision(sim.labels, scores),
         "calibration": {
-            "brier": float(np.mean((scores - sim.labels) ** 2)),
-            "slope": 0.92,
-            "slope_low": 0.71,
-            "slope_high": 1.13,
-            "intercept": -0.05,
-            "intercept_low": -0.31,
-            "intercept_high": 0.21,
-            "ece": 0.021,
-            "bins": bins,
+            **{key: getattr(calibration, key) for key in ("brier", "ece", *_BOUNDED)},
+            "bins": [asdict(item) for item in calibration.curve],
         },
         "operating_point": {
             measure: _interval(getattr(point, measure)) for measure in ("sensitivity", "specificity", "ppv", "npv")

@@ -1,0 +1,130 @@
+"""The sections of a comparison's page about two classes: ROC, calibration, decision curves, operating points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from radimagenet_monai.report.comparison_figures import calibration_picture, decision_picture, roc_picture
+from radimagenet_monai.report.comparison_rows import Analysis, bounded_cell, largest_fraction, value_cell
+from radimagenet_monai.report.page import Section, Table
+from radimagenet_monai.report.wording import number
+
+Pooled = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Architecture and initialization to what was computed from all its test images."""
+
+
+def curve_sections(analysis: Analysis) -> list[Section]:
+    """Sections for what was computed from all test images; none where nothing was, as for more than two classes."""
+    pooled = {
+        (item["architecture"], item["initialization"]): item["pooled"]
+        for item in analysis["performance"]
+        if item.get("pooled") and item["fraction"] == largest_fraction(analysis)
+    }
+    if not pooled:
+        return []
+    sections = [_roc(pooled), _calibration(pooled), _decisions(pooled), _operating_points(pooled)]
+    return [section for section in sections if section.tables or section.pictures]
+
+
+def _roc(pooled: Pooled) -> Section:
+    methods = "; ".join(dict.fromkeys(item["method"] for item in pooled.values()))
+    reasons = dict.fromkeys(item["auc"].get("reason") for item in pooled.values())
+    return Section(
+        "ROC curves",
+        [
+            f"All test images together, each predicted by models that did not train on it. {methods}.",
+            *(f"Not estimable: {reason}." for reason in reasons if reason),
+        ],
+        tables=[
+            Table(
+                "AUC of all test images, and average precision",
+                ["architecture", "initialization", "AUC (95% CI)", "average precision"],
+                [
+                    [place, name, value_cell(item["auc"], "auc"), number(item["average_precision"])]
+                    for (place, name), item in pooled.items()
+                ],
+            )
+        ],
+        pictures=[roc_picture(found, f"{place}.") for place, found in _by_architecture(pooled, "roc")],
+    )
+
+
+def _calibration(pooled: Pooled) -> Section:
+    rows = [
+        [
+            place,
+            name,
+            *(bounded_cell(item["calibration"], measure) for measure in ("slope", "intercept")),
+            number(item["calibration"]["brier"]),
+            number(item["calibration"]["ece"]),
+        ]
+        for (place, name), item in pooled.items()
+        if item.get("calibration")
+    ]
+    return Section(
+        "Calibration",
+        [
+            "Of all test images. Perfect are slope 1 and intercept 0. A slope below 1 means predictions that are too "
+            "extreme; an intercept above 0, risks that are underestimated on average."
+        ],
+        tables=_table(
+            "Calibration of each model",
+            [
+                *("architecture", "initialization", "slope (95% CI)", "intercept (95% CI)"),
+                *("Brier score", "calibration error, debiased"),
+            ],
+            rows,
+        ),
+        pictures=[
+            calibration_picture({name: item["calibration"] for name, item in found.items()}, f"{place}.")
+            for place, found in _by_architecture(pooled, "calibration")
+        ],
+    )
+
+
+def _decisions(pooled: Pooled) -> Section:
+    return Section(
+        "Decision curves",
+        [
+            "Net benefit weighs true positives against false ones by the threshold probability at which one would act. "
+            "A model helps where it lies above both references."
+        ],
+        pictures=[
+            decision_picture({name: item["decision_curve"] for name, item in found.items()}, f"{place}.")
+            for place, found in _by_architecture(pooled, "decision_curve")
+        ],
+    )
+
+
+def _operating_points(pooled: Pooled) -> Section:
+    measures = ("sensitivity", "specificity", "ppv", "npv")
+    rows = [
+        [place, name, *(value_cell(item["operating_point"][measure]) for measure in measures)]
+        for (place, name), item in pooled.items()
+        if item.get("operating_point")
+    ]
+    return Section(
+        "Operating points",
+        [
+            "At the threshold that each run fixed on its validation data. PPV and NPV hold for the share of positives "
+            "in these data alone. Brackets hold 95% CIs."
+        ],
+        tables=_table(
+            "Sensitivity, specificity and predictive values",
+            ["architecture", "initialization", "sensitivity", "specificity", "PPV", "NPV"],
+            rows,
+        ),
+    )
+
+
+def _table(caption: str, header: list[str], rows: list[list[str]]) -> list[Table]:
+    return [Table(caption, header, rows)] if rows else []
+
+
+def _by_architecture(pooled: Pooled, key: str) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
+    """Architecture to those of its initializations that have ``key``."""
+    for architecture in dict.fromkeys(place for place, _ in pooled):
+        found = {name: item for (place, name), item in pooled.items() if place == architecture and item.get(key)}
+        if found:
+            yield architecture, found
