@@ -33,7 +33,7 @@ def _roc(pooled: Pooled) -> Section:
     return Section(
         "ROC curves",
         [
-            f"All test images together, each predicted by models that did not train on it. {methods}.",
+            f"All test images together, each predicted by models that did not train on it. Intervals: {methods}.",
             *(f"Not estimable: {reason}." for reason in reasons if reason),
         ],
         tables=[

@@ -93,10 +93,10 @@ def differences_section(analysis: Analysis) -> Section:
                 f"Differences in {analysis['measure']}",
                 ["first − second", "architecture", *_DIFFERENCE_HEADER],
                 [[pair_name(item), place_name(item["architecture"]), *_difference_cells(item)] for item in found],
-            ),
-            *_spread_tables(found),
+            )
         ],
         pictures=pictures,
+        sections=[Section("Spread over folds and scenarios", tables=_spread_tables(found))],
     )
 
 
@@ -125,27 +125,39 @@ def learning_section(analysis: Analysis) -> Section:
     return Section(
         "Learning curve",
         ["Smaller training sets are parts of the larger ones; test sets stay the same."],
-        tables=[
-            Table(
-                "By size of the training set",
-                ["architecture", "initialization", "share", "patients", "images", f"{analysis['measure']} (95% CI)"],
-                rows,
-            ),
-            Table(
-                "Differences after training on less",
-                ["first − second", "architecture", "share", *_DIFFERENCE_HEADER],
-                [
-                    [
-                        pair_name(item),
-                        place_name(item["architecture"]),
-                        f"{100 * item['fraction']:g}%",
-                        *_difference_cells(item),
-                    ]
-                    for item in smaller
-                ],
-            ),
-        ],
         pictures=pictures,
+        sections=[
+            Section(
+                "Values of the learning curve",
+                tables=[
+                    Table(
+                        "By size of the training set",
+                        [
+                            "architecture",
+                            "initialization",
+                            "share",
+                            "patients",
+                            "images",
+                            f"{analysis['measure']} (95% CI)",
+                        ],
+                        rows,
+                    ),
+                    Table(
+                        "Differences after training on less",
+                        ["first − second", "architecture", "share", *_DIFFERENCE_HEADER],
+                        [
+                            [
+                                pair_name(item),
+                                place_name(item["architecture"]),
+                                f"{100 * item['fraction']:g}%",
+                                *_difference_cells(item),
+                            ]
+                            for item in smaller
+                        ],
+                    ),
+                ],
+            )
+        ],
     )
 
 

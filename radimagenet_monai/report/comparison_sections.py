@@ -283,11 +283,8 @@ def limits_section(analysis: Analysis) -> Section:
     if not analysis["localization"]:
         absent.append("localization (records with masks)")
     missing = [f"Not in this report: {'; '.join(absent)}."] if absent else []
-    sections = [
-        Section(title, (), tables=[Table(title, ["", "text"], [[f"{n + 1}", text] for n, text in enumerate(texts)])])
-        for title, texts in (("Limits of the study", analysis["limits"]), ("Notes of the analysis", analysis["notes"]))
-        if texts
-    ]
+    listed = (("Limits of the study", analysis["limits"]), ("Notes of the analysis", analysis["notes"]))
+    sections = [Section(title, texts) for title, texts in listed if texts]
     return Section("Limits", [_RESEARCH_ONLY, *missing], sections=sections)
 
 
