@@ -12,8 +12,8 @@
 - *Curve*: predicted and observed per bin, with Wilson intervals.
 
 Where patients have several images, the intervals of slope and intercept come from the cluster-robust sandwich with
-the correction for few patients (Mancl LA, DeRouen TA, Biometrics 2001;57:126-134) and the debiasing counts patients.
-Wilson intervals of the curve take images for independent. Calibration belongs to the share of positives in the data:
+the correction for few patients (Mancl LA, DeRouen TA, Biometrics 2001;57:126-134); the debiasing and the intervals of
+the curve count patients. Calibration belongs to the share of positives in the data:
 it does not carry over to a clinic with another one.
 """
 
@@ -33,7 +33,7 @@ from scipy.special import expit, logit
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.patient_numbers import number_patients
 from radimagenet_monai.evaluation.predictions import check_labels, check_scores
-from radimagenet_monai.evaluation.proportions import normal_quantile, wilson
+from radimagenet_monai.evaluation.proportions import clustered_wilson, normal_quantile, wilson
 
 CLIP = 1e-6
 """Probabilities enter a logit no nearer to 0 and 1 than this: single precision gives exact zeros and ones."""
@@ -198,7 +198,10 @@ def evaluate_calibration(
         intercept_high=intercept[2],
         ece=None if squared is None else math.sqrt(max(0.0, squared)),
         ece_squared=squared,
-        curve=tuple(_curve_point(positive[bin_], values[bin_], confidence) for bin_ in members),
+        curve=tuple(
+            _curve_point(positive[bin_], values[bin_], patients[bin_] if grouped else None, confidence)
+            for bin_ in members
+        ),
         confidence=confidence,
         reasons=reasons,
     )
@@ -301,8 +304,14 @@ def _debiased_error(
     return total / positive.size
 
 
-def _curve_point(positive: np.ndarray, values: np.ndarray, confidence: float) -> CalibrationBin:
-    observed = wilson(int(positive.sum()), positive.size, confidence)
+def _curve_point(
+    positive: np.ndarray, values: np.ndarray, patients: np.ndarray | None, confidence: float
+) -> CalibrationBin:
+    observed = (
+        wilson(int(positive.sum()), positive.size, confidence)
+        if patients is None
+        else clustered_wilson(positive, patients, confidence)
+    )
     assert observed.estimate is not None
     assert observed.low is not None
     assert observed.high is not None

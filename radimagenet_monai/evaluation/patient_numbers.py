@@ -16,8 +16,8 @@ def number_patients(patient_ids: Sequence[Any] | np.ndarray | None, images: int)
     Parameters
     ----------
     patient_ids
-        ``(images,)`` text or numbers. ``None`` and empty text are unknown: such an image counts as a patient of its
-        own. ``None`` instead of the whole: all are unknown.
+        ``(images,)`` text or numbers. ``None``, empty text and NaN are unknown: such an image counts as a patient of
+        its own. ``None`` instead of the whole: all are unknown.
     images
         How many there must be.
 
@@ -36,5 +36,8 @@ def number_patients(patient_ids: Sequence[Any] | np.ndarray | None, images: int)
     if len(patient_ids) != images:
         raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {images} images; expected one an image")
     numbers: dict[Any, int] = {}
-    keys = ((None, index) if name is None or name == "" else name for index, name in enumerate(patient_ids))
+    # Unknown patients are tuples, which no patient id is; NaN alone is not equal to itself.
+    keys = (
+        (None, index) if name is None or name == "" or name != name else name for index, name in enumerate(patient_ids)
+    )
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

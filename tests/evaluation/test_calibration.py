@@ -65,6 +65,9 @@ def test_intervals_over_patients_equal_the_corrected_sandwich_of_statsmodels(sli
     assert (found.slope, found.intercept) == pytest.approx((0.5364183876953106, 0.7145997933473125), abs=1e-9)
     assert errors_of(found) == pytest.approx((0.15761938876951756, 0.2746350857760696), abs=1e-9)
     assert found.patients == 40
+    by_image = evaluate_calibration(labels, probabilities)
+    widths = [[bin_.high - bin_.low for bin_ in one.curve] for one in (found, by_image)]
+    assert sum(widths[0]) > sum(widths[1])
 
 
 def test_debiased_error_equals_the_package_of_its_authors(slices: tuple) -> None:
@@ -81,7 +84,7 @@ def test_debiased_error_equals_the_package_of_its_authors(slices: tuple) -> None
 def test_images_of_their_own_patients_change_nothing(slices: tuple) -> None:
     labels, probabilities, _ = slices
     alone = evaluate_calibration(labels, probabilities)
-    assert evaluate_calibration(labels, probabilities, clusters=list(range(120))) == alone
+    assert evaluate_calibration(labels, probabilities, clusters=[str(number) for number in range(120)]) == alone
     assert evaluate_calibration(labels, probabilities, clusters=[""] * 60 + [None] * 60) == alone
 
 
@@ -131,13 +134,13 @@ def test_what_is_wrong_is_measured() -> None:
 def test_patients_with_several_images_need_the_sandwich() -> None:
     """Each image is calibrated, but labels agree within a patient more than images of different patients would."""
     rng = np.random.default_rng(8)
-    patients = np.repeat(np.arange(60), 8)
+    names = [f"p{number // 8}" for number in range(480)]
     covered, squared = [], []
     for _ in range(300):
         probabilities = np.repeat(rng.uniform(0.1, 0.9, 60), 8)
         shared = np.repeat(rng.random(60), 8)
         labels = np.where(rng.random(480) < 0.7, shared, rng.random(480)) < probabilities
-        both = evaluate_calibration(labels, probabilities), evaluate_calibration(labels, probabilities, 10, patients)
+        both = evaluate_calibration(labels, probabilities), evaluate_calibration(labels, probabilities, 10, names)
         covered.append([one.slope_low <= 1 <= one.slope_high for one in both])  # type: ignore[operator]
         squared.append([one.ece_squared or 0.0 for one in both])
     naive, clustered = np.mean(covered, axis=0)
@@ -196,7 +199,9 @@ def test_a_slope_from_one_patient_has_no_interval() -> None:
 @settings(max_examples=200, deadline=None)
 def test_whatever_comes_there_is_a_number_or_a_reason(images: list[tuple[bool, float]]) -> None:
     labels, probabilities = zip(*images, strict=True)
-    found = evaluate_calibration(labels, probabilities, bins=3, clusters=[number // 2 for number in range(len(images))])
+    found = evaluate_calibration(
+        labels, probabilities, bins=3, clusters=[str(number // 2) for number in range(len(images))]
+    )
     for name in ("slope", "intercept", "ece", "brier_scaled"):
         value = getattr(found, name)
         assert value is not None or name in found.reasons
