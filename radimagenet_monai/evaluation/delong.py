@@ -1,8 +1,8 @@
 """Area under the ROC curve (AUC) with DeLong's variance, interval and tests for models on the same images.
 
 DeLong ER, DeLong DM, Clarke-Pearson DL. *Comparing the areas under two or more correlated receiver operating
-characteristic curves.* Biometrics 1988;44:837-845. The structural components are computed from midranks and
-are exact with ties.
+characteristic curves.* Biometrics 1988;44:837-845. The structural components come from one sort a model and are exact
+with ties.
 
 Images count as independent. Several images of a patient make the intervals too narrow and the p-values too small; see
 `radimagenet_monai.evaluation.clustered` and, to choose by itself, `radimagenet_monai.evaluation.discrimination`.
