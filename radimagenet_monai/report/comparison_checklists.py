@@ -69,8 +69,9 @@ def _goal(analysis: Mapping[str, Any]) -> str:
 def _data_source(analysis: Mapping[str, Any]) -> str:
     data = analysis["data"]
     return (
-        f"Records table '{data['records']}' (SHA-256 {data['records_sha256'][:12]}…): {count(data['images'], 'image')} "
-        f"of {count(data['patients'], 'patient')}. Source and representativeness are for the author."
+        f"{analysis['task'].get('dataset') or 'A records table'}: {count(data['images'], 'image')} of "
+        f"{count(data['patients'], 'patient')} (table with SHA-256 {data['records_sha256'][:12]}…). "
+        "Source and representativeness are for the author."
     )
 
 
@@ -131,7 +132,10 @@ def _software(analysis: Mapping[str, Any]) -> str:
 
 
 def _initialization(analysis: Mapping[str, Any]) -> str:
-    listed = "; ".join(f"{item['name']}: {item['weights']} ({item['origin']})" for item in analysis["initializations"])
+    listed = "; ".join(
+        f"{item['name']}: {item['weights']} ({item.get('origin') or 'not known'})"
+        for item in analysis["initializations"]
+    )
     return f"{listed}. SHA-256 of each is in report.json."
 
 
@@ -142,7 +146,9 @@ def _training(analysis: Mapping[str, Any]) -> str:
         for item in protocol["scenarios"]
     )
     epochs = f"{protocol['epochs']} epochs, batches of {protocol['batch_size']}, " if protocol["epochs"] else ""
-    return f"Protocol '{protocol['name']}': {epochs}seed {protocol['seed']}. Scenarios: {scenarios}."
+    return f"Protocol '{protocol['name']}': {epochs}seed {protocol['seed']}." + (
+        f" Scenarios: {scenarios}." if scenarios else ""
+    )
 
 
 def _model_choice(analysis: Mapping[str, Any]) -> str:
@@ -154,18 +160,18 @@ def _measures(analysis: Mapping[str, Any]) -> str:
 
 
 def _statistics(analysis: Mapping[str, Any]) -> str:
-    methods = sorted(
-        {item["method"] for item in analysis["differences"]}
-        | {item["test_sets"]["method"] for item in analysis["differences"] if item.get("test_sets")}
-    )
+    found = analysis["differences"]
+    methods = {item["method"] for item in found}
+    methods |= {item["test_sets"]["method"] for item in found if item.get("test_sets")}
+    named = ", ".join(sorted(name for name in methods if name)) or "none was applicable"
     several = "several images of a patient are taken into account" if analysis["data"]["clustered"] else "images count"
-    return f"Paired differences with 95% CIs: {', '.join(methods)}; P values adjusted by Holm; {several}."
+    return f"Paired differences with 95% CIs: {named}; P values adjusted by Holm; {several}."
 
 
 def _robustness(analysis: Mapping[str, Any]) -> str:
     protocol = analysis["protocol"]
-    parts = [count(len(protocol["architectures"]), "architecture"), count(len(protocol["scenarios"]), "scenario")]
-    parts.append(count(protocol["folds"], "fold"))
+    parts = [count(len(protocol["architectures"]), "architecture"), count(protocol["folds"], "fold")]
+    parts += [count(len(protocol["scenarios"]), "scenario")] if protocol["scenarios"] else []
     parts += [f"training sets of {count(len(protocol['fractions']), 'size')}"] if len(protocol["fractions"]) > 1 else []
     parts += [f"subgroups by {', '.join(sorted(_subgroup_columns(analysis)))}"] if analysis["subgroups"] else []
     return f"Results by {'; '.join(parts)}."
@@ -218,7 +224,7 @@ def _limits(analysis: Mapping[str, Any]) -> str | None:
 
 
 def _protocol(analysis: Mapping[str, Any]) -> str:
-    return f"All settings are in this report and in analysis.json; made by: {analysis['command']}"
+    return f"All settings are in this report and in analysis.json; made by: {analysis['command'] or 'a script'}"
 
 
 def _availability(analysis: Mapping[str, Any]) -> str:

@@ -33,15 +33,23 @@ def _roc(pooled: Pooled) -> Section:
     return Section(
         "ROC curves",
         [
-            f"All test images together, each predicted by models that did not train on it. Intervals: {methods}.",
+            "Of the scenario that validation data chose, on the test sets of all folds. AUC, curve and average "
+            "precision are means over folds, since scores of different models have no common scale. "
+            f"Intervals: {methods}.",
             *(f"Not estimable: {reason}." for reason in reasons if reason),
         ],
         tables=[
             Table(
-                "AUC of all test images, and average precision",
-                ["architecture", "initialization", "AUC (95% CI)", "average precision"],
+                "AUC and average precision",
+                ["architecture", "initialization", "scenario", "AUC (95% CI)", "average precision"],
                 [
-                    [place, name, value_cell(item["auc"], "auc"), number(item["average_precision"])]
+                    [
+                        place,
+                        name,
+                        item.get("scenario", "all"),
+                        value_cell(item["auc"], "auc"),
+                        number(item["average_precision"]),
+                    ]
                     for (place, name), item in pooled.items()
                 ],
             )
@@ -62,11 +70,15 @@ def _calibration(pooled: Pooled) -> Section:
         for (place, name), item in pooled.items()
         if item.get("calibration")
     ]
+    reasons = dict.fromkeys(
+        reason for item in pooled.values() for reason in ((item.get("calibration") or {}).get("reasons") or {}).items()
+    )
     return Section(
         "Calibration",
         [
-            "Of all test images. Perfect are slope 1 and intercept 0. A slope below 1 means predictions that are too "
-            "extreme; an intercept above 0, risks that are underestimated on average."
+            "Of the test images of all folds together. Perfect are slope 1 and intercept 0. A slope below 1 means "
+            "predictions that are too extreme; an intercept above 0, risks that are underestimated on average.",
+            *(f"Not estimable, {what}: {why}." for what, why in reasons),
         ],
         tables=_table(
             "Calibration of each model",

@@ -290,6 +290,7 @@ def power_section(analysis: Analysis) -> Section:
             f"{item['difference']:g}",
             f"{100 * item['power']:g}%",
             NOT_ESTIMABLE if item["patients"] is None else grouped(item["patients"]),
+            grouped(item["have"]) if item.get("have") else "",
         ]
         for item in analysis["power"]
     ]
@@ -302,7 +303,14 @@ def power_section(analysis: Analysis) -> Section:
         tables=[
             Table(
                 "Patients for a difference that matters",
-                ["compared", "architecture", f"difference in {analysis['measure']}", "power", "patients"],
+                [
+                    "compared",
+                    "architecture",
+                    f"difference in {analysis['measure']}",
+                    "power",
+                    "patients needed",
+                    "here",
+                ],
                 rows,
             )
         ],
@@ -329,16 +337,17 @@ def _spread_tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
 def _methods(found: Sequence[Mapping[str, Any]]) -> list[str]:
     if not found:
         return ["No pair of initializations has results to compare."]
-    methods = "; ".join(sorted({item["method"] for item in found}))
-    given = sorted({item["test_sets"]["method"] for item in found if item.get("test_sets")})
+    methods = "; ".join(dict.fromkeys(item["method"] for item in found if item["method"])) or "none was applicable"
+    given = list(dict.fromkeys(item["test_sets"]["method"] for item in found if item.get("test_sets")))
     paragraphs = [
         f"Method: {methods}. It asks whether another training on other data of this kind would come out alike. "
         "P values are two-sided; 'Holm' is adjusted for the pairs compared."
     ]
     if given:
+        names = ", ".join(name for name in given if name)
         paragraphs.append(
-            f"'Given these trained models' ({', '.join(given)}) leaves training out: it asks only whether other test "
-            "patients would come out alike, and is narrower for that."
+            f"'Given these trained models'{f' ({names})' if names else ''} leaves training out: it asks only "
+            "whether other test patients would come out alike, and is narrower for that."
         )
     return paragraphs + _reasons(found)
 

@@ -115,9 +115,12 @@ def data_section(analysis: Analysis) -> Section:
         f"{count(fold['test']['images'], 'image')}, {count(fold['test']['patients'], 'patient')}"
         for fold in data["folds"]
     ]
+    # Images are counted by class before or after some are left out.
+    by_class_before = sum(data["classes"].values()) == data["images"]
+    given, used = [*given, *(classes if by_class_before else [])], [count(data["images"] - lost, "image")]
     flow = [
         Step("Records table", given, [f"Left out: {count(lost, 'image')}", *left_out] if left_out else []),
-        Step("Used", [count(data["images"] - lost, "image"), *classes]),
+        Step("Used", used if by_class_before else [*used, *classes]),
         divided,
         Step("Tested", [f"fold {fold['fold']}: {text}" for fold, text in zip(data["folds"], tested, strict=True)])
         if len(tested) > 1
@@ -139,7 +142,10 @@ def data_section(analysis: Analysis) -> Section:
     )
     return Section(
         "Data and split",
-        [f"Table '{data['records']}', SHA-256 {data['records_sha256'][:16]}…. {several}"],
+        [
+            f"The records table has the SHA-256 {data['records_sha256']}.",
+            f"{several} Scored were {data.get('scored', 'images')}.",
+        ],
         flow=flow,
         tables=[Table("Training, validation and test data", ["fold", "part", *_COUNTED], rows)],
     )
@@ -149,7 +155,7 @@ def models_section(analysis: Analysis) -> Section:
     """Initializations with their input convention, scenarios of training."""
     protocol = analysis["protocol"]
     weights = [
-        [item["name"], item["weights"], item["input"], item["origin"], item["licence"] or "not stated"]
+        [item["name"], item["weights"], *(item.get(key) or "not known" for key in ("input", "origin", "licence"))]
         for item in analysis["initializations"]
     ]
     scenarios = [[item["name"], item["freeze"], f"{item['learning_rate']:g}"] for item in protocol["scenarios"]]
@@ -235,11 +241,11 @@ def commands_section(analysis: Analysis) -> Section:
         ]
         for run in runs
     ]
-    commands = "\n\n".join(f"# {run['id']}\n{run['command']}" for run in runs)
+    commands = "\n\n".join(f"# {run['id']}\n{run['command']}" for run in runs if run["command"])
     return Section(
         "How to repeat each run",
         [
-            f"The whole comparison: {analysis['command']}",
+            *([f"The whole comparison: {analysis['command']}"] if analysis["command"] else []),
             "Each run is an ordinary one that can be repeated alone by its command, folded below.",
         ],
         tables=[
@@ -263,7 +269,8 @@ def software_section(analysis: Analysis) -> Section:
     """Versions, machine, and each run's record of itself."""
     rows = [[name, str(version)] for name, version in analysis["software"].items()]
     rows += [[name, _plain(value)] for name, value in analysis["hardware"].items()]
-    rows += [["started", analysis["started"]], ["duration", f"{analysis['seconds']:.0f} s"]]
+    rows += [["started", analysis["started"]]] if analysis["started"] else []
+    rows.append(["duration", f"{analysis['seconds']:.0f} s"])
     records = {run["id"]: run["run"] for run in analysis["runs"] if run.get("run")}
     return Section(
         "Software and machine",
@@ -283,7 +290,11 @@ def limits_section(analysis: Analysis) -> Section:
     if not analysis["localization"]:
         absent.append("localization (records with masks)")
     missing = [f"Not in this report: {'; '.join(absent)}."] if absent else []
-    listed = (("Limits of the study", analysis["limits"]), ("Notes of the analysis", analysis["notes"]))
+    listed = (
+        ("Limits of the study", analysis["limits"]),
+        ("Limits of the dataset and task", analysis["task"].get("limits") or []),
+        ("Notes of the analysis", analysis["notes"]),
+    )
     sections = [Section(title, texts) for title, texts in listed if texts]
     return Section("Limits", [_RESEARCH_ONLY, *missing], sections=sections)
 

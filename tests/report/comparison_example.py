@@ -88,7 +88,9 @@ def example(
 ) -> dict[str, Any]:
     """A complete analysis, without localization (`with_localization`)."""
     sim = Simulation(initializations, architectures, folds, fractions, patients, seed)
-    places = [[architecture] for architecture in architectures] + [list(architectures)]
+    places = [[architecture] for architecture in architectures]
+    places += [list(architectures)] if len(architectures) > 1 else []
+    over_all = _place(places[-1])
     differences = [
         _difference(sim, first, second, place, fraction)
         for place in places
@@ -157,7 +159,7 @@ def example(
         "differences": differences,
         "learning_curve": [
             {
-                "architecture": place[0] if len(place) == 1 else "all",
+                "architecture": _place(place),
                 "initialization": name,
                 "fraction": fraction,
                 "patients": round(patients * fraction / 3),
@@ -185,9 +187,9 @@ def example(
                 "patients": patients_needed(item["standard_error"], patients, 0.02),
             }
             for item in differences
-            if item["fraction"] == max(fractions) and item["architecture"] == "all"
+            if item["fraction"] == max(fractions) and item["architecture"] == over_all
         ],
-        "sentences": [_sentence(d) for d in differences if d["architecture"] == "all" and d["fraction"] == 1.0],
+        "sentences": [_sentence(d) for d in differences if (d["architecture"], d["fraction"]) == (over_all, 1.0)],
         "notes": ["Several images of a patient are not independent; intervals count patients."],
         "limits": ["Phantoms are simpler than patients.", "One dataset, no external test."],
         "software": {"radimagenet_monai": "0.1.0", "monai": "1.6.1", "torch": "2.13.0", "python": "3.11.2"},
@@ -210,7 +212,7 @@ def with_localization(analysis: dict[str, Any], seed: int = 0) -> dict[str, Any]
             "pointing": _interval(wilson(24 + 4 * rank, 40)),
             **{name: {"estimate": v, "low": v - 0.05, "high": v + 0.05} for name, v in values.items()},
             "by_size": [
-                {"size": size, "cases": 13, "pointing": _interval(wilson(hits, 13)), "dice": {"estimate": 0.1 * hits}}
+                {"size": size, "cases": 13, "pointing": _interval(wilson(hits, 13)), "dice": {"estimate": hits / 20}}
                 for size, hits in (("small", 4), ("medium", 8), ("large", 11))
             ],
             "sanity": {
@@ -255,6 +257,10 @@ def with_localization(analysis: dict[str, Any], seed: int = 0) -> dict[str, Any]
     }
 
 
+def _place(architectures: list[str]) -> str:
+    return architectures[0] if len(architectures) == 1 else "all"
+
+
 def _parts(sim: Simulation) -> list[tuple[str, int]]:
     share = sim.labels.size // sim.folds
     return [("train", max(share, sim.labels.size - 2 * share)), ("validation", share), ("test", share)]
@@ -293,7 +299,7 @@ def _performance(sim: Simulation, name: str, place: list[str], fraction: float) 
     test = corrected_resampled_test(values, 1 / max(1, sim.folds - 2))
     scenarios = list(sim.of_scenarios(name, place, fraction).values())
     return {
-        "architecture": place[0] if len(place) == 1 else "all",
+        "architecture": _place(place),
         "initialization": name,
         "fraction": fraction,
         "runs": len(place) * len(sim.scenarios) * sim.folds,
@@ -351,7 +357,7 @@ def _difference(sim: Simulation, first: str, second: str, place: list[str], frac
     scores = {name: sim.pooled(name, place[0], fraction) for name in (first, second)}
     given = compare_aucs(sim.labels, scores).pairs[0]
     return {
-        "architecture": place[0] if len(place) == 1 else "all",
+        "architecture": _place(place),
         "fraction": fraction,
         "first": first,
         "second": second,
