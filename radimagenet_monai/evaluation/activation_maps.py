@@ -2,8 +2,9 @@
 
 Gradients stop at the chosen feature map, so that frozen encoders need no exception, nothing of the network changes, and
 a batch may hold images that are explained for different classes. `monai.visualize` computes the same maps for a single
-image, which the tests hold this module to; in a batch it adds up the gradients of all classes asked for, leaves its
-hooks on the network, and gives its maps upside down (the most important pixel 0).
+image, which the tests hold this module to. In a batch it adds up the gradients of all classes asked for; its Grad-CAM++
+vanishes where a logit is far below zero; its hooks stay on the network; frozen layers give no map; and its maps are
+inverted, the most important pixel 0.
 """
 
 from __future__ import annotations

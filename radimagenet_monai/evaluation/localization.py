@@ -17,7 +17,7 @@ from scipy import ndimage
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.evaluation.bootstrap import bootstrap_interval
 from radimagenet_monai.evaluation.patient_numbers import number_patients
-from radimagenet_monai.evaluation.proportions import wilson
+from radimagenet_monai.evaluation.proportions import clustered_wilson, wilson
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a map's maximum at and above which a pixel is marked."""
@@ -214,8 +214,8 @@ def summarize_localization(
 ) -> LocalizationSummary:
     """Means over cases, with intervals, and in thirds by lesion size.
 
-    Pointing has Wilson's interval where every case is a patient of its own. All else, and pointing where a patient has
-    several cases, has the bootstrap interval over patients.
+    Pointing has Wilson's interval, over patients where one has several cases (`clustered_wilson`); the other measures
+    have the bootstrap interval over patients.
 
     Parameters
     ----------
@@ -288,9 +288,14 @@ def case_columns(cases: Sequence[Localization], threshold: float) -> dict[str, n
 def _measure(name: str, values: np.ndarray, groups: np.ndarray, confidence: float, repeats: int, seed: int) -> Measure:
     if not values.size:
         return Measure(None, None, None, "none", confidence, "no case with a lesion mask")
-    if name == "pointing" and len(np.unique(groups)) == len(groups):
-        share = wilson(int(values.sum()), values.size, confidence)
-        return Measure(share.estimate, share.low, share.high, "Wilson", confidence)
+    if name == "pointing":
+        alone = len(np.unique(groups)) == len(groups)
+        share = (
+            wilson(int(values.sum()), values.size, confidence)
+            if alone
+            else clustered_wilson(values, groups, confidence)
+        )
+        return Measure(share.estimate, share.low, share.high, "Wilson" if alone else "Wilson over patients", confidence)
     found = bootstrap_interval(
         lambda columns: float(np.mean(columns["value"])),
         {"value": values},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,8 +16,8 @@ import pandas as pd
 import torch
 
 from radimagenet_monai.data.native_dataset import list_native_images
-from radimagenet_monai.datasets.readers import SUMMARY_FILE
 from radimagenet_monai.datasets.records import RECORDS_FILE, read_records
+from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.evaluation.activation_maps import FINAL, activation_maps, classifier_feature_map
 from radimagenet_monai.evaluation.randomization_check import RandomizationCheck, check_randomization
 from radimagenet_monai.experiments.localize import (
@@ -204,21 +203,12 @@ def _items(
 ) -> tuple[pd.DataFrame | None, Path, list[dict[str, Any]]]:
     """The records table, if there is one, the folder that images are named from, and the items."""
     place = Path(input)
-    root = place
-    if records is None and (place.suffix.lower() == ".csv" or (place / RECORDS_FILE).is_file()):
-        records = place if place.is_file() else place / RECORDS_FILE
-        root = _root_of(Path(records))
-    if records is None:
+    if records is None and place.suffix.lower() != ".csv" and not (place / RECORDS_FILE).is_file():
         return None, place, list_native_images(place)
-    frame = read_records(records, classifier.classes, require_label=False)
+    table = table_of(place if records is None else records)
+    frame = read_records(table, classifier.classes, require_label=False)
+    root = root_of(table, frame, None if records is None else place)
     return frame, root, records_items(frame, root, split, fold)
-
-
-def _root_of(records: Path) -> Path:
-    """The folder that ``radimagenet prepare`` noted beside its table, or the table's own."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return Path(json.loads((records.parent / SUMMARY_FILE).read_text(encoding="utf-8"))["root"])
-    return records.parent
 
 
 def _gallery(found: Localized) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.datasets.masks import load_masks
 from radimagenet_monai.datasets.records import SPLITS, Split, read_records, to_datalist
+from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.evaluation.activation_maps import FINAL, Method, activation_maps, classifier_feature_map
 from radimagenet_monai.evaluation.localization import (
@@ -121,7 +122,7 @@ class Localized:
 def localize(
     bundle: str | os.PathLike[str],
     records: str | os.PathLike[str],
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
     split: str = "test",
     fold: int | None = None,
     maps: MapSettings | None = None,
@@ -139,8 +140,10 @@ def localize(
     ----------
     bundle
         Folder of a trained classification bundle.
-    records, root, split, fold
-        As for `load_datalist`: the table, the folder its paths start from, and the part of it.
+    records, root
+        The table, or the folder that holds it, and the folder its paths start from, by default found (`root_of`).
+    split, fold
+        Part of the table, as for `to_datalist`; ``"all"`` takes every row.
     maps
         How maps are made.
     threshold
@@ -162,10 +165,12 @@ def localize(
     """
     maps = maps or MapSettings()
     classifier = TrainedClassifier(bundle, settings)
-    frame = read_records(records, classifier.classes, require_label=False)
+    table = table_of(records)
+    frame = read_records(table, classifier.classes, require_label=False)
+    root = root_of(table, frame, root)
     items = limited(records_items(frame, root, split, fold), limit)
     if not any(item.get("mask") for item in items):
-        raise RecordsError(f"{os.fspath(records)}: no row of split '{split}' has a mask; fill the mask column")
+        raise RecordsError(f"{table}: no row of split '{split}' has a mask; fill the mask column")
     chosen, origin = find_threshold(classifier, frame, root, split, fold, maps, threshold, limit, progress)
     cases = list(strip_pictures(explain_images(classifier, items, maps, progress=progress)))
     return collect(classifier, cases, frame, root, chosen, origin)
