@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.predictions import check_clusters
+from radimagenet_monai.evaluation.patient_numbers import number_patients
 from radimagenet_monai.evaluation.proportions import normal_quantile
 
 # Samples without a value are no random part of all samples; beyond this share the rest says too little.
@@ -77,7 +77,7 @@ def bootstrap_interval(
     statistic: Statistic | WeightedStatistic,
     data: Mapping[str, np.ndarray],
     *,
-    clusters: Sequence[object] | ArrayLike | None = None,
+    clusters: Sequence[Any] | np.ndarray | None = None,
     strata: ArrayLike | None = None,
     repeats: int = 2000,
     confidence: float = 0.95,
@@ -95,7 +95,8 @@ def bootstrap_interval(
     data
         Column name to ``(n, ...)`` array.
     clusters
-        ``(n,)`` patients. They are drawn whole; ``None`` draws images.
+        ``(n,)`` patients, drawn whole; an unknown one (``None``, empty text, NaN) counts as a patient by itself.
+        ``None`` instead of the whole draws images.
     strata
         ``(n,)`` values, usually the labels. Samples hold as many images of each value as the data. With clusters,
         patients are drawn among those whose images have the same set of values.
@@ -112,7 +113,7 @@ def bootstrap_interval(
     Raises
     ------
     RadImageNetError
-        For columns of different lengths, no rows, or clusters that are unknown.
+        For columns, clusters or strata of different lengths, or no rows.
     ConfigurationError
         For another method or too few repeats.
     """
@@ -165,8 +166,8 @@ class _Sampler:
     stratum: np.ndarray
 
     @classmethod
-    def of(cls, rows: int, clusters: Sequence[object] | ArrayLike | None, strata: ArrayLike | None) -> _Sampler:
-        units = np.arange(rows) if clusters is None else check_clusters(clusters, rows)
+    def of(cls, rows: int, clusters: Sequence[Any] | np.ndarray | None, strata: ArrayLike | None) -> _Sampler:
+        units = np.arange(rows) if clusters is None else number_patients(clusters, rows)
         if strata is None:
             return cls(units, np.zeros(int(units.max()) + 1, dtype=np.intp))
         given = np.asarray(strata)

@@ -11,7 +11,9 @@ The normal approximation is over clusters: with fewer than about 30 of each kind
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from radimagenet_monai.evaluation.auc_components import AucComponents
@@ -23,13 +25,14 @@ from radimagenet_monai.evaluation.auc_inference import (
     infer_auc,
     infer_comparison,
 )
-from radimagenet_monai.evaluation.predictions import check_clusters, check_labels, check_scores
+from radimagenet_monai.evaluation.patient_numbers import number_patients
+from radimagenet_monai.evaluation.predictions import check_labels, check_scores
 
 
 def estimate_clustered_auc(
     labels: ArrayLike,
     scores: ArrayLike,
-    clusters: Sequence[object] | ArrayLike,
+    clusters: Sequence[Any] | np.ndarray,
     confidence: float = 0.95,
     scale: Scale = "logit",
 ) -> AucEstimate:
@@ -42,7 +45,8 @@ def estimate_clustered_auc(
     scores
         ``(n,)``, higher for the positive class.
     clusters
-        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes.
+        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes; an
+        image whose cluster is unknown (``None``, empty text, NaN) is one of its own.
     confidence
         Of the interval.
     scale
@@ -62,13 +66,13 @@ def estimate_clustered_auc(
     """
     positive = check_labels(labels)
     values = check_scores(scores, positive.size)
-    return infer_auc(positive, values, check_clusters(clusters, positive.size), confidence, scale)
+    return infer_auc(positive, values, number_patients(clusters, positive.size), confidence, scale)
 
 
 def compare_clustered_aucs(
     labels: ArrayLike,
     scores: Mapping[str, ArrayLike],
-    clusters: Sequence[object] | ArrayLike,
+    clusters: Sequence[Any] | np.ndarray,
     confidence: float = 0.95,
 ) -> AucComparison:
     """Obuchowski's test of two or more models on the same clusters of images.
@@ -90,5 +94,5 @@ def compare_clustered_aucs(
         For fewer than two models, one class only, or arrays that are no labels, scores or clusters.
     """
     positive, values = check_models(labels, scores)
-    components = AucComponents.of(positive, values, check_clusters(clusters, positive.size))
+    components = AucComponents.of(positive, values, number_patients(clusters, positive.size))
     return infer_comparison(components, list(scores), confidence)

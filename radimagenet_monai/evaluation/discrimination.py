@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.auc_inference import AucComparison, AucEstimate
 from radimagenet_monai.evaluation.clustered import compare_clustered_aucs, estimate_clustered_auc
 from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
-from radimagenet_monai.evaluation.predictions import check_clusters, check_labels
+from radimagenet_monai.evaluation.patient_numbers import number_patients
+from radimagenet_monai.evaluation.predictions import check_labels
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,9 @@ def patient_clusters(patient_ids: Sequence[str | None] | None, count: int) -> tu
     RadImageNetError
         For another number of patient ids than images.
     """
-    if patient_ids is None:
-        patient_ids = [None] * count
-    if len(patient_ids) != count:
-        raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {count} images; expected one an image")
-    # Unknown patients are tuples, which no patient id is.
-    names = [("unknown", i) if _is_unknown(name) else str(name) for i, name in enumerate(patient_ids)]
-    unknown = sum(isinstance(name, tuple) for name in names)
-    clusters = check_clusters(names, count)
+    clusters = number_patients(patient_ids, count)
     number = int(clusters.max(initial=-1)) + 1
+    unknown = count if patient_ids is None else sum(_is_unknown(name) for name in patient_ids)
     if unknown == count:
         note = "Patients are unknown; intervals take images for independent, too narrow if patients have several."
     elif unknown:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.evaluation.auc_components import AucComponents
 from radimagenet_monai.evaluation.auc_inference import check_models
-from radimagenet_monai.evaluation.predictions import check_clusters
-from radimagenet_monai.evaluation.weighted_auc import weighted_aucs
+from radimagenet_monai.evaluation.patient_numbers import number_patients
 
 _MOST_ENUMERATED = 12
 _BLOCK = 2**21
@@ -38,7 +39,7 @@ class PermutationResult:
     exact
         Whether these were all there are.
     units
-        Number of images or patients in which the models differ, so that an exchange changes something.
+        Number of images or patients whose exchange changes the difference.
     """
 
     difference: float
@@ -52,7 +53,7 @@ def permutation_test(
     labels: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
-    clusters: Sequence[object] | ArrayLike | None = None,
+    clusters: Sequence[Any] | np.ndarray | None = None,
     repeats: int = 2000,
     seed: int = 0,
 ) -> PermutationResult:
@@ -68,7 +69,8 @@ def permutation_test(
     first, second
         ``(n,)`` scores of the models, higher for the positive class.
     clusters
-        ``(n,)`` patients; ``None`` takes images for independent.
+        ``(n,)`` patients; an unknown one (``None``, empty text, NaN) counts as a patient by itself. ``None`` instead of
+        the whole takes images for independent.
     repeats
         Number of random exchanges. All are enumerated where there are 4096 or fewer.
     seed
@@ -90,33 +92,35 @@ def permutation_test(
     if repeats < 1:
         raise ConfigurationError(f"{repeats} exchanges were asked for; expected 1 or more")
     positive, scores = check_models(labels, {"first": first, "second": second})
-    units = np.arange(positive.size) if clusters is None else check_clusters(clusters, positive.size)
+    units = np.arange(positive.size) if clusters is None else number_patients(clusters, positive.size)
     ranks = rankdata(scores, axis=1)
-    # Exchanges that change nothing are left out; what matters is numbered from 0, the rest gets the last number.
-    changing = np.unique(units[ranks[0] != ranks[1]])
-    column = np.where(np.isin(units, changing), np.searchsorted(changing, units), changing.size)
-    pairs = int(positive.sum()) * int((~positive).sum())
-
-    def differences(exchanged: np.ndarray) -> np.ndarray:
-        """Differences in halves of pairs of images, as whole numbers: equal ones are found equal."""
-        swapped = np.concatenate([exchanged, np.zeros((len(exchanged), 1), dtype=bool)], axis=1)[:, column]
-        both, values = np.tile(positive, 2), ranks.ravel()
-        one = weighted_aucs(both, values, np.concatenate([~swapped, swapped], axis=1))
-        other = weighted_aucs(both, values, np.concatenate([swapped, ~swapped], axis=1))
-        return np.rint(2 * pairs * one) - np.rint(2 * pairs * other)
-
-    observed = differences(np.zeros((1, changing.size), dtype=bool))[0]
-    exact = changing.size <= _MOST_ENUMERATED
+    # The AUCs' difference is linear in the exchanges, because the terms in which two images are exchanged cancel. An
+    # image adds to it half of the difference of its two ranks' places among both models' images of the other class.
+    components = AucComponents.of(np.tile(positive, 2), ranks.reshape(1, -1))
+    added = np.empty(positive.size)
+    for chosen, counts in ((positive, components.of_positives), (~positive, components.of_negatives)):
+        of_first, of_second = counts.reshape(2, -1)
+        added[chosen] = (of_first - of_second) / 2
+    parts = np.bincount(units, weights=added)
+    parts = parts[parts != 0]
+    observed = parts.sum()
+    exact = parts.size <= _MOST_ENUMERATED
     if exact:
-        repeats = 2**changing.size
-        exchanges = (np.arange(repeats)[:, None] >> np.arange(changing.size)) & 1 == 1
-        extreme = int(np.sum(np.abs(differences(exchanges)) >= abs(observed)))
-        p = extreme / repeats
+        repeats = 2**parts.size
+        exchanged = (np.arange(repeats)[:, None] >> np.arange(parts.size)) & 1
+        p = _count_extreme(exchanged, parts) / repeats
     else:
-        generator = np.random.default_rng(seed)
-        extreme, step = 0, max(1, _BLOCK // positive.size)
-        for start in range(0, repeats, step):
-            drawn = generator.random((min(step, repeats - start), changing.size)) < 0.5
-            extreme += int(np.sum(np.abs(differences(drawn)) >= abs(observed)))
+        generator, step = np.random.default_rng(seed), max(1, _BLOCK // parts.size)
+        sizes = [min(step, repeats - start) for start in range(0, repeats, step)]
+        extreme = sum(_count_extreme(generator.integers(0, 2, (size, parts.size)), parts) for size in sizes)
         p = (extreme + 1) / (repeats + 1)
-    return PermutationResult(float(observed / (2 * pairs)), p, repeats, exact, int(changing.size))
+    pairs = int(positive.sum()) * int((~positive).sum())
+    return PermutationResult(float(observed / pairs), p, repeats, exact, int(parts.size))
+
+
+def _count_extreme(exchanged: np.ndarray, parts: np.ndarray) -> int:
+    """Number of rows of ``(r, units)`` exchanges, 1 or 0, with a difference at least as far from 0 as without any.
+
+    Parts are quarters of pairs of images, whose sums are exact, so that equal differences are found equal.
+    """
+    return int(np.sum(np.abs((1 - 2 * exchanged) @ parts) >= abs(parts.sum())))

@@ -1,8 +1,7 @@
-"""The arrays that every statistic of a binary task takes: true labels, what the model gave, clusters of images."""
+"""The two arrays that every statistic of a binary task takes: true labels and what the model gave."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,35 +59,6 @@ def check_scores(scores: ArrayLike, count: int, probabilities: bool = False) -> 
             f"probability {_first(array, outside)} was given; expected values from 0 to 1, apply softmax to the logits"
         )
     return array
-
-
-def check_clusters(clusters: Sequence[object] | ArrayLike, count: int) -> np.ndarray:
-    """The cluster of each image, as ``(count,)`` indices from 0 in order of appearance.
-
-    Parameters
-    ----------
-    clusters
-        Names or numbers, one an image.
-    count
-        Number of labels they belong to.
-
-    Raises
-    ------
-    RadImageNetError
-        For another length, or a cluster that is ``None``, empty text or NaN.
-    """
-    given = clusters.tolist() if isinstance(clusters, np.ndarray) else list(clusters)  # type: ignore[arg-type]  # checked below
-    if len(given) != count:
-        raise RadImageNetError(f"{len(given)} clusters were given for {count} labels; expected one cluster an image")
-    indices: dict[object, int] = {}
-    for position, name in enumerate(given):
-        if name is None or name == "" or name != name:
-            raise RadImageNetError(
-                f"cluster {name!r} was given at position {position}; expected a name or number, make an image of an "
-                "unknown patient a cluster of its own"
-            )
-        indices.setdefault(name, len(indices))
-    return np.array([indices[name] for name in given], dtype=np.intp)
 
 
 def _first(array: np.ndarray, wrong: np.ndarray) -> Any:

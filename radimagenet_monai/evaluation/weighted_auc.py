@@ -1,4 +1,4 @@
-"""AUCs of the same images under many weightings at once: bootstrap samples, jackknife samples, exchanges of models."""
+"""AUCs of the same images under many weightings at once: the samples of a bootstrap or a jackknife."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def weighted_aucs(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray)
     numpy.ndarray
         ``(r,)``; NaN where a class has no weight.
     """
-    order = np.argsort(scores, kind="stable")
-    ordered, positive = scores[order], positive[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    own, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    others = others[np.argsort(scores[others])]
+    # Negatives below each positive are those before the first tie, and half of those up to the last.
+    first, last = (np.searchsorted(scores[others], scores[own], side) for side in ("left", "right"))
     areas = np.empty(len(weights))
     step = max(1, _BLOCK // max(1, scores.size))
-    for first in range(0, len(weights), step):
-        block = weights[first : first + step, order].astype(np.float64)
-        above, below = block * positive, block * ~positive
-        if starts.size < scores.size:
-            above, below = np.add.reduceat(above, starts, axis=1), np.add.reduceat(below, starts, axis=1)
-        passed = np.cumsum(below, axis=1) - below / 2
-        pairs = above.sum(axis=1) * below.sum(axis=1)
-        won = np.einsum("rn,rn->r", above, passed)
-        areas[first : first + step] = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+    for start in range(0, len(weights), step):
+        block = weights[start : start + step]
+        passed = np.zeros((len(block), others.size + 1))
+        np.cumsum(block[:, others], axis=1, out=passed[:, 1:])
+        of_positives = block[:, own]
+        won = np.einsum("rn,rn->r", of_positives, passed[:, first] + passed[:, last]) / 2
+        pairs = of_positives.sum(axis=1) * passed[:, -1]
+        areas[start : start + step] = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
     return areas
 
 

@@ -208,7 +208,7 @@ def test_bad_input_is_named() -> None:
         bootstrap_interval(mean, {})
     with pytest.raises(RadImageNetError, match=r"strata have shape \(2,\) for 4 rows"):
         bootstrap_interval(mean, data, strata=[0, 1])
-    with pytest.raises(RadImageNetError, match="2 clusters were given for 4"):
+    with pytest.raises(RadImageNetError, match="2 patient ids"):
         bootstrap_interval(mean, data, clusters=[0, 1])
     with pytest.raises(RadImageNetError, match=r"confidence 95"):
         bootstrap_interval(mean, data, confidence=95)

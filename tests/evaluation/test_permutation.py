@@ -108,7 +108,7 @@ def test_p_is_a_share(rows: list[tuple[bool, int, int, int]]) -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(RadImageNetError, match="one class only"):
         permutation_test([1, 1], [1, 2], [2, 1])
-    with pytest.raises(RadImageNetError, match="3 clusters were given for 2"):
+    with pytest.raises(RadImageNetError, match="3 patient ids"):
         permutation_test([0, 1], [1, 2], [2, 1], clusters=[1, 2, 3])
     with pytest.raises(ConfigurationError, match="0 exchanges"):
         permutation_test([0, 1], [1, 2], [2, 1], repeats=0)
