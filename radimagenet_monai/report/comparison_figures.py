@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from radimagenet_monai.report.figures import GREY, GROUND, INK, SERIES, figure_style, svg_uri
 from radimagenet_monai.report.page import Picture
-from radimagenet_monai.report.wording import NOT_ESTIMABLE, number, with_interval
+from radimagenet_monai.report.wording import MINUS, NOT_ESTIMABLE, number, set_apart, with_interval
 
 _WIDTH = 4.5  # inches
 _LINES = ("-", "--", "-.", ":")
@@ -258,11 +258,16 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _shortened(text: str, most: int) -> str:
-    """The beginning and the end of a long name, which tell more than its middle."""
-    if len(text) <= most:
-        return text
-    half = (most - 1) // 2
-    return f"{text[: most - 1 - half]}…{text[-half:]}"
+    """The beginning and the end of a long name, which tell more than its middle; of a difference, of both names."""
+    first, minus, second = text.partition(f" {MINUS} ")
+    if len(text) > most and minus:
+        room = most - len(minus)
+        kept = max(room // 2, room - len(second))
+        return f"{_shortened(first, kept)}{minus}{_shortened(second, room - min(kept, len(first)))}"
+    if len(text) > most:
+        half = (most - 1) // 2
+        text = f"{text[: most - 1 - half]}…{text[-half:]}"
+    return set_apart(text)
 
 
 def _told(x: Sequence[float], y: Sequence[float]) -> str:

@@ -144,7 +144,7 @@ def data_section(analysis: Analysis) -> Section:
         "Data and split",
         [
             f"The records table has the SHA-256 {data['records_sha256']}.",
-            f"{several} Scored were {data.get('scored', 'images')}.",
+            f"{several} {str(data.get('scored', 'images')).capitalize()} were scored, one by one.",
         ],
         flow=flow,
         tables=[Table("Training, validation and test data", ["fold", "part", *_COUNTED], rows)],

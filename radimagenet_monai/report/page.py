@@ -13,11 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.report.wording import set_apart
 
-# Hebrew, Arabic and the scripts beside them, with the blanks between their words.
-_RIGHT_TO_LEFT = re.compile(
-    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+(?:\\s+[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+)*"
-)
 _FEWEST_LISTED = 4  # sections, from which on a page has a table of contents
 _COLUMN_WIDTH = 6  # rem a column that a table keeps on a narrow screen, where it scrolls by itself
 _COLUMNS_THAT_FIT = 3
@@ -115,7 +112,7 @@ def write_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_isolated,
+        finalize=_text,
     )
     text = environment.get_template("page.html.j2").render(
         title=title,
@@ -128,8 +125,6 @@ def write_page(
     return Path(path)
 
 
-def _isolated(value: Any) -> Any:
-    """Text whose right-to-left words are set apart; else a browser moves the number after a name to its other side."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", value)
+def _text(value: Any) -> Any:
+    """What a page shows for a value: markup as it is, text with right-to-left words set apart."""
+    return set_apart(value) if isinstance(value, str) and not isinstance(value, Markup) else value

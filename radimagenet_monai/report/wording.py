@@ -6,11 +6,17 @@ The forms are those of the AMA Manual of Style, 11th edition, section 19.5, as *
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 NOT_ESTIMABLE = "not estimable"
 MINUS = "−"  # wider than a hyphen, and not broken at the end of a line
+
+# Hebrew, Arabic and the scripts beside them, with the blanks between their words.
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+(?:\\s+[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+)*"
+)
 
 
 def with_interval(estimate: Mapping[str, Any], name: str = "estimate", digits: int = 3) -> str:
@@ -83,6 +89,11 @@ def count(many: int | None, thing: str, things: str = "") -> str:
 def grouped(many: int) -> str:
     """``1 240``: thousands apart by a narrow space that does not break."""
     return f"{many:,}".replace(",", "\u202f")
+
+
+def set_apart(text: str) -> str:
+    """Text whose right-to-left words are isolated; else a browser moves the number after a name to its other side."""
+    return _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", text)
 
 
 def not_estimable(reason: str | None, before: str = " (", after: str = ")") -> str:
