@@ -4,6 +4,25 @@ Nadeau C, Bengio Y. *Inference for the generalization error.* Machine Learning 2
 t-test*. The usual variance of a mean of ``k`` folds, s^2 / k, takes the folds for independent. They are not: any two
 training sets overlap. The correction is the variance s^2 (1/k + n_test / n_train), with a t distribution of k - 1
 degrees of freedom.
+
+The correction is a rule of thumb: it takes the correlation of two folds for n_test / (n_test + n_train), whatever the
+learner. How often the test claims a difference that is not there (5 % wanted), by simulation with a linear discriminant
+on two equally good sets of features (AUC, 1200 to 3000 data sets each, standard error 0.3 to 0.7 points):
+
+====================================== ============== ==============
+images, features                       5 folds, once  5 folds, ten times
+====================================== ============== ==============
+100, 10                                2.4 %          7.1 %
+100, 50                                5.2 %
+400, 10                                2.0 %
+400, 50                                3.1 %          7.7 %
+400, 10; one fold chooses the epoch    1.5 %          3.3 %
+400, 50; one fold chooses the epoch    3.4 %
+====================================== ============== ==============
+
+So a single cross-validation errs on the safe side, and few folds leave little power. Repetitions make the test
+somewhat liberal, since 50 differences are then taken for 49 degrees of freedom. The uncorrected paired t-test claimed
+a difference in 5 to 13 % of single and in 59 to 65 % of repeated cross-validations.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.resampled import corrected_resampled_test
@@ -79,3 +82,35 @@ def test_not_estimable_is_said(values: list[float], difference: float | None, re
 def test_bad_input_is_named(values: list, share: float, confidence: float, message: str) -> None:
     with pytest.raises(RadImageNetError, match=message):
         corrected_resampled_test(values, share, confidence)
+
+
+def differences_of_equals(rng: np.random.Generator, repetitions: int) -> list[float]:
+    """AUC by fold of a linear discriminant on two independent, equally good sets of 10 features of 100 images."""
+    labels = np.arange(100) < 50
+    features = rng.normal(size=(2, 100, 10)) + labels[:, None] * 1.2 / np.sqrt(10)
+    differences = []
+    for _ in range(repetitions):
+        split = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
+        for train, test in split.split(features[0], labels):
+            aucs = [
+                roc_auc_score(
+                    labels[test],
+                    LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+                    .fit(one[train], labels[train])
+                    .decision_function(one[test]),
+                )
+                for one in features
+            ]
+            differences.append(aucs[0] - aucs[1])
+    return differences
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("repetitions", "sets", "most", "naive_least"), [(1, 1000, 0.05, 0.06), (10, 150, 0.12, 0.5)])
+def test_equal_models_are_seldom_told_apart(repetitions: int, sets: int, most: float, naive_least: float) -> None:
+    rng = np.random.default_rng(17)
+    drawn = [differences_of_equals(rng, repetitions) for _ in range(sets)]
+    found = [corrected_resampled_test(differences, 0.25).p for differences in drawn]
+    assert np.mean([p is not None and p < 0.05 for p in found]) < most
+    naive = [stats.ttest_1samp(differences, 0).pvalue for differences in drawn]
+    assert np.mean(np.array(naive) < 0.05) > naive_least, "without the correction"
