@@ -115,7 +115,7 @@ def encoder_features(
     require_image_size(architecture, image_size)
     find_weights(architecture, weights)  # refuses before hours of packing
     items = load_datalist(records_table, root, classes=None)
-    preprocessing, policy, transform_keys = _task_preprocessing(task)
+    preprocessing, policy, transform_keys = task_preprocessing(task)
     images = PackedDataset(
         items,
         preprocessing,
@@ -151,7 +151,7 @@ def encoder_features(
     return FeatureTable(cache.read(rows), index, computed, weights_sha256, intensity)
 
 
-def _task_preprocessing(task: Task) -> tuple[Callable[..., Any], Callable[..., Any], list[str]]:
+def task_preprocessing(task: Task) -> tuple[Callable[..., Any], Callable[..., Any], list[str]]:
     """Of the task's own bundle: the whole transform, the intensity policy in it, and the record columns it reads."""
     parser = ConfigParser(json.loads(render_bundle(task)["configs/train.json"]))
     columns = parser["train#dataset#transform_keys"]

@@ -10,12 +10,14 @@ lies in that space and the penalty does not change under rotation, so this is th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr
 from scipy.special import expit, softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -31,8 +33,9 @@ DEFAULT_C = 1e-3
 
 INNER_FOLDS = 5
 
-_GRADIENT = 1e-6  # largest component of the gradient at which a fit has converged
-_MOST_ITERATIONS = 10_000
+# Largest component of the gradient at which a fit has converged, and the most iterations: coarse where only the ranks
+# of probabilities are wanted, fine for what is kept.
+_COARSE, _FINE = (1e-4, 500), (1e-6, 10_000)
 
 Score = Callable[[np.ndarray, np.ndarray], float | None]
 """Places in the training part, ``(m,)``, and their probabilities, ``(m, classes)``, to a number to be large; ``None``
@@ -54,7 +57,7 @@ class LinearFit:
     num_classes
         Length of a row of probabilities; a class that it has not seen has probability 0.
     converged
-        Whether the optimizer reached the minimum.
+        Whether the optimizer ended at its tolerance and not before.
     """
 
     scaler: StandardScaler
@@ -160,19 +163,19 @@ def fit_head(
         if len(np.unique(labels[kept])) < 2:
             notes.append(f"inner fold {fold} holds all images of a class and was left out")
             continue
-        for place, fit in enumerate(_fit_path(features[kept], labels[kept], num_classes, path)):
+        for place, fit in enumerate(_fit_path(features[kept], labels[kept], num_classes, path, _COARSE)):
             out_of_fold[place, held_out] = fit.probabilities(features[held_out])
             scores[path[place]].append(score(held_out, out_of_fold[place, held_out]))
     best = _best([scores[value] for value in path])
     if best is None:
         notes.append(f"no inner fold tells how good a C is, so it is {DEFAULT_C:g}")
-        (fit,) = _fit_path(features, labels, num_classes, [DEFAULT_C])
+        (fit,) = _fit_path(features, labels, num_classes, [DEFAULT_C], _FINE)
         return Head(fit, DEFAULT_C, 0, {}, np.full((len(labels), num_classes), np.nan), tuple(notes))
     if best in (0, len(path) - 1):
         notes.append(f"the best C, {path[best]:g}, is at an end of the path")
-    (fit,) = _fit_path(features, labels, num_classes, [path[best]])
+    (fit,) = _fit_path(features, labels, num_classes, [path[best]], _FINE)
     if not fit.converged:
-        notes.append("the optimizer did not reach the minimum")
+        notes.append("the optimizer stopped before it reached its tolerance")
     return Head(fit, path[best], folds, scores, out_of_fold[best], tuple(notes))
 
 
@@ -189,7 +192,9 @@ def _inner_folds(labels: np.ndarray, patients: np.ndarray, wanted: int, seed: in
     return assign_folds(strata.astype(str), patients, folds, seed), folds
 
 
-def _fit_path(features: np.ndarray, labels: np.ndarray, num_classes: int, path: Sequence[float]) -> list[LinearFit]:
+def _fit_path(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, path: Sequence[float], precision: tuple[float, int]
+) -> list[LinearFit]:
     """A fit for each ``C``, each begun at the one before."""
     scaler = StandardScaler()
     standardized = scaler.fit_transform(features.astype(np.float64))
@@ -197,12 +202,14 @@ def _fit_path(features: np.ndarray, labels: np.ndarray, num_classes: int, path: 
     if standardized.shape[0] < standardized.shape[1]:
         basis, triangle = qr(standardized.T, mode="economic")
         standardized = triangle.T
-    model = LogisticRegression(warm_start=True, tol=_GRADIENT, max_iter=_MOST_ITERATIONS)
+    model = LogisticRegression(warm_start=True, tol=precision[0], max_iter=precision[1])
     fits = []
     for value in path:
-        model.set_params(C=value).fit(standardized, labels)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model.set_params(C=value).fit(standardized, labels)
+        converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
         coefficients = model.coef_.copy() if basis is None else model.coef_ @ basis.T
-        converged = int(model.n_iter_.max()) < _MOST_ITERATIONS
         fits.append(LinearFit(scaler, coefficients, model.intercept_.copy(), model.classes_, num_classes, converged))
     return fits
 
