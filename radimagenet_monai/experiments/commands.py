@@ -1,0 +1,152 @@
+"""``radimagenet compare``: what it does and prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def compare(
+    task: str,
+    records: str,
+    weights: Any,
+    out: str,
+    root: str | None = None,
+    protocol: str = "quick",
+    architectures: Any = None,
+    folds: int | None = None,
+    fractions: Any = 1,
+    learning_rates: Any = None,
+    freeze: Any = None,
+    epochs: int | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    classes: Any = None,
+    subgroups: Any = (),
+    seed: int = 0,
+    engine: str = "local",
+    workers: int | None = None,
+    threads: int = 1,
+    loaders: int = 0,
+    address: str | None = None,
+    keep_models: bool = True,
+) -> None:
+    """Which initialization is better on these data, and how sure is that? Runs, statistics and a report.
+
+    Every initialization is trained on the same folds in the same order with the same seeds. Each run is a bundle run
+    that can be repeated alone. Given again, the command goes on where it stopped; failed runs are tried again.
+
+    Args:
+        task: a classification task, see "radimagenet info"; its bundle does the runs.
+        records: the table that "radimagenet prepare" wrote, or its folder.
+        weights: two or more, as A,B or first=A,second=B: random, names of imported weights, or paths of your own.
+        out: folder that receives runs, analysis.json and report.html.
+        root: folder that the table's paths start from; by default found.
+        protocol: quick (minutes), probe (logistic regression on frozen features), paper (the 24 scenarios of 2022).
+        architectures: all, or some; by default the protocol's.
+        folds: 3 or more, or 1 for the table's own split; by default the protocol's.
+        fractions: shares of the training patients for a learning curve, such as 0.1,0.25,0.5,1.
+        learning_rates: in place of the protocol's.
+        freeze: none, encoder, all_but_last_10, or several; in place of the protocol's.
+        epochs: in place of the protocol's.
+        image_size: in pixels; in place of the protocol's.
+        batch_size: in place of the protocol's.
+        classes: names in order, the positive one of two last, where they are not the task's.
+        subgroups: columns of the table; by default sex, age, scanner, manufacturer, site, view, plane and finding.
+        seed: of folds, heads and order.
+        engine: local, or ray (needs the extra of that name).
+        workers: runs at a time; by default one a GPU, or as many as the cores hold.
+        threads: of each run.
+        loaders: processes that read images in each run.
+        address: of a Ray cluster, such as auto; by default Ray starts here.
+        keep_models: keep the trained models, to explain or use them.
+    """
+    from radimagenet_monai.experiments.comparison.compare import compare as run
+    from radimagenet_monai.experiments.comparison.plan import names
+    from radimagenet_monai.training.flags import parse_flag
+
+    print(
+        run(
+            str(task),
+            str(records),
+            names(weights),
+            str(out),
+            None if root is None else str(root),
+            str(protocol),
+            str(engine),
+            workers,
+            threads,
+            address,
+            loaders,
+            parse_flag(keep_models),
+            names(subgroups),
+            architectures=None if architectures is None else names(architectures),
+            folds=folds,
+            fractions=[float(share) for share in names(fractions)],
+            learning_rates=None if learning_rates is None else [float(rate) for rate in names(learning_rates)],
+            freeze=None if freeze is None else names(freeze),
+            epochs=epochs,
+            image_size=image_size,
+            batch_size=batch_size,
+            classes=None if classes is None else names(classes),
+            seed=seed,
+        )
+    )
+
+
+def explain(
+    bundle: str,
+    input: str,
+    out: str,
+    records: str | None = None,
+    split: str = "test",
+    fold: int | None = None,
+    target: str | None = None,
+    method: str = "gradcam",
+    level: str = "1/32",
+    threshold: float | None = None,
+    tolerance: float = 0,
+    sanity: bool = True,
+    limit: int | None = None,
+    **settings: Any,
+) -> None:
+    """Show where a trained classifier looks, and measure it against lesion masks where there are any.
+
+    Writes overlays, localization.csv, localization.json and explain.html. Other options are keys of the bundle's
+    inference.json, such as --allow_modality_mismatch true.
+
+    Args:
+        bundle: folder of a trained classification bundle.
+        input: an image, a folder of images, or a records table or its folder.
+        out: folder for the results.
+        records: the table, where input is the folder that its paths start from.
+        split: part of the records: train, validation, test or all.
+        fold: fold of the records that is the test part.
+        target: class to explain; by default the positive one of two where there are masks, else what is decided.
+        method: gradcam or gradcam++.
+        level: feature map, 1/32 (the last) or 1/16 (finer).
+        threshold: 0.1 to 0.9 of a map's maximum for Dice; by default chosen on the validation part.
+        tolerance: pixels by which a map's maximum may miss the lesion.
+        sanity: compare with the maps of random weights.
+        limit: most images, evenly spaced.
+    """
+    from radimagenet_monai.experiments.explain import explain as run
+    from radimagenet_monai.training.flags import parse_flag
+
+    print(
+        run(
+            str(bundle),
+            str(input),
+            str(out),
+            method=str(method),
+            records=None if records is None else str(records),
+            split=str(split),
+            fold=fold,
+            target=None if target is None else str(target),
+            level=str(level),
+            threshold=threshold,
+            tolerance=tolerance,
+            sanity=parse_flag(sanity),
+            limit=limit,
+            settings=settings,
+        )
+    )
