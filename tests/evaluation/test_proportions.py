@@ -35,10 +35,10 @@ def test_copies_add_nothing_to_a_clustered_proportion(copies: int) -> None:
     outcomes = np.repeat(np.arange(50) < 37, copies)
     found = clustered_wilson(outcomes, np.repeat(np.arange(50), copies))
     assert (found.successes, found.total) == (37 * copies, 50 * copies)
-    # 49 trials with a share of 0.74, between the two whole numbers of successes that scipy takes.
-    bounds = [binomtest(k, 49).proportion_ci(0.95, method="wilson") for k in (36, 37)]
-    assert bounds[0].low < found.low < bounds[1].low
-    assert bounds[0].high < found.high < bounds[1].high
+    for bound in (found.low, found.high):
+        # Wilson's bounds are where the score test of the share is just significant.
+        expected = 1.959963984540054**2 * bound * (1 - bound) / (bound - 0.74) ** 2
+        assert expected == pytest.approx(49, rel=1e-9)
 
 
 def test_clusters_that_agree_no_more_than_chance_leave_wilson() -> None:
