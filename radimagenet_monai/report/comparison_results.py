@@ -12,7 +12,6 @@ from radimagenet_monai.report.comparison_figures import (
     learning_picture,
 )
 from radimagenet_monai.report.comparison_rows import (
-    ALL,
     Analysis,
     difference_cell,
     largest_fraction,
@@ -76,14 +75,16 @@ def performance_section(analysis: Analysis) -> Section:
 def differences_section(analysis: Analysis) -> Section:
     """Every paired difference after training on everything, with its spread over folds and scenarios."""
     found = [item for item in analysis["differences"] if item["fraction"] == largest_fraction(analysis)]
+    # The answer has shown one of the figures already.
+    answered = next((item["architecture"] for item in main_rows(analysis, "differences")), None)
     pictures = [
         forest_picture(
             [difference_row(pair_name(item), item) for item in found if item["architecture"] == architecture],
             f"difference in {analysis['measure']}",
-            f"{place_name(architecture)}: above 0, the first of the two is better.",
+            f"{place_name(architecture)}: above 0 the first is better, below 0 the second.",
         )
         for architecture in dict.fromkeys(item["architecture"] for item in found)
-        if architecture != ALL
+        if architecture != answered
     ]
     return Section(
         "Paired differences",

@@ -88,7 +88,7 @@ def answer_section(analysis: Analysis) -> Section:
     if found:
         rows = [difference_row(pair_name(item), item) for item in found]
         place = place_name(found[0]["architecture"])
-        caption = f"Differences in {analysis['measure']}, {place}: above 0, the first of the two is better."
+        caption = f"Differences in {analysis['measure']}, {place}: above 0 the first is better, below 0 the second."
         pictures.append(forest_picture(rows, f"difference in {analysis['measure']}", caption))
     return Section(
         "The answer", analysis["sentences"] or ["No two initializations could be compared."], pictures=pictures

@@ -67,7 +67,7 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
         forest_picture(
             [difference_row(row["task"], row) for row in rows],
             f"difference in {measure}",
-            f"{first} − {second}: above 0, {first} is better.",
+            f"{first} − {second}: above 0 {first} is better, below 0 {second}.",
         )
         for (first, second, measure), rows in pairs.items()
     ]

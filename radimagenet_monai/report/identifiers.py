@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = "[hidden]"
-MOST_GROUPS = 12
+MOST_GROUPS = 20
 """Groups of a column; more are taken for ids."""
 
 _IMAGE_FILES = "png|jpe?g|bmp|gif|webp|tiff?|dcm|dicom|ima|nii|gz|nrrd|nhdr|mha|mhd|npy|npz|avi|mp4"
@@ -24,7 +24,8 @@ _UNREADABLE = re.compile(r"[^;\n]*?(?=: cannot be read \()")
 _PERSON_NAME = re.compile(r"[^\s'\",;:()=]*\w\^[^\s'\",;:()=]*")
 _QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\")(?!\w)")
 _PATH = re.compile(r"[^\s'\"]*[/\\][^\s'\"]+")
-_LONG_NUMBER = re.compile(r"\d[\d .-]{4,}\d")
+# Hospital numbers, DICOM UIDs, dates.
+_LONG_NUMBER = re.compile(r"\d{6,}|\d+(?:\.\d+){3,}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _ID_COLUMN = re.compile(r"(^|_)(id|ids|uid|mrn|name|pid)$|patient|accession|birth|phone|address|email", re.IGNORECASE)
 
 # Where a message may quote files, headers and rows.

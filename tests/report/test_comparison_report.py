@@ -217,7 +217,7 @@ def planted(analysis: dict[str, Any]) -> dict[str, Any]:
     runs[6]["command"] += " --input /data/IM_0007.dcm"
     runs[7]["run"] = {"settings": {"first": "Doe^Jane", "image": "Doe.19700131.png"}}
     group = analysis["subgroups"][0]
-    ids = [{**group, "column": "hospital_number", "group": f"MRN0012345{place}", "patients": 1} for place in range(20)]
+    ids = [{**group, "column": "hospital_number", "group": f"MRN0012345{place}", "patients": 1} for place in range(25)]
     named = [{**group, "column": "reader", "group": "Doe^Jane"}]
     excluded = [{"reason": "cannot be read: Doe Jane.dcm", "images": 3}, {"reason": "no label", "images": 1}]
     return {
@@ -235,7 +235,7 @@ def test_no_patient_is_named(tmp_path: Path, analysis: dict[str, Any]) -> None:
     assert [name for name in PLANTED if name in found] == []
     page = Page(text).text
     assert "[hidden]: cannot be read (decode): cut short" in page
-    assert "hospital_number: group 20 (name hidden)" in page
+    assert "hospital_number: group 25 (name hidden)" in page
     assert "sex: F" in page  # a group that is one
     assert "no label" in page
 
