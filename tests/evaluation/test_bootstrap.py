@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from radimagenet_monai.evaluation.clustered import estimate_clustered_auc
+from radimagenet_monai.evaluation.delong import compare_aucs
 from radimagenet_monai.evaluation.weighted_auc import AucStatistic, weighted_aucs
 
 
@@ -145,6 +146,14 @@ def test_patients_are_drawn_whole_and_among_those_with_the_same_classes() -> Non
         assert times["e"] == 1, "the only one with negative images only"
 
 
+def test_p_of_a_difference_is_near_delongs() -> None:
+    data = two_classes(6, images=300)
+    found = bootstrap_interval(AucStatistic(minus="others"), data, strata=data["labels"], repeats=4000)
+    expected = compare_aucs(data["labels"], {"a": data["scores"], "b": data["others"]}).pairs[0]
+    assert found.estimate == pytest.approx(expected.difference, abs=1e-12)
+    assert found.p == pytest.approx(expected.p, abs=0.03)
+
+
 def test_patients_interval_is_near_obuchowskis() -> None:
     rng = np.random.default_rng(5)
     patients = np.repeat(np.arange(80), 4)
@@ -185,7 +194,7 @@ def test_what_is_not_estimable_says_why(
 ) -> None:
     found = bootstrap_interval(statistic, {"values": np.arange(30)}, repeats=200)
     assert reason in (found.reason or "")
-    assert found.low is found.high is found.standard_error is None
+    assert found.low is found.high is found.standard_error is found.p is None
 
 
 def test_a_jackknife_without_a_value_is_said() -> None:
