@@ -208,7 +208,7 @@ def _performance(analysis: Mapping[str, Any]) -> str | None:
 
 
 def _accuracy(analysis: Mapping[str, Any]) -> str | None:
-    if any(item["pooled"] for item in analysis["performance"]):
+    if any((item["pooled"] or {}).get("operating_point") for item in analysis["performance"]):
         return "Sensitivity, specificity and predictive values with intervals are under 'Operating points'."
     return None
 

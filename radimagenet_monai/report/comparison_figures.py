@@ -99,13 +99,13 @@ def roc_picture(curves: Mapping[str, Mapping[str, Any]], caption: str) -> Pictur
     for place, (name, pooled) in enumerate(curves.items()):
         curve = pooled["roc"]
         _line(axes, place, curve["false_positive_rate"], curve["sensitivity"], name, marker="")
-        if len(curves) <= _MOST_BANDS and curve.get("low"):
-            color = SERIES[place % len(SERIES)]
-            axes.fill_between(
-                curve["false_positive_rate"], curve["low"], curve["high"], color=color, alpha=0.15, linewidth=0
-            )
-        points = _told(curve["false_positive_rate"], curve["sensitivity"])
-        told.append(f"{name}: AUC {with_interval(pooled['auc'], 'auc')}; sensitivity by 1 − specificity {points}")
+        points = zip(curve["false_positive_rate"], curve.get("low") or [], curve.get("high") or [], strict=False)
+        band = [point for point in points if None not in point]
+        if len(curves) <= _MOST_BANDS and band:
+            x, low, high = zip(*band, strict=True)
+            axes.fill_between(x, low, high, color=SERIES[place % len(SERIES)], alpha=0.15, linewidth=0)
+        some = _told(curve["false_positive_rate"], curve["sensitivity"])
+        told.append(f"{name}: AUC {with_interval(pooled['auc'], 'auc')}; sensitivity by 1 − specificity {some}")
     axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     _legend(figure, axes)
     bands = " Shaded: 95% confidence band." if len(curves) <= _MOST_BANDS else " Bands are in the CSV file."

@@ -317,6 +317,36 @@ def test_not_estimable_is_said_and_not_nan(tmp_path: Path, analysis: dict[str, A
     assert "not estimable" in text
 
 
+def test_a_probe_of_three_classes_has_no_scenarios_and_little_else(tmp_path: Path) -> None:
+    analysis = with_localization(example(architectures=["densenet121"], patients=60))
+    analysis["protocol"].update(scenarios=[], epochs=None, batch_size=None)
+    analysis["task"].update(positive=None, classes=["a", "b", "c"])
+    analysis["measure"] = "macro AUC"
+    for item in analysis["learning_curve"]:
+        item.update(mean=None, low=None, high=None)
+    for item in analysis["localization"]:
+        item.update(sanity=None, gallery=[], by_size=[], threshold=None, dice=None)
+    for item in analysis["subgroups"]:
+        item.update(values={}, difference=None, low=None, high=None, p=None, patients=None, reason="too small")
+    for item in analysis["differences"]:
+        item["test_sets"] = None
+    for item in analysis["initializations"]:
+        del item["origin"], item["input"]
+    for item in analysis["performance"]:
+        if item["pooled"]:
+            item["pooled"].update(operating_point=None, decision_curve=None)
+            item["pooled"]["auc"].update(auc=None, low=None, high=None, reason="one class alone")
+            item["pooled"]["calibration"].update(bins=[], reasons={"slope": "perfect separation"})
+            item["pooled"]["roc"].update(low=[None] * 3, high=[None] * 3)
+    page = Page(write(tmp_path, analysis)).text
+    assert "macro AUC" in page
+    assert "Not estimable: too small." in page
+    assert "Not estimable: one class alone." in page
+    assert "Not estimable, slope: perfect separation." in page
+    for title in ("Scenarios of training", "Decision curves", "Operating points"):
+        assert title not in page
+
+
 def test_several_tasks_share_a_page_and_a_family_of_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     p_values = []
     for seed, name in enumerate(("breast", "knee", "thyroid")):
