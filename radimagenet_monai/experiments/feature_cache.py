@@ -112,7 +112,7 @@ class FeatureCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.folder / ".lock"):
+            with self._lock():
                 self._cut_off_unfinished()
                 atomic_write_text(self.folder / "about.json", json.dumps(self._about, indent=2, sort_keys=True) + "\n")
                 yield
@@ -139,6 +139,19 @@ class FeatureCache:
                 stream.write(data.tobytes())
                 stream.flush()
                 os.fsync(stream.fileno())
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            logger.info("waiting for another process that is filling %s", self.folder)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read_rows(self) -> np.ndarray:
         try:

@@ -168,6 +168,10 @@ def test_exams_are_scored_as_exams(run: Run, data: Path) -> None:
     write_records(frame, data / "exams.csv")
     out = run(task=task, records=data / "exams.csv")
     assert len((out / "exams.csv").read_text().splitlines()) == 1 + len(rows_of(out)) // 2
+    # The same head, but its threshold lies between exams and not between images.
+    images = run("images", records=data / "exams.csv")
+    assert run_of(images)["heads"][0]["C"] == run_of(out)["heads"][0]["C"]
+    assert rows_of(images)[0]["threshold"] != rows_of(out)[0]["threshold"]
     assert "metrics_of_images" in json.loads((out / "evaluation.json").read_text())
 
 
