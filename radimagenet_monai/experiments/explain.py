@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from scipy import ndimage
 
 from radimagenet_monai.data.native_dataset import list_native_images
 from radimagenet_monai.datasets.records import RECORDS_FILE, read_records
@@ -132,7 +133,7 @@ def explain(
             assert encoded
             atomic_write_bytes(folder / _overlay(place + 1), data.tobytes())
             if place in kept:
-                checked.append(_CheckedImage(case))
+                checked.append(_CheckedImage(case, tolerance))
         case.image = case.heatmap = case.mask = None
         cases.append(case)
 
@@ -168,11 +169,14 @@ def explain(
 class _CheckedImage:
     """What the sanity check needs of a case."""
 
-    def __init__(self, case: ExplainedCase) -> None:
+    def __init__(self, case: ExplainedCase, tolerance: float) -> None:
         assert case.image is not None
         self.canonical = case.image.canonical
         self.target = case.target
-        self.lesion = None if case.mask is None or case.localization is None else case.image.from_picture(case.mask)
+        self.lesion = None
+        if case.mask is not None:
+            near = ndimage.distance_transform_edt(~case.mask) <= tolerance
+            self.lesion = case.image.from_picture(near)
 
 
 def _sanity(classifier: TrainedClassifier, images: Sequence[_CheckedImage], maps: MapSettings) -> RandomizationCheck:
