@@ -10,6 +10,7 @@ from typing import Any
 from radimagenet_monai import __version__
 from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.experiments import commands as experiment_commands
 from radimagenet_monai.report import commands as report_commands
 from radimagenet_monai.weights import commands as weights_commands
 
@@ -173,6 +174,7 @@ COMMANDS: dict[str, Any] = {
         "verify": weights_commands.verify,
         "show": weights_commands.show,
         "where": weights_commands.where,
+        "ablate": weights_commands.ablate,
     },
     "bundles": {
         "render": render,
@@ -182,6 +184,7 @@ COMMANDS: dict[str, Any] = {
         "fetch": bundle_commands.fetch,
         "rehearse": rehearse,
     },
+    "compare": experiment_commands.compare,
     "report": report_commands.report,
     "demo": demo,
 }

@@ -45,6 +45,7 @@ def compare(
     address: str | None = None,
     loaders: int = 0,
     keep_models: bool = True,
+    subgroups: Sequence[str] = (),
     **choices: Any,
 ) -> Path:
     """Run a comparison to its end and write its analysis and report.
@@ -67,6 +68,8 @@ def compare(
         Processes that read images in each run; 0 is best while images are small.
     keep_models
         Whether the trained models stay; they are needed to explain them.
+    subgroups
+        Columns of the table, as for `analyze`.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def compare(
 
     jobs = [make_job(plan, run, out, folder, loaders, threads, keep_models) for run in plan.runs()]
     _do(plan, jobs, out, engine, workers, address)
-    return _finish(out, folder, time.monotonic() - started)
+    return _finish(out, folder, time.monotonic() - started, subgroups)
 
 
 def _write_records(plan: Plan, frame: pd.DataFrame, out: Path) -> None:
@@ -135,11 +138,11 @@ def _do(plan: Plan, jobs: Sequence[Job], out: Path, engine: str, workers: int | 
         progress.console.print(f"{len(failed)} runs failed; the same command tries them again")
 
 
-def _finish(out: Path, root: Path, seconds: float) -> Path:
+def _finish(out: Path, root: Path, seconds: float, subgroups: Sequence[str]) -> Path:
     from radimagenet_monai.experiments.comparison.analysis import analyze
     from radimagenet_monai.report.comparison_report import write_comparison_report
 
-    analysis = analyze(out, root, seconds)
+    analysis = analyze(out, root, seconds, subgroups)
     for sentence in analysis["sentences"]:
         print(sentence)
     return write_comparison_report(out)

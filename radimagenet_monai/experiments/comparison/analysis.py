@@ -1,0 +1,463 @@
+"""From the predictions of a comparison's runs to ``analysis.json``: everything that its report says.
+
+Two questions are kept apart. *Are these trained models different on new patients?* is answered on the test sets, given
+the models (DeLong, or Obuchowski where patients have several images), joined over the disjoint folds. *Is the
+initialization better when one trains anew?* is what a user asks; the differences of the folds answer it, with the
+variance of Nadeau and Bengio for folds that share their training data. The second is the headline wherever there are
+folds; with one split only the first can be asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.evaluation.multiplicity import holm
+from radimagenet_monai.evaluation.patient_numbers import number_patients
+from radimagenet_monai.evaluation.power import patients_needed
+from radimagenet_monai.evaluation.resampled import corrected_resampled_test
+from radimagenet_monai.experiments.comparison.finished import POOLED, Runs, paired, read_facts
+from radimagenet_monai.experiments.comparison.jobs import EVALUATION_FOLDER, FINISHED, RUNS_FOLDER, read_result
+from radimagenet_monai.experiments.comparison.measures import (
+    CONFIDENCE,
+    Contrast,
+    contrast,
+    interval_of,
+    joined,
+    measure_name,
+)
+from radimagenet_monai.experiments.comparison.plan import (
+    OWN_SPLIT,
+    PLAN_FILE,
+    PROTOCOLS,
+    Initialization,
+    Plan,
+    Run,
+    plan_from,
+)
+from radimagenet_monai.experiments.comparison.predictions import Predictions, RecordIndex, patients_of, read_run
+from radimagenet_monai.experiments.comparison.selected import describe_selected
+from radimagenet_monai.experiments.comparison.sentences import sentences
+from radimagenet_monai.experiments.comparison.subgroup_differences import subgroup_differences
+from radimagenet_monai.experiments.comparison.training_sets import describe_folds, read_all
+from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.tasks import DATASETS, get_task
+from radimagenet_monai.training.run_record import hardware, package_versions
+from radimagenet_monai.weights.store import find_weights
+
+ANALYSIS_FILE = "analysis.json"
+FORMAT = 1
+DIFFERENCES_THAT_MATTER = (0.02, 0.05)
+"""Of the AUC, for which the number of patients needed is given."""
+
+
+def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Analyze a comparison and write ``analysis.json``, atomically.
+
+    Parameters
+    ----------
+    out
+        Its folder.
+    root
+        Folder that the records' paths start from.
+    seconds
+        How long the comparison took.
+    columns
+        Of the records table, that make subgroups; by default those of `USUAL_COLUMNS` that it has.
+
+    Raises
+    ------
+    RecordsError
+        Where no two initializations have a finished run in common.
+    """
+    facts = json.loads((out / PLAN_FILE).read_text(encoding="utf-8"))
+    plan = plan_from(facts)
+    task = get_task(plan.task)
+    frame = read_all(out)
+    index = RecordIndex(frame, root)
+    runs, predictions = [], {}
+    for run in plan.runs():
+        folder = out / RUNS_FOLDER / run.id
+        result = read_result(folder) or {"status": "missing", "problem": "it was not run", "seconds": None}
+        if result["status"] == FINISHED:
+            place = folder / EVALUATION_FOLDER
+            predictions[run] = read_run(place, index, task, plan.classes, plan.aggregate)
+        runs.append((run, result))
+    found = Runs(plan, frame, predictions, _clusters(frame, predictions))
+
+    performance = _performance(found, out)
+    differences = _differences(found)
+    analysis: dict[str, Any] = {
+        "format": FORMAT,
+        "task": {
+            "name": task.name,
+            "title": task.title,
+            "modality": str(task.modality) if task.modality else "mixed",
+            "kind": str(task.kind),
+            "classes": list(plan.classes),
+            "positive": _positive(plan),
+            "dataset": DATASETS[task.dataset].title,
+            "limits": list(task.limits),
+        },
+        "measure": measure_name(len(plan.classes)),
+        "protocol": {
+            "name": plan.protocol,
+            "description": PROTOCOLS[plan.protocol].description,
+            "architectures": list(plan.architectures),
+            "scenarios": [{"name": item.name, **asdict(item)} for item in plan.scenarios],
+            "folds": plan.folds,
+            "fractions": list(plan.fractions),
+            "epochs": plan.epochs,
+            "image_size": plan.image_size,
+            "batch_size": plan.batch_size,
+            "seed": plan.seed,
+            "validation": _validation_in_words(plan),
+        },
+        "initializations": [_initialization(plan, item) for item in plan.initializations],
+        "data": _data(found),
+        "runs": [_run_row(out, run, result, found) for run, result in runs],
+        "performance": performance,
+        "differences": differences,
+        "learning_curve": _learning_curve(found),
+        "subgroups": subgroup_differences(found, performance, columns),
+        "localization": None,
+        "localization_differences": [],
+        "power": _power(found, differences),
+        "notes": _notes(found, runs),
+        "limits": _limits(plan),
+        "software": package_versions(),
+        "hardware": hardware(),
+        "seconds": round(seconds, 1),
+        "command": facts.get("command", ""),
+    }
+    analysis["sentences"] = sentences(analysis)
+    atomic_write_text(out / ANALYSIS_FILE, json.dumps(analysis, indent=1) + "\n")
+    return analysis
+
+
+def _fold_difference(
+    runs: Runs, architecture: str, first: str, second: str, fold: int | None, fraction: float
+) -> Contrast | None:
+    """Mean difference of a fold over scenarios (and architectures), or ``None`` where there is no pair."""
+    pairs, rows = paired(runs, architecture, first, second, fold, fraction)
+    if not pairs:
+        return None
+    models = [pair[1] for pair in pairs] + [pair[2] for pair in pairs]
+    signs = [1] * len(pairs) + [-1] * len(pairs)
+    return contrast(models, signs, len(pairs), runs.clusters_at(rows), runs.plan.seed)
+
+
+def _differences(runs: Runs) -> list[dict[str, Any]]:
+    names = [item.name for item in runs.plan.initializations]
+    rows = []
+    for fraction in reversed(runs.plan.fractions):
+        family = []
+        for architecture in _architectures_and_pooled(runs.plan):
+            for first, second in itertools.combinations(names, 2):
+                row = _difference(runs, architecture, first, second, fraction)
+                if row is not None:
+                    family.append(row)
+        # One family: the pairs and architectures of one training-set size, what is pooled apart from what it pools.
+        for pooled in (True, False):
+            members = [row for row in family if (row["architecture"] == POOLED) == pooled]
+            for row, adjusted in zip(members, holm([row["p"] for row in members]), strict=True):
+                row["p_adjusted"] = adjusted
+        rows += family
+    return rows
+
+
+def _difference(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> dict[str, Any] | None:
+    by_fold = {fold: _fold_difference(runs, architecture, first, second, fold, fraction) for fold in runs.folds()}
+    contrasts = [item for item in by_fold.values() if item is not None]
+    if not contrasts:
+        return None
+    of_test_sets = joined(contrasts)
+    values = [item.value for item in contrasts if item.value is not None]
+    row = {"architecture": architecture, "fraction": fraction, "first": first, "second": second}
+    if runs.plan.folds == OWN_SPLIT:
+        row |= of_test_sets
+    else:
+        test = corrected_resampled_test(values, _test_share(runs, fraction), CONFIDENCE)
+        row |= {
+            "difference": test.difference,
+            "standard_error": test.standard_error,
+            "low": None if test.low is None else max(-1.0, test.low),
+            "high": None if test.high is None else min(1.0, test.high),
+            "p": test.p,
+            "method": "corrected resampled t-test (Nadeau and Bengio)",
+            "reason": test.reason,
+        }
+    row["test_sets"] = of_test_sets
+    row["per_fold"] = [{"fold": fold, "difference": item.value} for fold, item in by_fold.items() if item is not None]
+    row["per_scenario"] = _per_scenario(runs, architecture, first, second, fraction)
+    return row
+
+
+def _per_scenario(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> list[dict[str, Any]]:
+    by_scenario: dict[str, list[float]] = {}
+    for fold in runs.folds():
+        pairs, rows = paired(runs, architecture, first, second, fold, fraction)
+        for name, model, other in pairs:
+            item = contrast([model, other], [1, -1], 1, runs.clusters_at(rows), runs.plan.seed)
+            if item.value is not None:
+                by_scenario.setdefault(name, []).append(item.value)
+    return [{"scenario": name, "difference": float(np.mean(values))} for name, values in by_scenario.items()]
+
+
+def _performance(runs: Runs, out: Path) -> list[dict[str, Any]]:
+    rows = []
+    for fraction in reversed(runs.plan.fractions):
+        for architecture in _architectures_and_pooled(runs.plan):
+            for item in runs.plan.initializations:
+                row = _performance_row(runs, architecture, item.name, fraction)
+                if row is None:
+                    continue
+                row["pooled"] = None
+                if architecture != POOLED and fraction == runs.plan.fractions[-1] and len(runs.plan.classes) == 2:
+                    row["pooled"] = describe_selected(runs, out, architecture, item.name, fraction)
+                rows.append(row)
+    return rows
+
+
+def _performance_row(runs: Runs, architecture: str, name: str, fraction: float) -> dict[str, Any] | None:
+    by_scenario: dict[str, dict[int | None, float]] = {}
+    single: list[Contrast] = []
+    for fold in runs.folds():
+        for scenario, predictions in runs.find(architecture, name, fold, fraction).items():
+            item = contrast([predictions], [1], 1, runs.clusters_at(predictions.rows), runs.plan.seed)
+            single.append(item)
+            if item.value is not None:
+                by_scenario.setdefault(scenario, {})[fold] = item.value
+    if not by_scenario:
+        return None
+    of_scenarios = [float(np.mean(list(values.values()))) for values in by_scenario.values()]
+    folds = [
+        float(np.mean(values))
+        for fold in runs.folds()
+        if (values := [found[fold] for found in by_scenario.values() if fold in found])
+    ]
+    low, high, reason = _interval(runs, folds, single, fraction)
+    return {
+        "architecture": architecture,
+        "initialization": name,
+        "fraction": fraction,
+        "runs": sum(len(values) for values in by_scenario.values()),
+        "scenarios": len(of_scenarios),
+        "mean": float(np.mean(of_scenarios)),
+        "sd": float(np.std(of_scenarios, ddof=1)) if len(of_scenarios) > 1 else None,
+        "sd_folds": float(np.std(folds, ddof=1)) if len(folds) > 1 else None,
+        "per_fold": folds,
+        "low": low,
+        "high": high,
+        "reason": reason,
+    }
+
+
+def _interval(
+    runs: Runs, folds: Sequence[float], single: Sequence[Contrast], fraction: float
+) -> tuple[float | None, float | None, str | None]:
+    """Of a mean measure: over folds where there are several, else from the test set alone on the logit scale."""
+    if runs.plan.folds != OWN_SPLIT:
+        test = corrected_resampled_test(folds, _test_share(runs, fraction), CONFIDENCE)
+        if test.low is None or test.high is None:
+            return None, None, test.reason
+        return max(0.0, test.low), min(1.0, test.high), None
+    if len(single) > 1:
+        return None, None, "several scenarios on one test set; see each run's own interval"
+    item = single[0]
+    return (*interval_of(item.value, item.standard_error), item.reason)
+
+
+def _learning_curve(runs: Runs) -> list[dict[str, Any]]:
+    if len(runs.plan.fractions) < 2:
+        return []
+    rows = []
+    for fraction in runs.plan.fractions:
+        folds = describe_folds(runs.plan, runs.frame, fraction)
+        images = [fold["train"]["images"] for fold in folds]
+        patients = [fold["train"]["patients"] for fold in folds]
+        for architecture in _architectures_and_pooled(runs.plan):
+            for item in runs.plan.initializations:
+                row = _performance_row(runs, architecture, item.name, fraction)
+                if row is None:
+                    continue
+                rows.append(
+                    {
+                        **{name: row[name] for name in ("architecture", "initialization", "fraction")},
+                        "patients": None if None in patients else round(float(np.mean(patients))),
+                        "images": round(float(np.mean(images))),
+                        **{name: row[name] for name in ("mean", "low", "high", "per_fold")},
+                    }
+                )
+    return rows
+
+
+def _power(runs: Runs, differences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    patients = _units(runs)
+    return [
+        {
+            **{name: row[name] for name in ("architecture", "first", "second")},
+            "difference": wanted,
+            "power": 0.8,
+            "patients": patients_needed(row["standard_error"], patients, wanted),
+            "have": patients,
+        }
+        for row in differences
+        if row["fraction"] == runs.plan.fractions[-1] and row["standard_error"] is not None
+        for wanted in DIFFERENCES_THAT_MATTER
+    ]
+
+
+def _units(runs: Runs) -> int:
+    """Patients tested, or images where patients are unknown or have one each."""
+    rows = np.unique(np.concatenate([item.rows for item in runs.predictions.values()]))
+    return int(np.unique(runs.clusters[rows]).size) if runs.clusters is not None else int(rows.size)
+
+
+def _test_share(runs: Runs, fraction: float) -> float:
+    """Size of a test fold over that of its training data, in patients where they are known."""
+    shares = []
+    for fold in describe_folds(runs.plan, runs.frame, fraction):
+        unit = "patients" if fold["train"]["patients"] and fold["test"]["patients"] else "images"
+        shares.append(fold["test"][unit] / fold["train"][unit])
+    return float(np.mean(shares))
+
+
+def _clusters(frame: pd.DataFrame, predictions: Mapping[Run, Predictions]) -> np.ndarray | None:
+    if len(predictions) < 2:
+        raise RecordsError("fewer than two runs were finished; see the runs' logs and give the command again")
+    patients = patients_of(frame)
+    if patients is None:
+        return None
+    numbers = number_patients(patients, len(frame))
+    scored = np.unique(np.concatenate([item.rows for item in predictions.values()]))
+    return numbers if np.unique(numbers[scored]).size < scored.size else None
+
+
+def _architectures_and_pooled(plan: Plan) -> list[str]:
+    return [*plan.architectures, POOLED] if len(plan.architectures) > 1 else list(plan.architectures)
+
+
+def _initialization(plan: Plan, item: Initialization) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": item.name, "weights": Path(item.weights).name}
+    identities = {}
+    for architecture in plan.architectures:
+        if item.name in plan.identities.get(architecture, {}):
+            spec = find_weights(architecture, item.weights).spec
+            identity = dict(plan.identities[architecture][item.name])
+            identities[architecture] = {**identity, "name": Path(identity["name"]).name}
+            described |= {"input": spec.convention.describe(), "origin": spec.origin, "licence": spec.licence}
+    return {**described, "identity": identities}
+
+
+def _data(runs: Runs) -> dict[str, Any]:
+    plan, frame = runs.plan, runs.frame
+    known = (frame["patient_id"] != "").all()
+    exams = int(frame[frame["exam"] != ""].groupby(["patient_id", "exam"]).ngroups) if "exam" in frame.columns else None
+    unreadable = max((item.unreadable for item in runs.predictions.values()), default=0)
+    return {
+        "records_sha256": plan.records_sha256,
+        "images": len(frame),
+        "patients": int(frame["patient_id"].nunique()) if known else None,
+        "exams": exams,
+        "scored": "exams" if plan.aggregate != "none" else "images",
+        "classes": {name: int((frame["label"] == name).sum()) for name in plan.classes},
+        "clustered": runs.clusters is not None,
+        "excluded": [{"reason": "could not be read", "images": unreadable}] if unreadable else [],
+        "folds": describe_folds(plan, frame),
+    }
+
+
+def _run_row(out: Path, run: Run, result: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    predictions = runs.predictions.get(run)
+    value = low = high = None
+    if predictions is not None:
+        item = contrast([predictions], [1], 1, runs.clusters_at(predictions.rows), runs.plan.seed)
+        value, (low, high) = item.value, interval_of(item.value, item.standard_error)
+    facts = read_facts(out, run)
+    best = facts.get("best_metric") or {}
+    return {
+        "id": run.id,
+        "architecture": run.architecture,
+        "initialization": run.initialization,
+        "scenario": run.scenario.name if run.scenario else "probe",
+        "fold": run.fold,
+        "fraction": run.fraction,
+        "status": result["status"],
+        "value": value,
+        "low": low,
+        "high": high,
+        "best_epoch": best.get("epoch"),
+        "validation": best.get("value"),
+        "seconds": result["seconds"],
+        "command": result.get("command"),
+        "problem": result["problem"],
+        "log": f"{RUNS_FOLDER}/{run.id}/{'train.log' if run.scenario else 'result.json'}",
+        "run": {
+            name: facts[name]
+            for name in ("settings", "weights", "versions", "hardware", "threads", "data_sha256", "weights_sha256")
+            if name in facts
+        },
+    }
+
+
+def _positive(plan: Plan) -> str | None:
+    task = get_task(plan.task)
+    if task.findings:
+        return task.findings[0]
+    return plan.classes[-1] if len(plan.classes) == 2 else None
+
+
+def _validation_in_words(plan: Plan) -> str:
+    if plan.is_probe:
+        return "the strength of regularization is chosen by folds within the training data"
+    chosen = "the epoch with the best validation measure is taken, and the threshold fixed, on validation data"
+    if plan.folds == OWN_SPLIT:
+        return f"{chosen} of the records' own split"
+    return f"{chosen}: of {plan.folds} folds one tests, the next one validates, the others train"
+
+
+def _notes(runs: Runs, results: Sequence[tuple[Run, Mapping[str, Any]]]) -> list[str]:
+    notes = [f"{name} with {architecture} was left out: {why}" for architecture, name, why in runs.plan.unavailable]
+    failed = [run.id for run, result in results if result["status"] != FINISHED]
+    if failed:
+        notes.append(
+            f"{len(failed)} of {len(results)} runs have no result; a pair counts only where both of its runs have one."
+        )
+    if runs.clusters is not None:
+        notes.append(
+            "Patients have several images, so intervals and tests on test sets are clustered by patient (Obuchowski)."
+        )
+    elif patients_of(runs.frame) is None:
+        notes.append("Patients are unknown; images are taken for independent, which they may not be.")
+    return notes
+
+
+def _limits(plan: Plan) -> list[str]:
+    limits = [
+        "One dataset: nothing here tells how the models do on images of other scanners, sites or patients.",
+        "Research software; no evidence of clinical use.",
+    ]
+    if plan.protocol == "quick":
+        limits.insert(
+            0,
+            f"A quick look: {plan.epochs} epochs on images of {plan.image_size} pixels. Longer training and larger "
+            "images may change the order, above all in favor of random initialization, which learns most slowly.",
+        )
+    if plan.is_probe:
+        limits.insert(
+            0, "A linear probe judges frozen features. Fine-tuning may order the initializations differently."
+        )
+    if plan.folds != OWN_SPLIT:
+        limits.append(
+            f"{plan.folds} folds give a rough estimate of how much a difference varies from training to training."
+        )
+    return limits

@@ -1,0 +1,138 @@
+"""What is compared on one test set: the AUC of several models, and linear combinations of theirs.
+
+Two classes: the AUC, with the variance of DeLong 1988, or of Obuchowski 1997 where a patient has several images. More
+classes: the macro AUC, with the variance of a bootstrap by patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit, ndtr
+
+from radimagenet_monai.evaluation.auc_components import AucComponents
+from radimagenet_monai.evaluation.multiclass import class_aucs
+from radimagenet_monai.evaluation.proportions import normal_quantile
+from radimagenet_monai.experiments.comparison.predictions import Predictions
+
+CONFIDENCE = 0.95
+
+_RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A linear combination of measures on one test set.
+
+    Attributes
+    ----------
+    value
+        ``None`` where a class is absent.
+    standard_error
+        From the sampling of test patients, the models being given; ``None`` where not estimable.
+    method
+        Of the variance.
+    reason
+        Why something is not estimable.
+    """
+
+    value: float | None
+    standard_error: float | None
+    method: str
+    reason: str | None = None
+
+
+def measure_name(classes: int) -> str:
+    """``"AUC"`` or ``"macro AUC"``."""
+    return "AUC" if classes == 2 else "macro AUC"
+
+
+def contrast(
+    models: Sequence[Predictions], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int = 0
+) -> Contrast:
+    """``sum(sign * measure) / divisor`` of models on the same images.
+
+    Parameters
+    ----------
+    models
+        With the same rows.
+    signs
+        Whole numbers, one a model, so that models which rank alike cancel exactly.
+    divisor
+        Usually the number of models on each side.
+    clusters
+        ``(n,)`` patients as indices from 0; ``None`` where images are independent.
+    seed
+        Of a bootstrap.
+    """
+    labels = models[0].labels
+    if models[0].probabilities.shape[1] > 2:
+        return _macro(models, np.asarray(signs) / divisor, clusters, seed)
+    method = "DeLong" if clusters is None else "Obuchowski"
+    positive = labels == 1
+    if positive.all() or not positive.any():
+        return Contrast(None, None, method, f"all images are {'positive' if positive.any() else 'negative'}")
+    weights = np.asarray(signs, dtype=np.float64)
+    components = AucComponents.of(positive, np.stack([model.scores for model in models]), clusters)
+    value = float(weights @ components.aucs) / divisor
+    reason = components.why_no_variance(weights)
+    if reason:
+        return Contrast(value, None, method, reason)
+    variance = float(components.contrasted(weights[None]).covariance[0, 0])
+    return Contrast(value, float(np.sqrt(variance)) / divisor, method)
+
+
+def interval_of(auc: float | None, standard_error: float | None) -> tuple[float | None, float | None]:
+    """Of one AUC, symmetric on the logit scale; ``None`` twice where there is none."""
+    if auc is None or standard_error is None or not 0 < auc < 1:
+        return None, None
+    spread = normal_quantile(CONFIDENCE) * standard_error / (auc * (1 - auc))
+    return float(expit(logit(auc) - spread)), float(expit(logit(auc) + spread))
+
+
+def joined(contrasts: Sequence[Contrast]) -> dict[str, Any]:
+    """Mean over disjoint test sets, given the models: value, interval and two-sided test against 0."""
+    known = [item for item in contrasts if item.value is not None]
+    result: dict[str, Any] = dict.fromkeys(("difference", "standard_error", "low", "high", "p", "method", "reason"))
+    if not known:
+        return {**result, "reason": contrasts[0].reason if contrasts else "no test set has both classes"}
+    value = float(np.mean([item.value for item in known]))
+    result.update(difference=value, method=known[0].method)
+    errors = [item.standard_error for item in known if item.standard_error is not None]
+    if not errors:
+        return {**result, "reason": known[0].reason}
+    error = float(np.sqrt(np.sum(np.square(errors)))) / len(known)
+    reach = normal_quantile(CONFIDENCE) * error
+    p = float(2 * ndtr(-abs(value / error)))
+    low, high = max(-1.0, value - reach), min(1.0, value + reach)
+    return {**result, "standard_error": error, "low": low, "high": high, "p": p}
+
+
+def _macro(models: Sequence[Predictions], weights: np.ndarray, clusters: np.ndarray | None, seed: int) -> Contrast:
+    method = "bootstrap" if clusters is None else "bootstrap by patient"
+    labels = models[0].labels
+
+    def value(rows: np.ndarray) -> float:
+        areas = [np.nanmean(class_aucs(labels[rows], model.probabilities[rows])) for model in models]
+        return float(weights @ areas)
+
+    if np.unique(labels).size < 2:
+        return Contrast(None, None, method, "all images are of one class")
+    everything = np.arange(labels.size)
+    estimate = value(everything)
+    units = everything if clusters is None else clusters
+    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(_RESAMPLES):
+        rows = np.concatenate([members[unit] for unit in rng.integers(len(members), size=len(members))])
+        if np.unique(labels[rows]).size > 1:
+            drawn.append(value(rows))
+    error = float(np.std(drawn, ddof=1)) if len(drawn) > _RESAMPLES // 2 else None
+    if not error:
+        reason = "the models give the same in every resample" if error == 0 else "too few resamples hold two classes"
+        return Contrast(estimate, None, method, reason)
+    return Contrast(estimate, error, method)

@@ -1,0 +1,113 @@
+"""Whether a difference holds in parts of the data: by sex, age, scanner, site, or any column that is asked for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.evaluation.subgroups import Subgroup, subgroups
+from radimagenet_monai.experiments.comparison.finished import Runs
+from radimagenet_monai.experiments.comparison.measures import Contrast, contrast, interval_of, joined
+from radimagenet_monai.experiments.comparison.predictions import Predictions
+
+USUAL_COLUMNS = ("sex", "age", "scanner", "manufacturer", "site", "view", "plane", "finding")
+"""Columns that make subgroups unasked. Others might tell who a patient is, and are taken only by name."""
+
+
+def subgroup_differences(
+    runs: Runs, performance: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Differences between initializations in each group, of the scenarios that validation data chose.
+
+    Parameters
+    ----------
+    runs
+        Finished ones.
+    performance
+        With the scenario chosen for each architecture and initialization.
+    columns
+        Of the records table; by default those of `USUAL_COLUMNS` that it has.
+
+    Raises
+    ------
+    ConfigurationError
+        For a column that was asked for and is absent, or cannot make groups.
+    """
+    if len(runs.plan.classes) > 2:
+        return []
+    wanted = list(columns) or [name for name in runs.frame.columns if str(name).lower() in USUAL_COLUMNS]
+    groups: list[Subgroup] = []
+    labels = (runs.frame["label"] == runs.plan.classes[-1]).to_numpy(dtype=np.int64)
+    for column in wanted:
+        try:
+            found = subgroups(runs.frame, column, labels)
+        except ConfigurationError:
+            if columns:
+                raise
+            continue
+        groups += found if len(found) > 1 else []
+    chosen = {
+        (row["architecture"], row["initialization"]): row["pooled"]["scenario"] for row in performance if row["pooled"]
+    }
+    names = [item.name for item in runs.plan.initializations]
+    return [
+        _difference(runs, group, architecture, first, second, chosen)
+        for group in groups
+        for architecture in runs.plan.architectures
+        for first, second in itertools.combinations(names, 2)
+        if (architecture, first) in chosen and (architecture, second) in chosen
+    ]
+
+
+def _difference(
+    runs: Runs, group: Subgroup, architecture: str, first: str, second: str, chosen: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "column": group.column,
+        "group": group.name,
+        "images": group.images,
+        "patients": group.patients,
+        "positives": group.per_class.get(1, 0),
+        "architecture": architecture,
+        "first": first,
+        "second": second,
+        **dict.fromkeys(("difference", "standard_error", "low", "high", "p")),
+        "reason": group.reason,
+        "values": {},
+    }
+    if group.reason:
+        return row
+    contrasts: list[Contrast] = []
+    single: dict[str, list[Contrast]] = {first: [], second: []}
+    for fold in runs.folds():
+        models = [_model(runs, architecture, name, fold, chosen) for name in (first, second)]
+        known = [model for model in models if model is not None]
+        if len(known) < 2:
+            continue
+        rows = np.intersect1d(known[0].rows, known[1].rows)
+        rows = rows[group.selected[rows]]
+        if not rows.size:
+            continue
+        clusters = runs.clusters_at(rows)
+        pair = [model.at(rows) for model in known]
+        contrasts.append(contrast(pair, [1, -1], 1, clusters, runs.plan.seed))
+        for name, model in zip((first, second), pair, strict=True):
+            single[name].append(contrast([model], [1], 1, clusters, runs.plan.seed))
+    found = joined(contrasts)
+    row.update({name: found[name] for name in ("difference", "standard_error", "low", "high", "p", "reason")})
+    for name, items in single.items():
+        mean = joined(items)
+        low, high = interval_of(mean["difference"], mean["standard_error"])
+        row["values"][name] = {"auc": mean["difference"], "low": low, "high": high}
+    return row
+
+
+def _model(
+    runs: Runs, architecture: str, name: str, fold: int | None, chosen: Mapping[tuple[str, str], str]
+) -> Predictions | None:
+    found = runs.find(architecture, name, fold, runs.plan.fractions[-1])
+    return found.get(f"{architecture}/{chosen[architecture, name]}")
