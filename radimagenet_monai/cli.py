@@ -185,6 +185,7 @@ COMMANDS: dict[str, Any] = {
         "rehearse": rehearse,
     },
     "compare": experiment_commands.compare,
+    "explain": experiment_commands.explain,
     "report": report_commands.report,
     "demo": demo,
 }
