@@ -263,9 +263,15 @@ def localization_section(analysis: Analysis, gallery: Sequence[Picture]) -> Sect
         ),
         Table(
             "Differences in localization",
-            ["first − second", "measure", "difference (95% CI)", "P"],
+            ["first − second", "measure", "difference (95% CI)", "P", "adjusted P"],
             [
-                [pair_name(item), item["measure"], difference_cell(item), bare_p_value(item["p"])]
+                [
+                    pair_name(item),
+                    item["measure"],
+                    difference_cell(item),
+                    bare_p_value(item["p"]),
+                    bare_p_value(item.get("p_adjusted")),
+                ]
                 for item in analysis["localization_differences"]
             ],
         ),

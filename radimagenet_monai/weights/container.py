@@ -43,6 +43,9 @@ def recognize_container(path: str | os.PathLike[str]) -> Container:
         start = stream.read(4096)
     if any(start[offset : offset + len(_HDF5)] == _HDF5 for offset in _HDF5_OFFSETS):
         return Container.HDF5
+    # Before the pickle: a header whose length ends in 0x80 starts as one does.
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return Container.SAFETENSORS
     if start.startswith((_ZIP, _PICKLE)):
         if _is_keras_archive(path):
             raise WeightsError(
@@ -50,8 +53,6 @@ def recognize_container(path: str | os.PathLike[str]) -> Container:
                 "import that"
             )
         return Container.TORCH
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
-        return Container.SAFETENSORS
     raise WeightsError(f"{path} is {_describe(start)}, expected an HDF5 file of Keras, a torch file or safetensors")
 
 

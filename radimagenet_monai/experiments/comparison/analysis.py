@@ -26,6 +26,7 @@ from radimagenet_monai.evaluation.power import patients_needed
 from radimagenet_monai.evaluation.resampled import corrected_resampled_test
 from radimagenet_monai.experiments.comparison.finished import POOLED, Runs, paired, read_facts
 from radimagenet_monai.experiments.comparison.jobs import EVALUATION_FOLDER, FINISHED, RUNS_FOLDER, read_result
+from radimagenet_monai.experiments.comparison.localization import localize_runs
 from radimagenet_monai.experiments.comparison.measures import (
     CONFIDENCE,
     Contrast,
@@ -95,6 +96,7 @@ def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] 
 
     performance = _performance(found, out)
     differences = _differences(found)
+    localization, localization_differences = localize_runs(found, performance, out, root)
     analysis: dict[str, Any] = {
         "format": FORMAT,
         "task": {
@@ -128,8 +130,8 @@ def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] 
         "differences": differences,
         "learning_curve": _learning_curve(found),
         "subgroups": subgroup_differences(found, performance, columns),
-        "localization": None,
-        "localization_differences": [],
+        "localization": localization,
+        "localization_differences": localization_differences,
         "power": _power(found, differences),
         "notes": _notes(found, runs),
         "limits": _limits(plan),
