@@ -34,6 +34,7 @@ from radimagenet_monai.experiments.comparison.measures import (
     interval_of,
     joined,
     measure_name,
+    measure_of,
 )
 from radimagenet_monai.experiments.comparison.plan import (
     OWN_SPLIT,
@@ -60,7 +61,7 @@ DIFFERENCES_THAT_MATTER = (0.02, 0.05)
 """Of the AUC, for which the number of patients needed is given."""
 
 
-def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] = ()) -> dict[str, Any]:
+def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any]:
     """Analyze a comparison and write ``analysis.json``, atomically.
 
     Parameters
@@ -69,8 +70,6 @@ def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] 
         Its folder.
     root
         Folder that the records' paths start from.
-    seconds
-        How long the comparison took.
     columns
         Of the records table, that make subgroups; by default those of `USUAL_COLUMNS` that it has.
 
@@ -137,7 +136,8 @@ def analyze(out: Path, root: Path, seconds: float = 0.0, columns: Sequence[str] 
         "limits": _limits(plan),
         "software": package_versions(),
         "hardware": hardware(),
-        "seconds": round(seconds, 1),
+        # Of the runs and not of this start, so that a comparison gone on with gives the same analysis.
+        "seconds": round(sum(result["seconds"] or 0.0 for _, result in runs), 1),
         "command": facts.get("command", ""),
     }
     analysis["sentences"] = sentences(analysis)
@@ -197,20 +197,33 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
             "method": "corrected resampled t-test (Nadeau and Bengio)",
             "reason": test.reason,
         }
+    row["means"] = _means(runs, architecture, first, second, fraction)
     row["test_sets"] = of_test_sets
     row["per_fold"] = [{"fold": fold, "difference": item.value} for fold, item in by_fold.items() if item is not None]
     row["per_scenario"] = _per_scenario(runs, architecture, first, second, fraction)
     return row
 
 
+def _means(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> dict[str, float]:
+    """Measures of the two over the runs that both have, whose difference is the one that is stated."""
+    by_fold = []
+    for fold in runs.folds():
+        pairs, _ = paired(runs, architecture, first, second, fold, fraction)
+        measured = [(measure_of(model), measure_of(other)) for _, model, other in pairs]
+        known = [(value, other) for value, other in measured if value is not None and other is not None]
+        if known:
+            by_fold.append(np.mean(known, axis=0))
+    return dict(zip((first, second), np.mean(by_fold, axis=0).tolist(), strict=True)) if by_fold else {}
+
+
 def _per_scenario(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> list[dict[str, Any]]:
     by_scenario: dict[str, list[float]] = {}
     for fold in runs.folds():
-        pairs, rows = paired(runs, architecture, first, second, fold, fraction)
+        pairs, _ = paired(runs, architecture, first, second, fold, fraction)
         for name, model, other in pairs:
-            item = contrast([model, other], [1, -1], 1, runs.clusters_at(rows), runs.plan.seed)
-            if item.value is not None:
-                by_scenario.setdefault(name, []).append(item.value)
+            values = measure_of(model), measure_of(other)
+            if values[0] is not None and values[1] is not None:
+                by_scenario.setdefault(name, []).append(values[0] - values[1])
     return [{"scenario": name, "difference": float(np.mean(values))} for name, values in by_scenario.items()]
 
 

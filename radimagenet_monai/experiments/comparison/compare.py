@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,6 @@ def compare(
     RecordsError
         For a table that cannot be used, and where every run failed.
     """
-    started = time.monotonic()
     out = Path(out).resolve()
     path = table_of(records)
     plan = make_plan(task, protocol, weights, file_hash(path), **choices)
@@ -101,7 +99,7 @@ def compare(
 
     jobs = [make_job(plan, run, out, folder, loaders, threads, keep_models) for run in plan.runs()]
     _do(plan, jobs, out, engine, workers, address)
-    return _finish(out, folder, time.monotonic() - started, subgroups)
+    return _finish(out, folder, subgroups)
 
 
 def _write_records(plan: Plan, frame: pd.DataFrame, out: Path) -> None:
@@ -138,11 +136,11 @@ def _do(plan: Plan, jobs: Sequence[Job], out: Path, engine: str, workers: int | 
         progress.console.print(f"{len(failed)} runs failed; the same command tries them again")
 
 
-def _finish(out: Path, root: Path, seconds: float, subgroups: Sequence[str]) -> Path:
+def _finish(out: Path, root: Path, subgroups: Sequence[str]) -> Path:
     from radimagenet_monai.experiments.comparison.analysis import analyze
     from radimagenet_monai.report.comparison_report import write_comparison_report
 
-    analysis = analyze(out, root, seconds, subgroups)
+    analysis = analyze(out, root, subgroups)
     for sentence in analysis["sentences"]:
         print(sentence)
     return write_comparison_report(out)

@@ -6,6 +6,7 @@ classes: the macro AUC, with the variance of a bootstrap by patient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,14 @@ def measure_name(classes: int) -> str:
     return "AUC" if classes == 2 else "macro AUC"
 
 
+def measure_of(model: Predictions) -> float | None:
+    """The AUC, or of more than two classes the macro AUC; ``None`` where a class to tell from another is absent."""
+    if np.unique(model.labels).size < 2:
+        return None
+    areas = class_aucs(model.labels, model.probabilities)
+    return float(areas[1] if areas.size == 2 else np.nanmean(areas))
+
+
 def contrast(
     models: Sequence[Predictions], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int = 0
 ) -> Contrast:
@@ -70,19 +79,20 @@ def contrast(
     """
     labels = models[0].labels
     if models[0].probabilities.shape[1] > 2:
-        return _macro(models, np.asarray(signs) / divisor, clusters, seed)
+        return _macro(models, signs, divisor, clusters, seed)
     method = "DeLong" if clusters is None else "Obuchowski"
     positive = labels == 1
     if positive.all() or not positive.any():
         return Contrast(None, None, method, f"all images are {'positive' if positive.any() else 'negative'}")
     weights = np.asarray(signs, dtype=np.float64)
     components = AucComponents.of(positive, np.stack([model.scores for model in models]), clusters)
-    value = float(weights @ components.aucs) / divisor
+    # Of counts, which are exact: a sum of AUCs would leave rounding where models cancel.
+    combined = components.contrasted(weights[None])
+    value = float(combined.aucs[0]) / divisor
     reason = components.why_no_variance(weights)
     if reason:
         return Contrast(value, None, method, reason)
-    variance = float(components.contrasted(weights[None]).covariance[0, 0])
-    return Contrast(value, float(np.sqrt(variance)) / divisor, method)
+    return Contrast(value, float(np.sqrt(combined.covariance[0, 0])) / divisor, method)
 
 
 def interval_of(auc: float | None, standard_error: float | None) -> tuple[float | None, float | None]:
@@ -94,7 +104,11 @@ def interval_of(auc: float | None, standard_error: float | None) -> tuple[float 
 
 
 def joined(contrasts: Sequence[Contrast]) -> dict[str, Any]:
-    """Mean over disjoint test sets, given the models: value, interval and two-sided test against 0."""
+    """Mean over disjoint test sets, given the models: value, interval and two-sided test against 0.
+
+    A test set whose own variance is not estimable, such as one that is separated perfectly, is taken to vary as the
+    others do: leaving it out of the variance of the mean would make that surer than it is.
+    """
     known = [item for item in contrasts if item.value is not None]
     result: dict[str, Any] = dict.fromkeys(("difference", "standard_error", "low", "high", "p", "method", "reason"))
     if not known:
@@ -104,20 +118,23 @@ def joined(contrasts: Sequence[Contrast]) -> dict[str, Any]:
     errors = [item.standard_error for item in known if item.standard_error is not None]
     if not errors:
         return {**result, "reason": known[0].reason}
-    error = float(np.sqrt(np.sum(np.square(errors)))) / len(known)
+    error = float(np.sqrt(np.mean(np.square(errors)) / len(known)))
     reach = normal_quantile(CONFIDENCE) * error
     p = float(2 * ndtr(-abs(value / error)))
     low, high = max(-1.0, value - reach), min(1.0, value + reach)
     return {**result, "standard_error": error, "low": low, "high": high, "p": p}
 
 
-def _macro(models: Sequence[Predictions], weights: np.ndarray, clusters: np.ndarray | None, seed: int) -> Contrast:
+def _macro(
+    models: Sequence[Predictions], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int
+) -> Contrast:
     method = "bootstrap" if clusters is None else "bootstrap by patient"
     labels = models[0].labels
 
     def value(rows: np.ndarray) -> float:
-        areas = [np.nanmean(class_aucs(labels[rows], model.probabilities[rows])) for model in models]
-        return float(weights @ areas)
+        areas = (float(np.nanmean(class_aucs(labels[rows], model.probabilities[rows]))) for model in models)
+        # Rounded once, so that models which rank alike cancel exactly.
+        return math.fsum(sign * area for sign, area in zip(signs, areas, strict=True)) / divisor
 
     if np.unique(labels).size < 2:
         return Contrast(None, None, method, "all images are of one class")

@@ -22,12 +22,7 @@ def sentences(analysis: Mapping[str, Any]) -> list[str]:
     largest = max(analysis["protocol"]["fractions"])
     rows = [row for row in analysis["differences"] if row["fraction"] == largest]
     pooled = [row for row in rows if row["architecture"] == _ALL]
-    means = {
-        (row["architecture"], row["initialization"]): row["mean"]
-        for row in analysis["performance"]
-        if row["fraction"] == largest
-    }
-    return [_sentence(row, means, analysis) for row in pooled or rows] or [
+    return [_sentence(row, analysis) for row in pooled or rows] or [
         "No two initializations have a finished run in common, so nothing can be said."
     ]
 
@@ -44,7 +39,7 @@ def verdict(row: Mapping[str, Any]) -> str:
     return "first" if row["difference"] > 0 else "second"
 
 
-def _sentence(row: Mapping[str, Any], means: Mapping[tuple[str, str], float], analysis: Mapping[str, Any]) -> str:
+def _sentence(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
     measure, architecture = analysis["measure"], row["architecture"]
     first, second = row["first"], row["second"]
     where = "Over all architectures" if architecture == _ALL else f"With {architecture}"
@@ -56,7 +51,7 @@ def _sentence(row: Mapping[str, Any], means: Mapping[tuple[str, str], float], an
     if found == "second":
         first, second = second, first
     numbers = _numbers(row, found)
-    values = (f"{means[architecture, name]:.3f}" for name in (first, second))
+    values = (f"{row['means'][name]:.3f}" for name in (first, second))
     stated = f"mean {measure} {' against '.join(values)}"
     if found == "cannot tell":
         text = f"{where}, these data cannot tell {first} from {second} ({stated}): difference {numbers}."

@@ -41,10 +41,12 @@ def subgroup_differences(
         return []
     wanted = list(columns) or [name for name in runs.frame.columns if str(name).lower() in USUAL_COLUMNS]
     groups: list[Subgroup] = []
-    labels = (runs.frame["label"] == runs.plan.classes[-1]).to_numpy(dtype=np.int64)
+    scored = np.unique(np.concatenate([item.rows for item in runs.predictions.values()]))
+    frame = runs.frame.iloc[scored]
+    labels = (frame["label"] == runs.plan.classes[-1]).to_numpy(dtype=np.int64)
     for column in wanted:
         try:
-            found = subgroups(runs.frame, column, labels)
+            found = subgroups(frame, column, labels)
         except ConfigurationError:
             if columns:
                 raise
@@ -55,7 +57,7 @@ def subgroup_differences(
     }
     names = [item.name for item in runs.plan.initializations]
     return [
-        _difference(runs, group, architecture, first, second, chosen)
+        _difference(runs, group, scored[group.selected], architecture, first, second, chosen)
         for group in groups
         for architecture in runs.plan.architectures
         for first, second in itertools.combinations(names, 2)
@@ -64,7 +66,13 @@ def subgroup_differences(
 
 
 def _difference(
-    runs: Runs, group: Subgroup, architecture: str, first: str, second: str, chosen: Mapping[tuple[str, str], str]
+    runs: Runs,
+    group: Subgroup,
+    members: np.ndarray,
+    architecture: str,
+    first: str,
+    second: str,
+    chosen: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "column": group.column,
@@ -88,8 +96,7 @@ def _difference(
         known = [model for model in models if model is not None]
         if len(known) < 2:
             continue
-        rows = np.intersect1d(known[0].rows, known[1].rows)
-        rows = rows[group.selected[rows]]
+        rows = np.intersect1d(np.intersect1d(known[0].rows, known[1].rows), members)
         if not rows.size:
             continue
         clusters = runs.clusters_at(rows)
