@@ -1,6 +1,7 @@
-"""The whole way on phantoms: images, records, training, evaluation, inference, report.
+"""The whole way on phantoms: images, records, training, evaluation, inference, comparison, reports.
 
-Every step is the command a user would type; the demo only strings them together.
+Every step is the command a user would type; the demo only strings them together. It ends with the question that this
+project is for: which initialization is better on these data, and how sure is that?
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from radimagenet_monai.collection.render import write_bundles
 from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
-from radimagenet_monai.phantoms import write_phantom
+from radimagenet_monai.experiments.comparison.compare import compare
+from radimagenet_monai.phantoms import PHANTOM_NOTICE, write_phantom
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.figures import contact_sheet
 from radimagenet_monai.report.page import Picture, Section, write_page
@@ -32,17 +34,20 @@ ARCHITECTURE = "densenet121"
 _MARKER = ".radimagenet-demo"
 _NEW_IMAGES = 12
 _SHOWN = 12
-
-PHANTOM_WARNING = (
-    "These are phantoms: images computed from a seed, not patients. The figures show that the software works from "
-    "the file to the report. They say nothing about how well any network reads the ultrasound of a patient."
-)
+_PRETRAINING_EPOCHS = 3
+_COMPARED_EPOCHS, _COMPARED_SIZE = 5, 64
 
 
 def run_demo(
-    out: str | os.PathLike[str], images: int = 480, epochs: int = 14, image_size: int = 96, seed: int = 0
+    out: str | os.PathLike[str],
+    images: int = 480,
+    epochs: int = 14,
+    image_size: int = 96,
+    seed: int = 0,
+    pretraining_images: int = 165 * 8,
+    folds: int = 5,
 ) -> Path:
-    """Run the demo in the folder ``out`` and return the path of its report.
+    """Run the demo in the folder ``out`` and return the path of its last report, that of the comparison.
 
     Parameters
     ----------
@@ -50,6 +55,10 @@ def run_demo(
         Emptied first where it holds an earlier demo.
     images, epochs, image_size, seed
         Number of phantom images, epochs of training, side of the images in pixels, seed of everything.
+    pretraining_images
+        Of the 165-class phantom that the compared encoder is pretrained on.
+    folds
+        Of the comparison.
 
     Raises
     ------
@@ -90,10 +99,37 @@ def run_demo(
         overrides = {"dataset_dir": folder, "output_dir": bundle / "output" / name}
         run_bundle(bundle, "inference", overrides, out / "logs" / f"{name}.log")
 
-    _step(6, "writing the report")
-    report = _write_report(out, bundle, data, facts, sources, bundle_command(bundle, "train", training))
+    page = _write_report(out, bundle, data, facts, sources, bundle_command(bundle, "train", training))
+    print(f"  {page}", flush=True)
+
+    _step(6, f"pretraining {ARCHITECTURE} on a phantom of RadImageNet's 165 classes")
+    encoder = _pretrain(out, pretraining_images, seed)
+
+    _step(7, "which initialization is better on the breast phantoms, random or pretrained?")
+    report = compare(
+        TASK,
+        records,
+        ["random", f"pretrained={encoder}"],
+        out / "comparison",
+        data,
+        folds=folds,
+        epochs=min(epochs, _COMPARED_EPOCHS),
+        image_size=min(image_size, _COMPARED_SIZE),
+        seed=seed,
+    )
     print(f"done in {time.monotonic() - started:.0f} s", flush=True)
     return report
+
+
+def _pretrain(out: Path, images: int, seed: int) -> Path:
+    """A few epochs on small images: enough for features that know a class from another."""
+    data = write_phantom("radimagenet", out / "radimagenet_phantom", patients=images, size=64, seed=seed, workers=2)
+    records, _ = prepare("radimagenet", data, out / "radimagenet_prepared", seed)
+    (bundle,) = write_bundles(out / "bundles", [f"radimagenet_{ARCHITECTURE}_pretraining"])
+    training = {"dataset_dir": data, "datalist": records, "image_size": 64, "batch_size": 32, "learning_rate": 1e-3}
+    training |= {"max_epochs": _PRETRAINING_EPOCHS, "seed": seed}
+    run_bundle(bundle, "train", training, out / "logs" / "pretrain.log")
+    return bundle / "models" / "encoder.safetensors"
 
 
 def _fresh_folder(out: Path) -> Path:
@@ -106,7 +142,7 @@ def _fresh_folder(out: Path) -> Path:
 
 
 def _step(number: int, text: str) -> None:
-    print(f"[{number}/6] {text}", flush=True)
+    print(f"[{number}/7] {text}", flush=True)
 
 
 def _new_phantoms(out: Path, seed: int) -> Path:
@@ -189,7 +225,7 @@ def _write_report(
     return write_page(
         out / "report.html",
         "Demo: malignancy of breast masses in ultrasound, on phantoms",
-        PHANTOM_WARNING,
+        PHANTOM_NOTICE,
         {
             **headline(evaluation),
             "Encoder": f"{run['settings']['architecture']}, {run['settings']['weights']} initialization",

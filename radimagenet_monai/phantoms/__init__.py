@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ PHANTOMS: dict[str, str] = {
     "mr_nifti": "radimagenet_monai.phantoms.mr_nifti:write_mr_nifti_phantom",
 }
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
+
+
+PHANTOM_NOTICE = (
+    "These are phantoms: images computed from a seed, not patients. The figures show that the software works from "
+    "the file to the report. They say nothing about how well any network reads the images of a patient."
+)
 
 
 def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Path:
@@ -42,3 +49,15 @@ def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Pat
             raise ConfigurationError(f"phantom '{name}' has no option '{option}'; it has {', '.join(known)}")
     folder: Path = write(out, **options)
     return folder
+
+
+def is_phantom(folder: str | os.PathLike[str]) -> bool:
+    """Whether the images of a folder are phantoms, by the ``README.txt`` that every phantom is written with."""
+    for place in (Path(folder), Path(folder).parent):
+        try:
+            text = (place / "README.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if re.match(r"These \w+ are phantoms:", text):
+            return True
+    return False

@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.experiments.demo import PHANTOM_WARNING, run_demo
+from radimagenet_monai.experiments.demo import run_demo
+from radimagenet_monai.phantoms import PHANTOM_NOTICE
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_demo(tmp_path_factory.mktemp("demo") / "out", images=60, epochs=1, image_size=64)
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=3)
+
+
+@pytest.fixture(scope="module")
+def report(comparison: Path) -> Path:
+    return comparison.parents[1] / "report.html"
 
 
 class _Page(html.parser.HTMLParser):
@@ -45,7 +52,7 @@ def test_report_is_self_contained_and_says_what_phantoms_are(report: Path) -> No
     assert all(source.startswith("data:image/") for source in page.sources)
     assert page.without_alt == 0
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
-    assert PHANTOM_WARNING in text
+    assert PHANTOM_NOTICE in text
 
 
 def test_report_states_the_evaluations_figures(report: Path) -> None:
@@ -63,6 +70,17 @@ def test_real_ultrasound_files_were_read(report: Path) -> None:
     rows = json.loads(path.read_text())["predictions"]
     assert len(rows) >= 5
     assert sum(row["problem"] is None for row in rows) >= 5
+
+
+def test_comparison_answers_the_question_and_says_what_phantoms_are(comparison: Path) -> None:
+    analysis = json.loads((comparison.parent / "analysis.json").read_text(encoding="utf-8"))
+    assert {run["status"] for run in analysis["runs"]} == {"finished"}
+    assert [item["name"] for item in analysis["initializations"]] == ["random", "pretrained"]
+    assert len(analysis["sentences"]) == 1
+    text = html.unescape(comparison.read_text(encoding="utf-8"))
+    assert analysis["sentences"][0] in text
+    assert PHANTOM_NOTICE in text
+    assert analysis["localization"]
 
 
 def test_demo_can_be_run_again_in_its_own_folder(report: Path) -> None:

@@ -51,6 +51,7 @@ from radimagenet_monai.experiments.comparison.sentences import sentences
 from radimagenet_monai.experiments.comparison.subgroup_differences import subgroup_differences
 from radimagenet_monai.experiments.comparison.training_sets import describe_folds, read_all
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.tasks import DATASETS, get_task
 from radimagenet_monai.training.run_record import hardware, package_versions
 from radimagenet_monai.weights.store import find_weights
@@ -107,6 +108,7 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
             "positive": _positive(plan),
             "dataset": DATASETS[task.dataset].title,
             "limits": list(task.limits),
+            "image_warning": PHANTOM_NOTICE if is_phantom(root) else None,
         },
         "measure": measure_name(len(plan.classes)),
         "protocol": {
