@@ -35,6 +35,8 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/encoders.py
+	$(BIN)/python benchmarks/delong.py
+	$(BIN)/python benchmarks/probe.py
 
 # torch goes first and by its exact version, so that no other requirement chooses a build for us.
 $(VENV)/.base: constraints.txt pyproject.toml
