@@ -193,6 +193,16 @@ def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) 
         for name, item in (("Dice", dice), ("IoU", iou))
         for label, value in (("mean", item["mean"]), ("SD", item["sd"]), ("median", item["median"]))
     ]
+    if metrics["distance_unit"]:
+        unit, tolerance = metrics["distance_unit"], f"{metrics['tolerance']:g}"
+        table += [
+            [f"{name}, {label}", _number(item[label])]
+            for name, item in (
+                (f"HD95 in {unit}", metrics["hd95"]),
+                (f"normalized surface distance at {tolerance} {unit}", metrics["nsd"]),
+            )
+            for label in ("mean", "median")
+        ]
     table.append(["lesions missed altogether", with_interval(metrics["missed"])])
     if metrics["segmented_without_lesion"]["total"]:
         table.append(
@@ -220,7 +230,7 @@ def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) 
             "Overlap on the test split",
             [
                 f"{metrics['images']} images, {metrics['with_lesion']} of them with a lesion, compared at their "
-                "original size. Dice and IoU are not defined without a lesion; such images are counted by themselves. "
+                "original size. Overlap and distances are not defined without a lesion; such images are counted by themselves. "
                 "Proportions have Wilson intervals."
             ],
             ["measure", "value"],

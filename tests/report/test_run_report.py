@@ -15,6 +15,7 @@ from radimagenet_monai.evaluation.classification import evaluate_binary
 from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation
+from radimagenet_monai.evaluation.surface_distance import SurfaceDistance
 from radimagenet_monai.report.run_report import write_run_report
 
 RNG = np.random.default_rng(0)
@@ -96,10 +97,14 @@ def test_masks_show_best_middle_and_worst(tmp_path: Path) -> None:
         dice = "" if overlap.dice is None else overlap.dice
         rows.append(f"{number}.png,0,masks/{number}.png,9,9,100,100,{dice},,")
         cv2.imwrite(str(tmp_path / "overlays" / f"{number}.png"), np.zeros((9, 9, 3), np.uint8))
-    text = page(tmp_path, evaluate_segmentation(overlaps).to_dict(), ["background", "lesion"], rows)
+    distances = [SurfaceDistance(10.0 - n, n / 10, "pixels", 2.0) for n in range(1, 10)]
+    distances.append(SurfaceDistance(None, None, "pixels", 2.0))
+    text = page(tmp_path, evaluate_segmentation(overlaps, distances).to_dict(), ["background", "lesion"], rows)
     for caption in ("best: 8.png", "best: 7.png", "middle: 4.png", "worst: 0.png", "worst: 1.png"):
         assert caption in text
     assert "in which one was seen" in text
+    assert "HD95 in pixels, median" in text
+    assert "normalized surface distance at 2 pixels, mean" in text
 
 
 def test_a_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:
