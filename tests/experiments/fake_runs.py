@@ -75,7 +75,7 @@ class FakeComparison:
         root.mkdir(parents=True, exist_ok=True)
         choices = {"protocol": "probe", "architectures": ["densenet121"], **choices}
         plan = identify(make_plan(task, weights=weights, records_sha256="0" * 64, **choices))
-        frame = with_folds(frame, plan.folds, plan.seed)
+        frame = with_folds(frame, plan)
         save_plan(plan, out, "radimagenet compare")
         (out / RECORDS_FOLDER).mkdir()
         write_records(frame, out / RECORDS_FOLDER / "all.csv")

@@ -16,7 +16,7 @@ from radimagenet_monai.collection.bundle_files import file_hash
 from radimagenet_monai.datasets.records import missing_files, read_records, write_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.experiments.comparison.engines import do_all
+from radimagenet_monai.experiments.comparison.engines import check_engine, do_all
 from radimagenet_monai.experiments.comparison.jobs import (
     FAILED,
     FINISHED,
@@ -82,6 +82,7 @@ def compare(
     RecordsError
         For a table that cannot be used, and where every run failed.
     """
+    check_engine(engine, workers, threads)
     out = Path(out).resolve()
     path = table_of(records)
     plan = make_plan(task, protocol, weights, file_hash(path), **choices)
@@ -91,7 +92,7 @@ def compare(
     if absent:
         raise RecordsError(f"{path}: {len(absent)} of {len(frame)} images do not exist, first '{absent[0]}'")
     plan = identify(plan)
-    frame = with_folds(frame, plan.folds, plan.seed)
+    frame = with_folds(frame, plan)
     command = "radimagenet compare " + shlex.join(sys.argv[2:]) if "compare" in sys.argv[1:2] else ""
     save_plan(plan, out, command)
     _write_records(plan, frame, out)

@@ -6,14 +6,33 @@ import concurrent.futures
 import logging
 import multiprocessing
 import os
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.experiments.comparison.jobs import FAILED, Job, execute
+from radimagenet_monai.errors import ConfigurationError, one_line
+from radimagenet_monai.experiments.comparison.jobs import Job, execute, write_result
 
 ENGINES = ("local", "ray")
+
+
+def check_engine(engine: str, workers: int | None = None, threads: int = 1) -> None:
+    """Refuse, before anything is done, what `do_all` could not do.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown engine, Ray where it is not installed, or less than one worker or thread.
+    """
+    if engine not in ENGINES:
+        raise ConfigurationError(f"engine '{engine}' is unknown; expected one of {', '.join(ENGINES)}")
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and not (isinstance(number, int) and number >= 1):
+            raise ConfigurationError(f"--{name} {number} was given; expected 1 or more")
+    if engine == "ray":
+        _ray()
 
 
 def do_all(
@@ -36,10 +55,9 @@ def do_all(
     Raises
     ------
     ConfigurationError
-        For an unknown engine, or Ray where it is not installed.
+        As `check_engine` does.
     """
-    if engine not in ENGINES:
-        raise ConfigurationError(f"engine '{engine}' is unknown; expected one of {', '.join(ENGINES)}")
+    check_engine(engine, workers)
     if not jobs:
         return
     if engine == "ray":
@@ -58,8 +76,11 @@ def default_workers(threads: int) -> int:
 
 def _in_threads(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
     gpus = _gpus()
+    places: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    for place in range(workers):
+        places.put(place % gpus if gpus else None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(_on_gpu, job, number % gpus if gpus else None) for number, job in enumerate(jobs)]
+        futures = [pool.submit(_on_free_gpu, job, places) for job in jobs]
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
@@ -69,35 +90,50 @@ def _in_threads(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
             raise
 
 
-def _on_gpu(job: Job, gpu: int | None) -> dict[str, Any]:
-    return execute(job, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})
+def _on_free_gpu(job: Job, places: queue.SimpleQueue[int | None]) -> dict[str, Any]:
+    gpu = places.get()
+    try:
+        return execute(job, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})
+    finally:
+        places.put(gpu)
 
 
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
-    waiting = list(jobs)
+    context = multiprocessing.get_context("spawn")
+    waiting, at_a_time = list(jobs), workers
     while waiting:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
-            futures = {pool.submit(execute, job): job for job in waiting}
-            waiting = []
+        undone = set()
+        with concurrent.futures.ProcessPoolExecutor(at_a_time, context, _end_with_parent) as pool:
+            futures = {pool.submit(execute, job): job.id for job in waiting}
             for future in concurrent.futures.as_completed(futures):
                 try:
                     yield future.result()
-                except BrokenProcessPool:
-                    waiting.append(futures[future])
-        if len(waiting) == len(futures):
-            # No job was done before a process died: one of them is the reason, and none would be done next time.
-            job, *waiting = waiting
-            yield {"id": job.id, "status": FAILED, "problem": "its process ended without a word, for want of memory?"}
+                except BrokenProcessPool:  # a process died, and with it the pool; which job did it, it does not say
+                    undone.add(futures[future])
+        waiting = [job for job in waiting if job.id in undone]
+        if at_a_time == 1 and waiting:
+            # Done in turn, the first one without a result is the one that ended its process.
+            culprit, *waiting = waiting
+            yield write_result(culprit, "its process ended without a word, for want of memory?", None)
+            at_a_time = workers
+        else:
+            at_a_time = 1
+
+
+def _end_with_parent() -> None:
+    """Processes of a pool would wait for ever for work from a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _with_ray(jobs: Sequence[Job], workers: int | None, address: str | None) -> Iterator[dict[str, Any]]:
-    try:
-        import ray
-    except ImportError:
-        raise ConfigurationError(
-            "engine 'ray' needs the package ray; install it with: pip install 'radimagenet-monai[ray]'"
-        ) from None
+    ray = _ray()
     from ray.exceptions import RayError
 
     own = not ray.is_initialized()
@@ -116,10 +152,20 @@ def _with_ray(jobs: Sequence[Job], workers: int | None, address: str | None) -> 
             try:
                 yield ray.get(done[0])
             except RayError as error:
-                yield {"id": job.id, "status": FAILED, "problem": f"{type(error).__name__}: {error}"}
+                yield write_result(job, one_line(f"{type(error).__name__}: {error}"), None)
     finally:
         if own:
             ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise ConfigurationError(
+            "engine 'ray' needs the package ray; install it with: pip install 'radimagenet-monai[ray]'"
+        ) from None
+    return ray
 
 
 def _cores() -> int:

@@ -180,18 +180,25 @@ def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str,
             problem = _probe(job) if job.probe else _bundle_run(job, folder, environment or {}, lock)
         except Exception as error:  # a failed run must not sink the others, whatever the reason
             problem = one_line(f"{type(error).__name__}: {error}")
-        result = {
-            "id": job.id,
-            "status": FAILED if problem else FINISHED,
-            "seconds": round(time.monotonic() - started, 1),
-            "problem": problem,
-            "command": job.command,
-            "recipe": _plain(job.recipe),
-        }
-        atomic_write_text(folder / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+        result = write_result(job, problem, round(time.monotonic() - started, 1))
         if not problem:
             _tidy(job, folder)
         return result
+
+
+def write_result(job: Job, problem: str | None, seconds: float | None) -> dict[str, Any]:
+    """Write ``result.json`` of a run that ended well (``problem`` is ``None``) or not, and return its content."""
+    result = {
+        "id": job.id,
+        "status": FAILED if problem else FINISHED,
+        "seconds": seconds,
+        "problem": problem,
+        "command": job.command,
+        "recipe": _plain(job.recipe),
+    }
+    Path(job.folder).mkdir(parents=True, exist_ok=True)
+    atomic_write_text(Path(job.folder) / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+    return result
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

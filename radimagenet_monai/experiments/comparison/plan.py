@@ -201,8 +201,8 @@ def make_plan(
     records_sha256: str,
     architectures: Sequence[str] | None = None,
     folds: int | None = None,
-    fractions: Sequence[float] = (1.0,),
-    learning_rates: Sequence[float] | None = None,
+    fractions: Sequence[float | str] = (1.0,),
+    learning_rates: Sequence[float | str] | None = None,
     freeze: Sequence[str] | None = None,
     epochs: int | None = None,
     image_size: int | None = None,
@@ -251,12 +251,15 @@ def make_plan(
     scenarios = _scenarios(basis, learning_rates, freeze)
     if basis.scenarios == () and (epochs or batch_size):
         raise ConfigurationError("--epochs and --batch_size have no meaning for the probe, which trains no encoder")
-    shares = sorted({*map(float, fractions), 1.0})
-    if shares[0] <= 0 or shares[-1] > 1:
+    for name, number in (("epochs", epochs), ("image_size", image_size), ("batch_size", batch_size)):
+        if number is not None:
+            _whole(name, number, 1)
+    shares = sorted({*_numbers("fractions", fractions), 1.0})
+    if not (shares[0] > 0 and shares[-1] <= 1):
         raise ConfigurationError(f"fractions {list(fractions)} were given; expected shares in (0, 1], such as 0.25,1")
     if folds is None:
         folds = basis.folds or (5 if "5-fold" in described.split else OWN_SPLIT)
-    if folds < 1 or folds == 2:
+    if _whole("folds", folds, 1) == 2:
         raise ConfigurationError(
             f"{folds} folds were given; expected 3 or more (one to test, one to validate, the rest to train), or 1 for "
             "the records' own split"
@@ -267,13 +270,13 @@ def make_plan(
         initializations=tuple(_initializations(weights)),
         architectures=_architectures(architectures or basis.architectures),
         scenarios=scenarios,
-        folds=int(folds),
+        folds=folds,
         fractions=tuple(shares),
         classes=tuple(map(str, classes)) if classes else described.classes,
         image_size=image_size or basis.image_size or (None if basis.scenarios == () else described.image_size),
         batch_size=batch_size or basis.batch_size or (None if basis.scenarios == () else described.batch_size),
         epochs=epochs or basis.epochs,
-        seed=int(seed),
+        seed=_whole("seed", seed, 0),
         aggregate=described.aggregate,
         records_sha256=records_sha256,
     )
@@ -358,14 +361,27 @@ def task_of(plan: Plan) -> Task:
     return get_task(plan.task)
 
 
+def _numbers(name: str, values: Sequence[float | str]) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"--{name} {','.join(map(str, values))} was given; expected numbers") from None
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"--{name} {value} was given; expected a whole number, {least} or more")
+    return value
+
+
 def _scenarios(
-    basis: Protocol, learning_rates: Sequence[float] | None, freeze: Sequence[str] | None
+    basis: Protocol, learning_rates: Sequence[float | str] | None, freeze: Sequence[str] | None
 ) -> tuple[Scenario, ...]:
     if learning_rates is None and freeze is None:
         return basis.scenarios
     if not basis.scenarios:
         raise ConfigurationError("--learning_rates and --freeze have no meaning for the probe")
-    rates = [float(rate) for rate in learning_rates or sorted({item.learning_rate for item in basis.scenarios})]
+    rates = _numbers("learning_rates", learning_rates or sorted({item.learning_rate for item in basis.scenarios}))
     policies = list(freeze or dict.fromkeys(item.freeze for item in basis.scenarios))
     if not all(0 < rate < 1 for rate in rates):
         raise ConfigurationError(f"learning rates {rates} were given; expected numbers such as 1e-3")

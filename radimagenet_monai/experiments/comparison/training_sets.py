@@ -18,21 +18,28 @@ RECORDS_FOLDER = "records"
 _PARTS = ("train", "validation", "test")
 
 
-def with_folds(frame: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
-    """The table with as many folds as wanted: its own where it has just those, else new ones by patient.
+def with_folds(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The table with as many folds as planned: its own where it has just those, else new ones by patient.
 
     Raises
     ------
     RecordsError
-        Where a patient id is missing, or a class has fewer patients than folds.
+        Where a patient id is missing, a class has fewer patients than folds, or the table's own split, where that is
+        planned, lacks a part.
     """
-    if folds == OWN_SPLIT:
+    if plan.folds == OWN_SPLIT:
+        for part in ("train", "test") if plan.is_probe else _PARTS:
+            if not (frame["split"] == part).any():
+                raise RecordsError(
+                    f"no row of the records table is in split '{part}'; fill its split column, or give --folds 5"
+                )
         return frame
     own = frame["fold"].dropna()
-    if len(own) == len(frame) and sorted(own.unique()) == list(range(folds)):
+    if len(own) == len(frame) and sorted(own.unique()) == list(range(plan.folds)):
         return frame
     frame = frame.copy(deep=False)
-    frame["fold"] = pd.array(assign_folds(frame["label"], frame["patient_id"], folds, seed), dtype="Int64")
+    folds = assign_folds(frame["label"], frame["patient_id"], plan.folds, plan.seed)
+    frame["fold"] = pd.array(folds, dtype="Int64")
     return frame
 
 
