@@ -254,6 +254,10 @@ def make_plan(
     for name, number in (("epochs", epochs), ("image_size", image_size), ("batch_size", batch_size)):
         if number is not None:
             _whole(name, number, 1)
+    if classes is not None and not 1 < len(set(classes)) == len(classes):
+        raise ConfigurationError(
+            f"{len(classes)} classes were given, {', '.join(classes)}; expected two or more different names"
+        )
     shares = sorted({*_numbers("fractions", fractions), 1.0})
     if not (shares[0] > 0 and shares[-1] <= 1):
         raise ConfigurationError(f"fractions {list(fractions)} were given; expected shares in (0, 1], such as 0.25,1")
@@ -328,7 +332,9 @@ def save_plan(plan: Plan, folder: Path, command: str) -> None:
     except FileNotFoundError:
         earlier = {}
     except ValueError:
-        raise ConfigurationError(f"'{path}' is not JSON; choose another --out") from None
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise ConfigurationError(f"'{path}' is no plan of a comparison; choose another --out")
     fixed = ("format", "task", "protocol", "folds", "classes", "image_size", "batch_size", "epochs", "seed")
     for name in (*fixed, "aggregate", "records_sha256"):
         if name in earlier and earlier[name] != facts[name]:
@@ -421,7 +427,12 @@ def _initializations(weights: Sequence[str]) -> Iterator[Initialization]:
 
 
 def _is_path(value: str) -> bool:
-    return "/" in value or Path(value).exists()
+    """As `find_weights` takes it: a name of weights comes before a file or folder that is called so."""
+    from radimagenet_monai.weights.catalogue import CATALOGUE
+    from radimagenet_monai.weights.store import stored_names
+
+    known = {*CATALOGUE, *stored_names()}
+    return value not in {*known, *(name.partition(".")[2] for name in known)} and ("/" in value or Path(value).exists())
 
 
 def _require_encoder(architecture: str, weights: str) -> None:
