@@ -141,6 +141,7 @@ def _finish(out: Path, root: Path, subgroups: Sequence[str]) -> Path:
     from radimagenet_monai.experiments.comparison.analysis import analyze
     from radimagenet_monai.report.comparison_report import write_comparison_report
 
+    print("analyzing the predictions, and where the models look if there are masks", flush=True)
     analysis = analyze(out, root, subgroups)
     for sentence in analysis["sentences"]:
         print(sentence)

@@ -128,7 +128,9 @@ def _over_folds(runs: Runs, models: Sequence[Run], maps: MapSettings, out: Path,
         ]
         if not items:
             continue
-        explained = list(strip_pictures(explain_images(classifier, limited(items, _MOST_CASES), maps, progress=False)))
+        explained = list(
+            strip_pictures(explain_images(classifier, limited(items, _MOST_CASES), maps, f"maps of {run.id}"))
+        )
         table = collect(classifier, explained, runs.frame, root, FIXED_THRESHOLD, "fixed beforehand").table
         tables.append(table)
         for case, patient in zip(explained, table["patient"], strict=True):
@@ -155,7 +157,6 @@ def _pictures(runs: Runs, run: Run, maps: MapSettings, out: Path, root: Path) ->
             level=maps.level,
             threshold=FIXED_THRESHOLD,
             limit=_IN_GALLERY,
-            progress=False,
         )
         facts = _read(folder / JSON_FILE)
     place = folder.relative_to(out).as_posix()
