@@ -394,7 +394,7 @@ def test_subgroups_of_a_split_are_of_its_test_images(tmp_path: Path) -> None:
     frame["site"] = np.where(np.arange(200) >= 190, "small", "large")
     frame.loc[:60, "site"] = "small"
     comparison = FakeComparison.planned(tmp_path, frame, folds=1).write(drawn({"first": 1.5, "second": 1.0}))
-    analysis = analyze(comparison.out, comparison.root)
+    analysis = analyze(comparison.out, comparison.root, columns=["site"])
     row = row_of(analysis["subgroups"], group="small")
     assert row["images"] == row["patients"] == 10
     assert row["difference"] is None

@@ -258,8 +258,8 @@ def test_no_jobs_are_done_at_once() -> None:
     ("arguments", "message"),
     [
         (("cluster",), "engine 'cluster' is unknown; expected one of local, ray"),
-        (("local", 0), "--workers 0 was given; expected 1 or more"),
-        (("local", None, 0), "--threads 0 was given; expected 1 or more"),
+        (("local", 0), "--workers 0 was given; expected a whole number, 1 or more"),
+        (("local", None, 0), "--threads 0 was given; expected a whole number, 1 or more"),
         (("local", "two"), "--workers two was given"),
     ],
 )

@@ -26,8 +26,9 @@ from radimagenet_monai.experiments.comparison.jobs import (
     prepare_bundle,
     read_result,
 )
-from radimagenet_monai.experiments.comparison.plan import Plan, identify, make_plan, save_plan
+from radimagenet_monai.experiments.comparison.plan import Plan, identify, make_plan, save_plan, whole_number
 from radimagenet_monai.experiments.comparison.progress import ComparisonProgress
+from radimagenet_monai.experiments.comparison.subgroup_differences import check_columns
 from radimagenet_monai.experiments.comparison.training_sets import RECORDS_FOLDER, with_folds, write_training_sets
 
 
@@ -83,8 +84,11 @@ def compare(
         For a table that cannot be used, and where every run failed.
     """
     check_engine(engine, workers, threads)
+    whole_number("loaders", loaders, 0)
     out = Path(out).resolve()
     path = table_of(records)
+    if not path.is_file():
+        raise RecordsError(f"{path}: no such records table; write one with 'radimagenet prepare'")
     plan = make_plan(task, protocol, weights, file_hash(path), **choices)
     frame = read_records(path, plan.classes)
     folder = root_of(path, frame, root).resolve()
@@ -93,6 +97,7 @@ def compare(
         raise RecordsError(f"{path}: {len(absent)} of {len(frame)} images do not exist, first '{absent[0]}'")
     plan = identify(plan)
     frame = with_folds(frame, plan)
+    check_columns(frame, subgroups)
     command = "radimagenet compare " + shlex.join(sys.argv[2:]) if "compare" in sys.argv[1:2] else ""
     save_plan(plan, out, command)
     _write_records(plan, frame, out)

@@ -14,6 +14,7 @@ from typing import Any
 
 from radimagenet_monai.errors import ConfigurationError, one_line
 from radimagenet_monai.experiments.comparison.jobs import Job, execute, write_result
+from radimagenet_monai.experiments.comparison.plan import whole_number
 
 ENGINES = ("local", "ray")
 
@@ -28,9 +29,9 @@ def check_engine(engine: str, workers: int | None = None, threads: int = 1) -> N
     """
     if engine not in ENGINES:
         raise ConfigurationError(f"engine '{engine}' is unknown; expected one of {', '.join(ENGINES)}")
-    for name, number in (("workers", workers), ("threads", threads)):
-        if number is not None and not (isinstance(number, int) and number >= 1):
-            raise ConfigurationError(f"--{name} {number} was given; expected 1 or more")
+    whole_number("threads", threads, 1)
+    if workers is not None:
+        whole_number("workers", workers, 1)
     if engine == "ray":
         _ray()
 

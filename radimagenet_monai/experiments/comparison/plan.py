@@ -253,7 +253,7 @@ def make_plan(
         raise ConfigurationError("--epochs and --batch_size have no meaning for the probe, which trains no encoder")
     for name, number in (("epochs", epochs), ("image_size", image_size), ("batch_size", batch_size)):
         if number is not None:
-            _whole(name, number, 1)
+            whole_number(name, number, 1)
     if classes is not None and not 1 < len(set(classes)) == len(classes):
         raise ConfigurationError(
             f"{len(classes)} classes were given, {', '.join(classes)}; expected two or more different names"
@@ -263,7 +263,7 @@ def make_plan(
         raise ConfigurationError(f"fractions {list(fractions)} were given; expected shares in (0, 1], such as 0.25,1")
     if folds is None:
         folds = basis.folds or (5 if "5-fold" in described.split else OWN_SPLIT)
-    if _whole("folds", folds, 1) == 2:
+    if whole_number("folds", folds, 1) == 2:
         raise ConfigurationError(
             f"{folds} folds were given; expected 3 or more (one to test, one to validate, the rest to train), or 1 for "
             "the records' own split"
@@ -280,7 +280,7 @@ def make_plan(
         image_size=image_size or basis.image_size or (None if basis.scenarios == () else described.image_size),
         batch_size=batch_size or basis.batch_size or (None if basis.scenarios == () else described.batch_size),
         epochs=epochs or basis.epochs,
-        seed=_whole("seed", seed, 0),
+        seed=whole_number("seed", seed, 0),
         aggregate=described.aggregate,
         records_sha256=records_sha256,
     )
@@ -362,6 +362,19 @@ def names(value: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
+def whole_number(name: str, value: Any, least: int) -> int:
+    """An option of the command line that must be a whole number.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else, or less than ``least``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"--{name} {value} was given; expected a whole number, {least} or more")
+    return value
+
+
 def task_of(plan: Plan) -> Task:
     """The task's description."""
     return get_task(plan.task)
@@ -372,12 +385,6 @@ def _numbers(name: str, values: Sequence[float | str]) -> list[float]:
         return [float(value) for value in values]
     except (TypeError, ValueError):
         raise ConfigurationError(f"--{name} {','.join(map(str, values))} was given; expected numbers") from None
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"--{name} {value} was given; expected a whole number, {least} or more")
-    return value
 
 
 def _scenarios(

@@ -106,7 +106,7 @@ def measured_value(folder: Path) -> float | None:
     """The AUC that a run's own evaluation wrote; the last word is the analysis'."""
     metrics = _read(folder / EVALUATION_FOLDER / "evaluation.json").get("metrics", {})
     findings: Sequence[Any] = list(metrics.get("findings", {}).values())
-    auc = (findings[0] if findings else metrics).get("auc") or metrics.get("macro_auc")
+    auc = (findings[0] if findings else metrics).get("auc") or metrics.get("auc_macro")
     return auc.get("auc") if isinstance(auc, dict) else auc
 
 

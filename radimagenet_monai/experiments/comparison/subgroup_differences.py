@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.evaluation.subgroups import Subgroup, subgroups
@@ -16,6 +17,18 @@ from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 USUAL_COLUMNS = ("sex", "age", "scanner", "manufacturer", "site", "view", "plane", "finding")
 """Columns that make subgroups unasked. Others might tell who a patient is, and are taken only by name."""
+
+
+def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse, before anything is run, columns that cannot make groups.
+
+    Raises
+    ------
+    ConfigurationError
+        As `subgroup_differences` does.
+    """
+    for column in columns:
+        subgroups(frame, column)
 
 
 def subgroup_differences(
@@ -51,7 +64,9 @@ def subgroup_differences(
             if columns:
                 raise
             continue
-        groups += found if len(found) > 1 else []
+        # Unasked, a column that gives nothing to compare, such as one that repeats the label, is left out.
+        if len(found) > 1 and (columns or sum(not group.reason for group in found) > 1):
+            groups += found
     chosen = {
         (row["architecture"], row["initialization"]): row["pooled"]["scenario"] for row in performance if row["pooled"]
     }
