@@ -57,6 +57,7 @@ def test_given_again_nothing_is_repeated_and_the_report_is_the_same(
     assert {path: path.read_bytes() for path in paths} == before
 
 
+@pytest.mark.long
 def test_the_command_beside_a_run_repeats_it(finished: Path) -> None:
     run = json.loads((finished / "analysis.json").read_text())["runs"][0]
     predictions = finished / "runs" / run["id"] / "output" / "evaluation" / "predictions.csv"
@@ -66,6 +67,7 @@ def test_the_command_beside_a_run_repeats_it(finished: Path) -> None:
     assert predictions.read_bytes() == before
 
 
+@pytest.mark.long
 def test_an_initialization_is_added_without_repeating_the_others(finished: Path, data: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(finished, tmp_path / "out"))
     path = next(iter(sorted(out.glob("runs/*/result.json"))))

@@ -185,6 +185,7 @@ def test_a_process_that_dies_takes_only_its_own_run_along(tmp_path: Path, monkey
     assert "its process ended without a word" in results["run1"]["problem"]
 
 
+@pytest.mark.long
 def test_processes_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
     """`kill -9` of a comparison must not leave processes that hold memory and wait for ever."""
     script = tmp_path / "parent.py"
