@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,26 @@ def test_a_failed_run_is_tried_again_and_gone_on_with(tmp_path: Path) -> None:
     assert execute(job)["status"] == FAILED
     assert execute(job)["status"] == FINISHED
     assert lines(job) == 2
+
+
+@pytest.mark.parametrize(("status", "trainings"), [("completed", 1), ("running", 2)])
+def test_a_finished_training_is_not_gone_on_with(tmp_path: Path, status: str, trainings: int) -> None:
+    """It would find nothing to do, and forget which epoch was the best."""
+    train = f"""
+        import os
+        for name in ("models", "output"):
+            os.makedirs(name, exist_ok=True)
+        open("models/model.pt", "w")
+        open("output/run.json", "w").write('{{"status": "{status}"}}')
+        {counted()}
+    """
+    evaluate = "import pathlib; new = not pathlib.Path('tried').exists(); open('tried', 'w'); assert not new"
+    job = job_of(tmp_path, "a", train, evaluate)
+    steps = dict(zip(("train", "evaluate"), job.commands.values(), strict=True))
+    job = replace(job, commands=steps)
+    assert execute(job)["problem"].startswith("the evaluate run failed")
+    assert execute(job)["status"] == FINISHED
+    assert lines(job) == trainings
 
 
 def test_a_half_made_copy_of_the_bundle_is_made_anew(tmp_path: Path) -> None:

@@ -420,7 +420,7 @@ def _run_row(out: Path, run: Run, result: Mapping[str, Any], runs: Runs) -> dict
         "log": f"{RUNS_FOLDER}/{run.id}/{'train.log' if run.scenario else 'result.json'}",
         "run": {
             name: facts[name]
-            for name in ("settings", "weights", "versions", "hardware", "threads", "data_sha256", "weights_sha256")
+            for name in ("settings", "weights", "versions", "hardware", "threads", "data_sha256")
             if name in facts
         },
     }

@@ -23,6 +23,7 @@ from radimagenet_monai.experiments.comparison.training_sets import records_path
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.checkpoint import CHECKPOINT_NAME
+from radimagenet_monai.training.run_record import RUN_FILE
 
 RESULT_FILE = "result.json"
 RUNS_FOLDER = "runs"
@@ -225,10 +226,24 @@ def _bundle_run(job: Job, folder: Path, environment: Mapping[str, str], lock: Se
     _renew_bundle(job, folder)
     variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(job.threads)}
     for name, command in job.commands.items():
+        if name == "train" and _is_trained(folder):
+            continue
         problem = _run(command, folder / f"{name}.log", variables, lock)
         if problem:
             return f"the {name} run failed: {problem}"
     return None
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether a training ended well that was not evaluated, such as one that outlived a killed comparison.
+
+    Gone on with, it would find nothing to do and write a record of its own over that of the training.
+    """
+    try:
+        facts = json.loads((folder / "output" / RUN_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return facts.get("status") == "completed" and (folder / "models" / "model.pt").is_file()
 
 
 def _renew_bundle(job: Job, folder: Path) -> None:
