@@ -230,8 +230,8 @@ def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) 
             "Overlap on the test split",
             [
                 f"{metrics['images']} images, {metrics['with_lesion']} of them with a lesion, compared at their "
-                "original size. Overlap and distances are not defined without a lesion; such images are counted by themselves. "
-                "Proportions have Wilson intervals."
+                "original size. Overlap and distances are not defined without a lesion; such images are counted by "
+                "themselves. Proportions have Wilson intervals."
             ],
             ["measure", "value"],
             table,
