@@ -195,7 +195,7 @@ def _forward(
     """Places and features, ``(batch, num_features)``, batch by batch."""
     device = local_device()
     # The stub of Module.to leaves out memory_format.
-    encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
     bar = tqdm(total=len(places), desc="Features", unit="image", disable=None if progress else True)
     # TensorFloat-32 would make the features of a GPU differ from the CPU's in the third digit.
     with bar, torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
