@@ -199,7 +199,10 @@ def test_what_is_not_estimable_says_why(
 
 def test_a_jackknife_without_a_value_is_said() -> None:
     """Twelve rows are needed; every sample has them, the data less one row do not."""
-    statistic = lambda data: None if len(data["values"]) < 12 else float(data["values"].mean())  # noqa: E731
+
+    def statistic(data: dict[str, np.ndarray]) -> float | None:
+        return None if len(data["values"]) < 12 else float(data["values"].mean())
+
     found = bootstrap_interval(statistic, {"values": np.arange(12.0)}, repeats=200)
     assert "which BCa needs" in (found.reason or "")
     assert bootstrap_interval(statistic, {"values": np.arange(12.0)}, repeats=200, method="percentile").low is not None

@@ -115,10 +115,7 @@ def test_a_calibrated_model_is_found_calibrated_and_the_plain_error_is_biased() 
     squared = np.array([one.ece_squared for one in found], dtype=float)
     assert abs(squared.mean()) < 3 * squared.std() / np.sqrt(300)
     assert np.sqrt(np.mean(plain)) > 0.06, "bias of the estimate without correction"
-    covered = [
-        (one.slope_low <= 1 <= one.slope_high, one.intercept_low <= 0 <= one.intercept_high)  # type: ignore[operator]
-        for one in found
-    ]
+    covered = [(one.slope_low <= 1 <= one.slope_high, one.intercept_low <= 0 <= one.intercept_high) for one in found]
     assert np.all(np.abs(np.mean(covered, axis=0) - 0.95) < 0.04)
 
 
@@ -141,7 +138,7 @@ def test_patients_with_several_images_need_the_sandwich() -> None:
         shared = np.repeat(rng.random(60), 8)
         labels = np.where(rng.random(480) < 0.7, shared, rng.random(480)) < probabilities
         both = evaluate_calibration(labels, probabilities), evaluate_calibration(labels, probabilities, 10, names)
-        covered.append([one.slope_low <= 1 <= one.slope_high for one in both])  # type: ignore[operator]
+        covered.append([one.slope_low <= 1 <= one.slope_high for one in both])
         squared.append([one.ece_squared or 0.0 for one in both])
     naive, clustered = np.mean(covered, axis=0)
     assert naive < 0.8

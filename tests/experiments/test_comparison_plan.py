@@ -20,6 +20,7 @@ from radimagenet_monai.experiments.comparison.plan import (
     plan_from,
     save_plan,
 )
+from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE
 from radimagenet_monai.networks.classifier import Classifier
 from radimagenet_monai.networks.encoder import build_encoder
 from radimagenet_monai.training.encoder_file import save_encoder
@@ -222,3 +223,8 @@ def test_lists_come_as_fire_gives_them() -> None:
     assert names("a, b,c") == names(("a", "b", "c")) == names(["a", "b", "c"]) == ["a", "b", "c"]
     assert names(0.5) == ["0.5"]
     assert names(()) == []
+
+
+def test_a_probe_has_an_image_size_unasked() -> None:
+    plan = make_plan("breast_mass_us_classification", "probe", ["random", "b=random"], "0" * 64)
+    assert plan.image_size == PROBE_IMAGE_SIZE

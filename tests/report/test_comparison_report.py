@@ -164,7 +164,7 @@ def test_checklists_have_their_items_and_know_what_the_analysis_knows(folder: Pa
     shown = json.loads((folder / "report.json").read_text(encoding="utf-8"))["checklists"]
     claim, tripod = shown["claim_2024"]["items"], shown["tripod_ai"]["items"]
     assert [item["item"] for item in claim] == [str(place) for place in range(1, 45)]
-    assert list(dict.fromkeys(re.match(r"\d+", item["item"]).group() for item in tripod)) == [  # type: ignore[union-attr]
+    assert list(dict.fromkeys(re.match(r"\d+", item["item"]).group() for item in tripod)) == [
         str(place) for place in range(1, 28)
     ]
     assert len(tripod) == 52  # with letters, as published

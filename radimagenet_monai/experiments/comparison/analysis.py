@@ -92,7 +92,9 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
             place = folder / EVALUATION_FOLDER
             predictions[run] = read_run(place, index, task, plan.classes, plan.aggregate)
         runs.append((run, result))
-    found = Runs(plan, frame, predictions, _clusters(frame, predictions))
+    several = plan.fractions if plan.folds != OWN_SPLIT else ()
+    shares = {fraction: _test_share(plan, frame, fraction) for fraction in several}
+    found = Runs(plan, frame, predictions, _clusters(frame, predictions), shares)
 
     performance = _performance(found, out)
     differences = _differences(found)
@@ -189,7 +191,7 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
     if runs.plan.folds == OWN_SPLIT:
         row |= of_test_sets
     else:
-        test = corrected_resampled_test(values, _test_share(runs, fraction), CONFIDENCE)
+        test = corrected_resampled_test(values, runs.test_shares[fraction], CONFIDENCE)
         row |= {
             "difference": test.difference,
             "standard_error": test.standard_error,
@@ -283,7 +285,7 @@ def _interval(
 ) -> tuple[float | None, float | None, str | None]:
     """Of a mean measure: over folds where there are several, else from the test set alone on the logit scale."""
     if runs.plan.folds != OWN_SPLIT:
-        test = corrected_resampled_test(folds, _test_share(runs, fraction), CONFIDENCE)
+        test = corrected_resampled_test(folds, runs.test_shares[fraction], CONFIDENCE)
         if test.low is None or test.high is None:
             return None, None, test.reason
         return max(0.0, test.low), min(1.0, test.high), None
@@ -339,10 +341,10 @@ def _units(runs: Runs) -> int:
     return int(np.unique(runs.clusters[rows]).size) if runs.clusters is not None else int(rows.size)
 
 
-def _test_share(runs: Runs, fraction: float) -> float:
+def _test_share(plan: Plan, frame: pd.DataFrame, fraction: float) -> float:
     """Size of a test fold over that of its training data, in patients where they are known."""
     shares = []
-    for fold in describe_folds(runs.plan, runs.frame, fraction):
+    for fold in describe_folds(plan, frame, fraction):
         unit = "patients" if fold["train"]["patients"] and fold["test"]["patients"] else "images"
         shares.append(fold["test"][unit] / fold["train"][unit])
     return float(np.mean(shares))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -19,9 +18,9 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.experiments.comparison.engines import check_engine, do_all
 from radimagenet_monai.experiments.comparison.jobs import (
     FAILED,
-    FINISHED,
     RUNS_FOLDER,
     Job,
+    finished_before,
     make_job,
     prepare_bundle,
     read_result,
@@ -122,8 +121,8 @@ def _do(plan: Plan, jobs: Sequence[Job], out: Path, engine: str, workers: int | 
         progress.console.print(f"  {name} with {architecture} is left out: {reason}", soft_wrap=True)
     waiting = []
     for job in jobs:
-        known = read_result(Path(job.folder))
-        if known is not None and known["status"] == FINISHED and known["recipe"] == json.loads(json.dumps(job.recipe)):
+        known = finished_before(job)
+        if known is not None:
             progress.note(known, before=True)
         else:
             waiting.append(job)

@@ -24,12 +24,15 @@ class Runs:
     """The finished runs of a comparison with what they predicted, and all that is needed to compare them.
 
     ``clusters`` numbers the patient of each row of the records; ``None`` where no patient has several scored rows.
+    ``test_shares`` is the size of a test fold over that of its training data, by
+    fraction, where there are folds.
     """
 
     plan: Plan
     frame: pd.DataFrame
     predictions: Mapping[Run, Predictions]
     clusters: np.ndarray | None
+    test_shares: Mapping[float, float]
 
     def architectures(self, name: str) -> tuple[str, ...]:
         """One, or all of them for `POOLED`."""

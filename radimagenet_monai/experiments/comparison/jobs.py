@@ -173,8 +173,8 @@ def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str,
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder) as lock:
-        known = read_result(folder)
-        if known is not None and known["recipe"] == _plain(job.recipe) and known["status"] == FINISHED:
+        known = finished_before(job)
+        if known is not None:
             return known
         started = time.monotonic()
         try:
@@ -208,6 +208,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def finished_before(job: Job) -> dict[str, Any] | None:
+    """The result of a job that was done before with the same recipe, or ``None``."""
+    known = read_result(Path(job.folder))
+    if known is None or known["status"] != FINISHED or known["recipe"] != _plain(job.recipe):
+        return None
+    return known
 
 
 def _probe(job: Job) -> str | None:

@@ -74,7 +74,7 @@ def localize_runs(
     }
     if runs.plan.is_probe or not chosen or not _has_masks(runs):
         return None, []
-    maps = MapSettings(level="1/16" if (runs.plan.image_size or 0) <= _SMALL_IMAGE else "1/32")
+    maps = MapSettings(level="1/16" if runs.plan.image_size <= _SMALL_IMAGE else "1/32")
     described, tables = [], {}
     for (architecture, name), scenario in chosen.items():
         models = [

@@ -13,7 +13,7 @@ from typing import Any
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.tasks import Kind, Task, get_task
+from radimagenet_monai.tasks import Kind, get_task
 
 PLAN_FILE = "comparison.json"
 FORMAT = 1
@@ -104,7 +104,7 @@ PROTOCOLS = {
             (),
             5,
             None,
-            None,
+            160,  # the default of `probe_run`
             None,
         ),
     )
@@ -159,7 +159,7 @@ class Plan:
     folds: int
     fractions: tuple[float, ...]
     classes: tuple[str, ...]
-    image_size: int | None
+    image_size: int
     batch_size: int | None
     epochs: int | None
     seed: int
@@ -277,7 +277,7 @@ def make_plan(
         folds=folds,
         fractions=tuple(shares),
         classes=tuple(map(str, classes)) if classes else described.classes,
-        image_size=image_size or basis.image_size or (None if basis.scenarios == () else described.image_size),
+        image_size=image_size or basis.image_size or described.image_size,
         batch_size=batch_size or basis.batch_size or (None if basis.scenarios == () else described.batch_size),
         epochs=epochs or basis.epochs,
         seed=whole_number("seed", seed, 0),
@@ -373,11 +373,6 @@ def whole_number(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"--{name} {value} was given; expected a whole number, {least} or more")
     return value
-
-
-def task_of(plan: Plan) -> Task:
-    """The task's description."""
-    return get_task(plan.task)
 
 
 def _numbers(name: str, values: Sequence[float | str]) -> list[float]:

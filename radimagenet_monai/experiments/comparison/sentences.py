@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from radimagenet_monai.report.wording import grouped, interval, p_value, signed
@@ -103,11 +103,3 @@ def _rounded(number: int) -> int:
     """To two digits, as sure as such a number is."""
     digits = max(0, len(str(number)) - 2)
     return round(number, -digits)
-
-
-def ranking(analysis: Mapping[str, Any]) -> Sequence[str]:
-    """Names of the initializations from the highest mean measure down."""
-    largest = max(analysis["protocol"]["fractions"])
-    rows = [row for row in analysis["performance"] if row["fraction"] == largest]
-    pooled = [row for row in rows if row["architecture"] == _ALL] or rows
-    return [row["initialization"] for row in sorted(pooled, key=lambda row: -row["mean"])]

@@ -15,6 +15,7 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT, Plan
 
 RECORDS_FOLDER = "records"
+_LEAST = 2  # patients of a class in a training set
 _PARTS = ("train", "validation", "test")
 
 
@@ -57,8 +58,9 @@ def part_of(frame: pd.DataFrame, fold: int | None, folds: int) -> np.ndarray:
 def fewer_training_patients(frame: pd.DataFrame, parts: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """``(n,)`` booleans: all rows that do not train, and those of a share of the training patients.
 
-    Patients are taken by class (a patient of several classes counts for the last one by name), at least two of each,
-    in an order that depends on the seed and the patient alone. So a smaller training set is a part of a larger one.
+    Patients are taken by class (a patient of several classes counts for the last one by name), in an order that
+    depends on the seed and the patient alone. The first two patients that have a class at all are always among them. So
+    no class is lost, and a smaller training set is a part of a larger one.
 
     Raises
     ------
@@ -74,12 +76,19 @@ def fewer_training_patients(frame: pd.DataFrame, parts: np.ndarray, fraction: fl
             "smaller training sets are made by patient, and rows without patient_id were found; fill it, with one id "
             "an image if patients are unknown"
         )
-    label_of = pd.Series(frame["label"].to_numpy(dtype=str)[training]).groupby(patients[training]).max()
+    labels = pd.Series(frame["label"].to_numpy(dtype=str)[training])
+    of_rows = patients[training]
+    counted = labels.groupby(of_rows).max()
     taken: set[str] = set()
-    for _, members in label_of.groupby(label_of):
-        order = sorted(members.index, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
-        taken.update(order[: max(2, round(fraction * len(order)))])
+    for label in labels.unique():
+        taken.update(_in_order(set(of_rows[labels == label]), seed)[:_LEAST])
+        own = _in_order(set(counted.index[counted == label]), seed)
+        taken.update(own[: round(fraction * len(own))])
     return ~training | np.isin(patients, list(taken))
+
+
+def _in_order(patients: set[str], seed: int) -> list[str]:
+    return sorted(patients, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
 
 
 def write_training_sets(plan: Plan, frame: pd.DataFrame, folder: Path) -> None:
