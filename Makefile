@@ -1,6 +1,7 @@
 # make demo   set up and walk the whole way on phantoms; ends with the path of a report
 # make test   set up and run the tests
 # make lint   ruff and mypy
+# make test-long    tests that take minutes; make test-search: property tests on examples drawn anew
 # make bench  measurements side by side with a peer
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A process a core, each test file in one of them; the networks are small, so one thread each is fastest.
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: demo test test-long lint bench clean
+.PHONY: demo test test-long test-search lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
@@ -24,6 +25,9 @@ test: $(VENV)/.test
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long $(PARALLEL)
+
+test-search: $(VENV)/.test
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m "hypothesis and not long" $(PARALLEL)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -1,11 +1,19 @@
-"""Makes `tests/oracles` importable, and keeps parallel test processes from taking each other's cores."""
+"""Makes `tests/oracles` importable, keeps parallel test processes from each other's cores, and fixes what is drawn."""
 
 import os
 import sys
 from pathlib import Path
+
+import hypothesis
 
 sys.path.append(str(Path(__file__).parent / "oracles"))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the bundle runs that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` draws the same examples each time, so that it fails for a change and not by chance;
+# `make test-search` draws new ones, which is how the rare ones are found.
+hypothesis.settings.register_profile("fixed", derandomize=True)
+hypothesis.settings.register_profile("search", print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

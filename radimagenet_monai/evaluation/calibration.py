@@ -255,10 +255,13 @@ def _interval(fit: _LogisticFit, patients: np.ndarray, grouped: bool, quantile: 
         pull = np.eye(size) - shares @ covariance
         if np.linalg.det(pull).min() < _ALONE:
             return float(fit.coefficients[-1]), None, None
-        freed = np.linalg.solve(pull, scores)[:, :, 0]
-        covariance = covariance @ (freed.T @ freed) @ covariance
+        # Summed as squares: the product of three matrices can come out below zero by rounding.
+        moves = np.linalg.solve(pull, scores)[:, :, 0] @ covariance[-1]
+        variance = float(moves @ moves)
+    else:
+        variance = float(covariance[-1, -1])
     estimate = float(fit.coefficients[-1])
-    reach = quantile * math.sqrt(covariance[-1, -1])
+    reach = quantile * math.sqrt(variance)
     return estimate, estimate - reach, estimate + reach
 
 
