@@ -36,14 +36,12 @@ from typing import Any, Literal
 
 import filelock
 import numpy as np
-import torch
 from monai.transforms import Compose
-from torch.utils.data import Dataset, Subset
 
-from radimagenet_monai.data.augmentation import AffineAugmentation, warp_with_opencv
+from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Job, Packer, Progress, Unreadable, pack_all
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
-from radimagenet_monai.data.sampler import SampleKey
+from radimagenet_monai.data.packed_images import MappedParts, PackedImages, damaged_part, open_images
 from radimagenet_monai.datasets.records import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
@@ -217,7 +215,7 @@ class PackedStore:
     def _write_part(self, wanted: Mapping[bytes, Mapping[str, Any]]) -> dict[bytes, Unreadable]:
         """Pack into a new part; the row of an image that is unreadable stays empty. Returns the unreadable."""
         parts = self._parts()
-        channels = _open_images(parts[0] / "images.npy").shape[3] if parts else None
+        channels = open_images(parts[0] / "images.npy").shape[3] if parts else None
         order = list(wanted)
         jobs = [Job(self._visible(record), _text(record.get("sha256"))) for record in wanted.values()]
         keys = np.zeros((len(order), _KEY_BYTES), np.uint8)
@@ -325,7 +323,7 @@ class PackedStore:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError) as error:
-            raise _damaged(self.folder / _UNREADABLE_FILE, error) from error
+            raise damaged_part(self.folder / _UNREADABLE_FILE, error) from error
 
     def _write_unreadable(self, known: Mapping[bytes, tuple[str, int | None, str, str]]) -> None:
         entries = dict(sorted((key.hex(), list(entry)) for key, entry in known.items()))
@@ -342,7 +340,7 @@ class PackedStore:
             table.writerows(by_image)
 
 
-class PackedDataset(Dataset):
+class PackedDataset(PackedImages):
     """Dictionary items with a uint8 image out of a `PackedStore`; takes the place of MONAI's dataset classes.
 
     Every image is read and transformed once, before the first epoch, by worker processes; afterwards an item costs a
@@ -429,69 +427,11 @@ class PackedDataset(Dataset):
         present = places[:, 0] >= 0
         if not present.all():
             self._report(store, data, keys, present, unreadable)
-        self.data = [_plain(record) for record, kept in zip(data, present.tolist(), strict=True) if kept]
-        self.image_key = image_key
-        self.augmentation = augmentation
-        self._not_scalar = {
-            key for record in self.data for key, value in record.items() if not isinstance(value, _Scalar)
-        }
-        self._vectors = {key for key in self._not_scalar if all(_is_vector(record.get(key)) for record in self.data)}
-        self._places = places[present]
-        self._files = store.image_files()
-        self._images: list[np.ndarray | None] = [None] * len(self._files)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, item: Any) -> Any:
-        if isinstance(item, slice):
-            return Subset(self, range(len(self))[item])
-        if isinstance(item, Sequence) and not isinstance(item, SampleKey):
-            return Subset(self, item)
-        epoch, index = _epoch_and_index(item, len(self))
-        part, row = self._places[index].tolist()
-        image = self._part(part)[row]
-        image = image.copy() if self.augmentation is None else self.augmentation.warp(image, epoch, index)
-        return self._item(epoch, index, torch.from_numpy(image).permute(2, 0, 1))
-
-    def __getitems__(self, items: Sequence[Any]) -> list[dict[str, Any]]:
-        """Items of a batch, read in the order in which they lie on disk; data loaders call this where it exists."""
-        pairs = [_epoch_and_index(item, len(self)) for item in items]
-        epochs, indices = np.array(pairs).T
-        places = self._places[indices]
-        batch = np.empty((len(pairs), *self._part(0).shape[1:]), np.uint8)
-        if self.augmentation is not None:
-            matrices = self.augmentation.matrices(epochs, indices, (batch.shape[1], batch.shape[2]))
-        for position in np.lexsort((places[:, 1], places[:, 0])).tolist():
-            part, row = places[position].tolist()
-            image = self._part(part)[row]
-            if self.augmentation is not None:
-                image = warp_with_opencv(image, matrices[position])
-            batch[position] = image
-        images = torch.from_numpy(batch).permute(0, 3, 1, 2).unbind()
-        return [self._item(epoch, index, image) for (epoch, index), image in zip(pairs, images, strict=True)]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A process maps the files itself: pickling a memory map would send the images.
-        return {**self.__dict__, "_images": [None] * len(self._files)}
-
-    def _item(self, epoch: int, index: int, image: torch.Tensor) -> dict[str, Any]:
-        item = self.data[index].copy()
-        for key in self._not_scalar:
-            value = item.pop(key, None)
-            if key in self._vectors:
-                item[key] = torch.tensor(value, dtype=torch.float32)
-        item[self.image_key] = image
-        item["index"] = index
-        item["epoch"] = epoch
-        return item
-
-    def _part(self, part: int) -> np.ndarray:
-        images = self._images[part]
-        if images is None:
-            # A plain view of the map: indexing numpy.memmap itself costs more than copying a small image.
-            images = self._images[part] = _open_images(self._files[part]).view(np.ndarray)
-        return images
+        kept = [_plain(record) for record, there in zip(data, present.tolist(), strict=True) if there]
+        not_scalar = {key for record in kept for key, value in record.items() if not isinstance(value, _Scalar)}
+        vectors = {key for key in not_scalar if all(_is_vector(record.get(key)) for record in kept)}
+        source = MappedParts(store.image_files())
+        super().__init__(kept, source, places[present], not_scalar, vectors, augmentation, image_key)
 
     @staticmethod
     def _is_incomplete(store: PackedStore, keys: Sequence[bytes], places: np.ndarray, unreadable: str) -> bool:
@@ -535,13 +475,6 @@ def _paths(value: Any) -> list[str]:
     return [mask_file(str(reference)) for reference in references]
 
 
-def _epoch_and_index(item: Any, length: int) -> tuple[int, int]:
-    epoch, index = item if isinstance(item, SampleKey) else (0, int(item))
-    if not -length <= index < length:
-        raise IndexError(f"index {index} of a dataset of {length} images")
-    return epoch, index % length
-
-
 def _rows_and_columns(image_size: int | Sequence[int]) -> tuple[int, int]:
     edges = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
     if len(edges) != 2 or not all(isinstance(edge, int) and 0 < edge <= _LARGEST_EDGE for edge in edges):
@@ -565,27 +498,11 @@ def _read_keys(part: Path) -> list[bytes]:
         keys = np.load(path, allow_pickle=False)
         if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != _KEY_BYTES:
             raise ValueError(f"{keys.dtype} of shape {keys.shape}")
-        if len(keys) != len(_open_images(part / "images.npy")):
+        if len(keys) != len(open_images(part / "images.npy")):
             raise ValueError("not as many keys as images")
     except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, error) from error
+        raise damaged_part(path, error) from error
     return [row.tobytes() for row in keys]
-
-
-def _open_images(path: Path) -> np.ndarray:
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, error) from error
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise _damaged(path, f"{images.dtype} of shape {images.shape}")
-    return images
-
-
-def _damaged(path: Path, cause: object) -> StoreError:
-    return StoreError(
-        f"packed store {path} is damaged ({cause}); delete the folder {path.parent}, it will be packed anew"
-    )
 
 
 def _write_header(stream: Any, shape: tuple[int, ...]) -> int:
