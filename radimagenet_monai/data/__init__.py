@@ -12,17 +12,19 @@ from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.data.augmentation import AffineAugmentation
-    from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
+    from radimagenet_monai.data.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
     from radimagenet_monai.data.mask_channel import AppendMaskd
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.data.resize import ResizeCanonicald
-    from radimagenet_monai.data.sampler import EpochSampler, SampleKey
+    from radimagenet_monai.data.sampler import EpochBatches, EpochSampler, SampleKey
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
     "AppendMaskd": "mask_channel",
+    "EpochBatches": "sampler",
+    "EpochLoader": "loader",
     "EpochSampler": "sampler",
     "NativeDataset": "native_dataset",
     "PackedDataset": "packed_store",
@@ -40,6 +42,8 @@ _MODULE_OF = {
 __all__ = [
     "AffineAugmentation",
     "AppendMaskd",
+    "EpochBatches",
+    "EpochLoader",
     "EpochSampler",
     "NativeDataset",
     "PackedDataset",

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from monai.engines import utils as engine_utils
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.sampler import EpochSampler, Uneven
+from radimagenet_monai.data.loader_worker import start_worker
+from radimagenet_monai.data.sampler import EpochBatches, EpochSampler
 from radimagenet_monai.errors import ConfigurationError
+
+
+class EpochLoader(DataLoader):
+    """A data loader over `EpochBatches`; made by `build_loader`.
+
+    Its ``sampler`` is the `EpochSampler` of its batches: MONAI's engines look there for whom to tell the epoch.
+    """
+
+    batch_sampler: EpochBatches
+
+    @property  # type: ignore[override]  # torch has a plain attribute
+    def sampler(self) -> EpochSampler:
+        """Where the order of the epoch comes from."""
+        return self.batch_sampler.sampler
+
+    @sampler.setter
+    def sampler(self, unused: Any) -> None:
+        """Torch sets a sequential sampler beside any batch sampler and never asks it."""
 
 
 def build_loader(
@@ -25,13 +43,15 @@ def build_loader(
     drop_last: bool = False,
     num_replicas: int | None = None,
     rank: int | None = None,
-    uneven: Uneven | None = None,
+    shards: Sequence[int] | np.ndarray | None = None,
+    window: int = 8,
     **options: Any,
-) -> DataLoader:
+) -> EpochLoader:
     """A data loader whose batches depend on ``(seed, epoch)`` alone.
 
     They are the same with any number of workers, forked or spawned, and reading them leaves the global random state
-    untouched, so a run that is resumed at an epoch goes on as if it had never stopped.
+    untouched, so a run that is resumed anywhere in an epoch goes on as if it had never stopped. In a run of several
+    processes each has its part of every global batch, see `EpochBatches`.
 
     Parameters
     ----------
@@ -39,25 +59,24 @@ def build_loader(
         `PackedDataset`, or any whose items are dictionaries and which takes a `SampleKey`.
     batch_size
         Images in a batch of this process.
-    shuffle, seed, num_replicas, rank, uneven
+    shuffle, seed, num_replicas, rank, shards, window
         As for `EpochSampler`.
     num_workers
         Processes that read and augment; 0: this one.
     drop_last
-        Leave out a last batch that is not full.
+        Leave out a last batch that is not full in every process.
     **options
         For ``torch.utils.data.DataLoader``; with workers, ``persistent_workers`` is on unless set here.
     """
     if num_workers:
         options.setdefault("persistent_workers", True)
-        options.setdefault("worker_init_fn", _limit_threads)
+        options.setdefault("worker_init_fn", start_worker)
     options.setdefault("collate_fn", collate_packed)
-    return DataLoader(
+    sampler = EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, shards, window)  # type: ignore[arg-type]  # torch's stub of a dataset has no length
+    return EpochLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, uneven),  # type: ignore[arg-type]  # torch's stub wants an int sampler
+        batch_sampler=EpochBatches(sampler, batch_size, drop_last),
         num_workers=num_workers,
-        drop_last=drop_last,
         # Its own generator: a loader without one draws from the global state whenever an iteration begins.
         generator=torch.Generator().manual_seed(seed),
         **options,
@@ -165,7 +184,3 @@ def _join(values: list[Any]) -> Any:
     if kinds <= {int, float} or kinds == {bool}:
         return torch.as_tensor(np.asarray(values))
     return values
-
-
-def _limit_threads(worker_id: int) -> None:
-    cv2.setNumThreads(0)

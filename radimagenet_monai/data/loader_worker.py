@@ -1,0 +1,27 @@
+"""What a data loader's worker process does before its first image."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import cv2
+
+
+def start_worker(worker_id: int) -> None:
+    """Keep OpenCV to this process' own thread, and leave SIGTERM to the parent.
+
+    A scheduler, and torchrun, send SIGTERM to a whole group of processes. The training process then finishes its
+    iteration and saves; were its workers to die at once, the iteration would fail for want of images.
+    """
+    cv2.setNumThreads(0)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
