@@ -121,27 +121,37 @@ def infer_auc(
     """
     if scale not in ("logit", "linear"):
         raise ConfigurationError(f"scale '{scale}' was given; expected 'logit' or 'linear'")
-    z = normal_quantile(confidence)
     positives, negatives = int(positive.sum()), int((~positive).sum())
-
-    def result(
-        auc: float | None, error: float | None, low: float | None, high: float | None, reason: str | None
-    ) -> AucEstimate:
-        return AucEstimate(auc, error, low, high, confidence, scale, positives, negatives, reason)
-
     if not positives or not negatives:
-        return result(None, None, None, None, f"all images are {'positive' if positives else 'negative'}")
+        absent = f"all images are {'positive' if positives else 'negative'}"
+        return estimate_with_interval(None, None, positives, negatives, confidence, scale, absent)
     components = AucComponents.of(positive, values[None], clusters)
     auc = float(components.aucs[0])
     reason = components.why_no_variance(np.ones(1))
-    if reason:
-        return result(auc, None, None, None, reason)
-    error = float(np.sqrt(components.covariance[0, 0]))
+    error = None if reason else float(np.sqrt(components.covariance[0, 0]))
+    return estimate_with_interval(auc, error, positives, negatives, confidence, scale, reason)
+
+
+def estimate_with_interval(
+    auc: float | None,
+    error: float | None,
+    positives: int,
+    negatives: int,
+    confidence: float,
+    scale: Scale = "logit",
+    reason: str | None = None,
+) -> AucEstimate:
+    """An AUC with the interval that follows from its standard error; none where there is no error, for ``reason``."""
+    z = normal_quantile(confidence)
+    if auc is None or error is None:
+        return AucEstimate(auc, None, None, None, confidence, scale, positives, negatives, reason)
     if scale == "linear":
-        return result(auc, error, max(0.0, auc - z * error), min(1.0, auc + z * error), None)
-    # Delta method: the derivative of the logit is 1 / (auc (1 - auc)).
-    spread = z * error / (auc * (1 - auc))
-    return result(auc, error, float(expit(logit(auc) - spread)), float(expit(logit(auc) + spread)), None)
+        low, high = max(0.0, auc - z * error), min(1.0, auc + z * error)
+    else:
+        # Delta method: the derivative of the logit is 1 / (auc (1 - auc)).
+        spread = z * error / (auc * (1 - auc))
+        low, high = float(expit(logit(auc) - spread)), float(expit(logit(auc) + spread))
+    return AucEstimate(auc, error, low, high, confidence, scale, positives, negatives, reason)
 
 
 def check_models(labels: ArrayLike, scores: Mapping[str, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
