@@ -64,3 +64,7 @@ class WeightsError(RadImageNetError):
 
 class StoreError(RadImageNetError):
     """A packed store that is damaged or cannot be built."""
+
+
+class TrainingError(RadImageNetError):
+    """Training that cannot go on, such as one whose loss is no longer a number."""

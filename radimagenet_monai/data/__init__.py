@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
+    from radimagenet_monai.data.progressive_size import ProgressiveSize
     from radimagenet_monai.data.resize import ResizeCanonicald
     from radimagenet_monai.data.sampler import EpochBatches, EpochSampler, SampleKey
 
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "PackedDataset": "packed_store",
     "PackedStore": "packed_store",
     "PrepareBatch": "loader",
+    "ProgressiveSize": "progressive_size",
     "ResizeCanonicald": "resize",
     "SampleKey": "sampler",
     "augmentation_in_workers": "placement",
@@ -49,6 +51,7 @@ __all__ = [
     "PackedDataset",
     "PackedStore",
     "PrepareBatch",
+    "ProgressiveSize",
     "ResizeCanonicald",
     "SampleKey",
     "augmentation_in_workers",

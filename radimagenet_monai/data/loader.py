@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.loader_worker import start_worker
+from radimagenet_monai.data.progressive_size import ProgressiveSize
 from radimagenet_monai.data.sampler import EpochBatches, EpochSampler
 from radimagenet_monai.errors import ConfigurationError
 
@@ -107,6 +108,10 @@ class PrepareBatch(engine_utils.PrepareBatch):
         Keys of the batch.
     with_mask
         The last channel of the image is its mask and becomes the label.
+    resizing
+        Size of the images by the key ``epoch`` of the batch. For the trainer only.
+    channels_last
+        Memory layout of the images on the device.
     """
 
     def __init__(
@@ -115,8 +120,12 @@ class PrepareBatch(engine_utils.PrepareBatch):
         image_key: str = "image",
         label_key: str = "label",
         with_mask: bool = False,
+        resizing: ProgressiveSize | None = None,
+        channels_last: bool = True,
     ) -> None:
         self.augmentation = augmentation
+        self.resizing = resizing
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.with_mask = with_mask
         self.image_key = image_key
         self.label_key = label_key
@@ -147,25 +156,29 @@ class PrepareBatch(engine_utils.PrepareBatch):
         Raises
         ------
         ConfigurationError
-            If an augmentation was given and the batch has no ``epoch`` and ``index``.
+            If an augmentation or a resizing was given and the batch has no ``epoch`` and ``index``.
         """
         image = torch.as_tensor(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking, **kwargs)
         scale = 1 / 255 if image.dtype == torch.uint8 else 1
-        image = image.to(torch.float32, memory_format=torch.channels_last)
+        image = image.to(torch.float32, memory_format=self.memory_format)
         if scale != 1:
             image = image * scale
-        if self.augmentation is not None:
+        if self.augmentation is not None or self.resizing is not None:
             if "epoch" not in batchdata or "index" not in batchdata:
                 raise ConfigurationError(
-                    "augmentation on the device needs 'epoch' and 'index' in each batch; "
+                    "work on the device (augmentation, resizing) needs 'epoch' and 'index' in each batch; "
                     "use a PackedDataset with build_loader"
                 )
-            image = self.augmentation.warp_batch(image, batchdata["epoch"], batchdata["index"])
-            image = image.contiguous(memory_format=torch.channels_last)
+            if self.augmentation is not None:
+                image = self.augmentation.warp_batch(image, batchdata["epoch"], batchdata["index"])
+            if self.resizing is not None:
+                # All images of a batch are of one epoch.
+                image = self.resizing.resize(image, int(batchdata["epoch"][0]))
+            image = image.contiguous(memory_format=self.memory_format)
         if self.with_mask:
             # A pixel belongs to the lesion where the mask covers half of it or more.
             mask = (image[:, -1:] >= 0.5).long()
-            return image[:, :-1].contiguous(memory_format=torch.channels_last), mask
+            return image[:, :-1].contiguous(memory_format=self.memory_format), mask
         label = batchdata.get(self.label_key)
         if label is not None:
             label = torch.as_tensor(label)
