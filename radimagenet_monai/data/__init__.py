@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from radimagenet_monai.data.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
     from radimagenet_monai.data.mask_channel import AppendMaskd
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
+    from radimagenet_monai.data.packed_dataset import packed_dataset
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.data.progressive_size import ProgressiveSize
     from radimagenet_monai.data.resize import ResizeCanonicald
     from radimagenet_monai.data.sampler import EpochBatches, EpochSampler, SampleKey
+    from radimagenet_monai.data.sealed_records import SealedRecords
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
@@ -34,11 +36,13 @@ _MODULE_OF = {
     "ProgressiveSize": "progressive_size",
     "ResizeCanonicald": "resize",
     "SampleKey": "sampler",
+    "SealedRecords": "sealed_records",
     "augmentation_in_workers": "placement",
     "augmentation_on_device": "placement",
     "build_loader": "loader",
     "collate_packed": "loader",
     "list_native_images": "native_dataset",
+    "packed_dataset": "packed_dataset",
 }
 
 __all__ = [
@@ -54,11 +58,13 @@ __all__ = [
     "ProgressiveSize",
     "ResizeCanonicald",
     "SampleKey",
+    "SealedRecords",
     "augmentation_in_workers",
     "augmentation_on_device",
     "build_loader",
     "collate_packed",
     "list_native_images",
+    "packed_dataset",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

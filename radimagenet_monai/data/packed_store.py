@@ -118,7 +118,7 @@ class PackedStore:
         if isinstance(transform, Sequence):
             transform = Compose(transform)
         self._packer = Packer(transform, image_key, self.size, keep_aspect, with_mask)
-        self._manifest = {
+        self.manifest = {
             "format": FORMAT,
             "image_size": list(self.size),
             "keep_aspect": keep_aspect,
@@ -127,7 +127,7 @@ class PackedStore:
             **describe_transform(transform),
         }
         self.store_dir = Path(store_dir)
-        self.folder = self.store_dir / f"{self.size[0]}x{self.size[1]}-{digest(self._manifest)[:16]}"
+        self.folder = self.store_dir / f"{self.size[0]}x{self.size[1]}-{digest(self.manifest)[:16]}"
         self._stamps: dict[str, Stamp] = {}
 
     def keys(self, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
@@ -184,7 +184,7 @@ class PackedStore:
             with self._lock():
                 self._remove_abandoned()
                 if not (self.folder / "manifest.json").exists():
-                    text = json.dumps(self._manifest, indent=2, ensure_ascii=False, sort_keys=True)
+                    text = json.dumps(self.manifest, indent=2, ensure_ascii=False, sort_keys=True)
                     atomic_write_text(self.folder / "manifest.json", text + "\n")
                 self._add_locked(records, keys, retry_unreadable)
         except OSError as error:

@@ -263,9 +263,9 @@ def to_datalist(
     ConfigurationError
         For an unknown split name, or a fold without a split.
     """
-    positions = np.flatnonzero(_selected(frame, split, fold))
+    positions = np.flatnonzero(selected_rows(frame, split, fold))
     if require_mask:
-        positions = _with_mask(frame, positions)
+        positions = keep_masked(positions, (frame["mask"].iloc[positions] != "").to_numpy(dtype=bool))
     part = frame.iloc[positions]
     root = os.fspath(root)
     images = [os.path.join(root, image) for image in part["image"]]
@@ -338,6 +338,70 @@ def load_datalist(
         raise RecordsError(f"dataset_dir '{folder}' is empty; expected images and {RECORDS_FILE}")
     frame = read_records(datalist or folder / RECORDS_FILE, classes, require_label=classes is not None)
     return to_datalist(frame, folder, classes, split, fold, check_files, findings, require_mask)
+
+
+def selected_rows(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:
+    """Which rows of a records table are in a split, ``(n,)`` booleans.
+
+    Parameters
+    ----------
+    frame
+        Its columns ``split`` and ``fold`` are enough.
+    split, fold
+        As for `to_datalist`.
+
+    Raises
+    ------
+    RecordsError, ConfigurationError
+        As `to_datalist` does.
+    """
+    if split is None:
+        if fold is not None:
+            raise ConfigurationError(f"fold {fold} was given without a split; say which of {', '.join(SPLITS)} of it")
+        return np.ones(len(frame), dtype=bool)
+    if split not in SPLITS:
+        raise ConfigurationError(f"split '{split}' is unknown; expected one of {', '.join(SPLITS)}")
+    if fold is None:
+        selected = (frame["split"] == split).to_numpy(dtype=bool)
+        if not selected.any():
+            counts = frame["split"].astype(str).replace("", "no split").value_counts()
+            raise RecordsError(
+                f"no row of the records table is in split '{split}' ({_counted(counts.to_dict())}); "
+                "fill its split column, or give a fold"
+            )
+        return selected
+    folds = sorted(int(number) for number in frame["fold"].dropna().unique())
+    if fold not in folds or len(folds) < 3:
+        raise RecordsError(
+            f"fold {fold} was asked of a records table with folds {folds}; expected one of them and three or more"
+        )
+    if frame["fold"].isna().any():
+        raise RecordsError(
+            f"fold {fold} was asked but {int(frame['fold'].isna().sum())} rows have no fold; fill the fold column"
+        )
+    after = folds[(folds.index(fold) + 1) % len(folds)]
+    numbers = frame["fold"].to_numpy(dtype=np.int64)
+    if split == "test":
+        return numbers == fold
+    return numbers == after if split == "validation" else (numbers != fold) & (numbers != after)
+
+
+def keep_masked(positions: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
+    """Those of ``positions`` ``(n,)`` where ``has_mask`` ``(n,)``, with a warning of how many are left out.
+
+    Raises
+    ------
+    RecordsError
+        Where none has a mask.
+    """
+    if not has_mask.any():
+        raise RecordsError(
+            f"none of {len(positions)} rows of the records table has a mask; fill the mask column, several masks of an "
+            f"image joined by '{MASK_SEPARATOR}'"
+        )
+    if not has_mask.all():
+        logger.warning("%d of %d images have no mask and are left out", int((~has_mask).sum()), len(positions))
+    return positions[has_mask]
 
 
 def missing_files(paths: Sequence[str]) -> list[str]:
@@ -456,52 +520,6 @@ def _known_findings(
     of_label = (part["label"] == classes[-1]).to_numpy(dtype=float)
     values[:, 0] = np.where(np.isnan(values[:, 0]), of_label, values[:, 0])
     return values.tolist()
-
-
-def _with_mask(frame: pd.DataFrame, positions: np.ndarray) -> np.ndarray:
-    """Those of the rows that have a mask."""
-    has_mask = (frame["mask"].iloc[positions] != "").to_numpy(dtype=bool)
-    if not has_mask.any():
-        raise RecordsError(
-            f"none of {len(positions)} rows of the records table has a mask; fill the mask column, several masks of an "
-            f"image joined by '{MASK_SEPARATOR}'"
-        )
-    if not has_mask.all():
-        logger.warning("%d of %d images have no mask and are left out", int((~has_mask).sum()), len(positions))
-    return positions[has_mask]
-
-
-def _selected(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:
-    """``(n,)`` booleans."""
-    if split is None:
-        if fold is not None:
-            raise ConfigurationError(f"fold {fold} was given without a split; say which of {', '.join(SPLITS)} of it")
-        return np.ones(len(frame), dtype=bool)
-    if split not in SPLITS:
-        raise ConfigurationError(f"split '{split}' is unknown; expected one of {', '.join(SPLITS)}")
-    if fold is None:
-        selected = (frame["split"] == split).to_numpy(dtype=bool)
-        if not selected.any():
-            counts = frame["split"].replace("", "no split").value_counts()
-            raise RecordsError(
-                f"no row of the records table is in split '{split}' ({_counted(counts.to_dict())}); "
-                "fill its split column, or give a fold"
-            )
-        return selected
-    folds = sorted(int(number) for number in frame["fold"].dropna().unique())
-    if fold not in folds or len(folds) < 3:
-        raise RecordsError(
-            f"fold {fold} was asked of a records table with folds {folds}; expected one of them and three or more"
-        )
-    if frame["fold"].isna().any():
-        raise RecordsError(
-            f"fold {fold} was asked but {int(frame['fold'].isna().sum())} rows have no fold; fill the fold column"
-        )
-    after = folds[(folds.index(fold) + 1) % len(folds)]
-    numbers = frame["fold"].to_numpy(dtype=np.int64)
-    if split == "test":
-        return numbers == fold
-    return numbers == after if split == "validation" else (numbers != fold) & (numbers != after)
 
 
 def _refuse_missing(paths: Sequence[str], root: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sized
 from pathlib import Path
 
+from radimagenet_monai.data.sealed_store import is_sealed
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.networks.architectures import get_architecture
 
@@ -13,12 +14,16 @@ from radimagenet_monai.networks.architectures import get_architecture
 def require_writable(*folders: str | os.PathLike[str]) -> None:
     """Refuse folders that could not be written to later. Creates nothing.
 
+    A sealed store is only read, so it may lie on a read-only disk.
+
     Raises
     ------
     ConfigurationError
         For a path that is a file, lies below one, or that the user may not write to.
     """
     for folder in folders:
+        if is_sealed(folder):
+            continue
         existing = Path(folder).absolute()
         while not existing.exists():
             existing = existing.parent
@@ -58,4 +63,7 @@ def require_images(*datasets: Sized) -> None:
     """
     for dataset in datasets:
         if not len(dataset):
-            raise RecordsError("no images to run on; give --dataset_dir with the file or folder that holds them")
+            raise RecordsError(
+                "no images to run on; give --dataset_dir with the file or folder that holds them, or --store_dir with "
+                "a store that 'radimagenet pack' has sealed"
+            )
