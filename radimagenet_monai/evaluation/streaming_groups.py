@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radimagenet_monai.evaluation.proportions import Proportion, wilson
+from radimagenet_monai.labels import LABELS
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,21 @@ def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int) -> t
         for true, called in (divmod(place, len(classes)) for place in order.tolist())
         if (count := int(wrong[true, called]))
     )
+
+
+def radimagenet_groups(classes: Sequence[str]) -> dict[str, list[str]]:
+    """Modality and region of each class, for `evaluate_groups`; nothing where a class is none of RadImageNet's.
+
+    Returns
+    -------
+    dict
+        ``"modality"`` to ``CT``, ``MR`` or ``US`` of each class, and ``"region"`` to one of 11 (``CT abdomen/pelvis``).
+    """
+    known = {label.key: label for label in LABELS}
+    if not all(name in known for name in classes):
+        return {}
+    labels = [known[name] for name in classes]
+    return {
+        "modality": [label.modality for label in labels],
+        "region": [f"{label.modality} {label.region}" for label in labels],
+    }

@@ -30,23 +30,18 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.memory import keep_freed_memory
     from radimagenet_monai.training.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
-    from radimagenet_monai.training.predictions import (
-        AreaUnderROC,
-        BalancedAccuracy,
-        PredictionCollector,
-        Top1Accuracy,
-        Top5Accuracy,
-    )
+    from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
     from radimagenet_monai.training.preflight import require_image_size, require_images, require_writable
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.run_record import RunRecord
+    from radimagenet_monai.training.streaming_metrics import StreamingMetric
+    from radimagenet_monai.training.streaming_outputs import StreamingEvaluationWriter, StreamingPredictionWriter
     from radimagenet_monai.training.tensorboard import LazySummaryWriter, loss_value
     from radimagenet_monai.training.trained_input import intensity_facts, require_trained_intensity
 
 _MODULE_OF = {
     "AreaUnderROC": "predictions",
     "AutocastInferer": "inferer",
-    "BalancedAccuracy": "predictions",
     "BestModel": "checkpoint",
     "BroadcastBuffers": "distributed",
     "EvaluationWriter": "outputs",
@@ -60,8 +55,9 @@ _MODULE_OF = {
     "Progress": "progress",
     "RunRecord": "run_record",
     "SeedIterations": "determinism",
-    "Top1Accuracy": "predictions",
-    "Top5Accuracy": "predictions",
+    "StreamingEvaluationWriter": "streaming_outputs",
+    "StreamingMetric": "streaming_metrics",
+    "StreamingPredictionWriter": "streaming_outputs",
     "TrainingCheckpoint": "checkpoint",
     "intensity_facts": "trained_input",
     "is_first_process": "distributed",
@@ -86,7 +82,6 @@ _MODULE_OF = {
 __all__ = [
     "AreaUnderROC",
     "AutocastInferer",
-    "BalancedAccuracy",
     "BestModel",
     "BroadcastBuffers",
     "EvaluationWriter",
@@ -100,8 +95,9 @@ __all__ = [
     "Progress",
     "RunRecord",
     "SeedIterations",
-    "Top1Accuracy",
-    "Top5Accuracy",
+    "StreamingEvaluationWriter",
+    "StreamingMetric",
+    "StreamingPredictionWriter",
     "TrainingCheckpoint",
     "intensity_facts",
     "is_first_process",

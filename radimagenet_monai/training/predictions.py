@@ -13,7 +13,7 @@ from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.evaluation.multiclass import balanced_accuracy, class_aucs, top_k_correct
+from radimagenet_monai.evaluation.multiclass import class_aucs
 from radimagenet_monai.training.distributed import gather_objects
 
 EXAM_RULES = ("none", "mean", "max")
@@ -240,27 +240,3 @@ class AreaUnderROC(PredictionMetric):
     """`area_under_roc` of a pass."""
 
     measure = staticmethod(area_under_roc)
-
-
-class Top1Accuracy(PredictionMetric):
-    """Share of images whose most probable class is the right one."""
-
-    @staticmethod
-    def measure(table: PredictionTable) -> float:
-        return float(top_k_correct(_known_labels(table), table.probabilities, 1).mean())
-
-
-class Top5Accuracy(PredictionMetric):
-    """Share of images whose class is among the five most probable."""
-
-    @staticmethod
-    def measure(table: PredictionTable) -> float:
-        return float(top_k_correct(_known_labels(table), table.probabilities, 5).mean())
-
-
-class BalancedAccuracy(PredictionMetric):
-    """Mean over the classes of the share of their images that are called right."""
-
-    @staticmethod
-    def measure(table: PredictionTable) -> float:
-        return balanced_accuracy(_known_labels(table), table.probabilities.argmax(axis=1))

@@ -1,0 +1,148 @@
+"""Metrics of many classes, counted batch by batch: no table of predictions, and exact over any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+from ignite.metrics.metric import MetricUsage
+from torch import distributed
+
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
+from radimagenet_monai.evaluation.streaming_evaluation import balanced_accuracy_of, macro_auc_of
+from radimagenet_monai.training.distributed import is_distributed
+
+MEASURES: dict[str, Callable[[StreamingCounts], float]] = {
+    "balanced_accuracy": balanced_accuracy_of,
+    "top1": lambda counts: int(counts.top1.sum()) / counts.images,
+    "top5": lambda counts: int(counts.top5.sum()) / counts.images,
+    "auc": macro_auc_of,
+}
+"""What a `StreamingMetric` can be: a share in [0, 1], higher is better."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A batch as arrays: ``index`` int64 (N,), ``labels`` int64 (N,) or ``None``, ``probabilities`` float32 (N, K)."""
+
+    index: np.ndarray
+    labels: np.ndarray | None
+    probabilities: np.ndarray
+
+
+def predicted(engine: Any) -> Predicted:
+    """What an evaluator found in its present iteration.
+
+    Parameters
+    ----------
+    engine
+        A ``SupervisedEvaluator`` whose batches hold ``index`` and whose ``pred`` are probabilities by now: with
+        ``decollate=False``, which is much the faster, or with MONAI's lists of dictionaries.
+    """
+    batch, output = engine.state.batch, engine.state.output
+    if not isinstance(output, Mapping):
+        labels = [item.get("label") for item in output]
+        output = {
+            "pred": torch.stack([item["pred"] for item in output]),
+            "label": None if any(label is None for label in labels) else torch.as_tensor(labels),
+        }
+        batch = {"index": [int(item["index"]) for item in batch]}
+    label = output.get("label")
+    return Predicted(
+        index=np.asarray(torch.as_tensor(batch["index"]).cpu(), dtype=np.int64),
+        labels=None if label is None else np.asarray(torch.as_tensor(label).cpu(), dtype=np.int64).reshape(-1),
+        probabilities=np.asarray(output["pred"].detach().float().cpu()),
+    )
+
+
+class CountCollector:
+    """Handler that leaves the `StreamingCounts` of each pass in ``engine.state.counts``.
+
+    In a run of several processes every one gets the sum over all of them, which is exactly what one process would have
+    counted; each image must be given to one process only, as `radimagenet_monai.data.EpochSampler` does.
+
+    Raises
+    ------
+    RecordsError
+        During the run, for images without labels.
+    """
+
+    def __init__(self) -> None:
+        self._counts: StreamingCounts | None = None
+
+    def attach(self, engine: Engine) -> None:
+        if getattr(engine, "_counts_predictions", False):
+            return  # several metrics and writers share one collector
+        engine._counts_predictions = True  # type: ignore[attr-defined]
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _start(self, engine: Any) -> None:
+        self._counts = engine.state.counts = None
+
+    def _count(self, engine: Any) -> None:
+        found = predicted(engine)
+        if found.labels is None:
+            raise RecordsError("the records have no labels; accuracy and areas under the ROC curve need them")
+        if self._counts is None:
+            self._counts = StreamingCounts(found.probabilities.shape[1])
+        self._counts.update(found.labels, found.probabilities)
+
+    def _finish(self, engine: Any) -> None:
+        if self._counts is None:
+            raise RecordsError("no image was evaluated; expected at least one for each process")
+        if is_distributed():
+            _sum_over_processes(self._counts.flat, engine.state.device)
+        engine.state.counts = self._counts
+
+
+class StreamingMetric(Metric):
+    """A number of a pass over many classes, as an ignite metric. Several on one engine share what is counted.
+
+    Parameters
+    ----------
+    measure
+        Name of one of `MEASURES`.
+
+    Raises
+    ------
+    ConfigurationError
+        For another name.
+    """
+
+    def __init__(self, measure: str) -> None:
+        if measure not in MEASURES:
+            raise ConfigurationError(f"measure '{measure}' is unknown; expected one of {', '.join(MEASURES)}")
+        self.measure = measure
+        self._engine: Any = None
+        super().__init__()
+
+    def attach(self, engine: Engine, name: str, usage: str | MetricUsage = "epoch_wise") -> None:
+        self._engine = engine
+        CountCollector().attach(engine)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)
+
+    def reset(self) -> None:
+        """Nothing to do: the collector starts over by itself."""
+
+    def update(self, output: Any) -> None:
+        """Nothing to do: the collector reads batch and output together."""
+
+    def compute(self) -> float:
+        return MEASURES[self.measure](self._engine.state.counts)
+
+
+def _sum_over_processes(counts: np.ndarray, device: torch.device | str) -> None:
+    """Replace int64 ``counts`` by their sum over all processes. NCCL adds on the GPU, gloo in this memory."""
+    on_device = torch.from_numpy(counts)
+    if distributed.get_backend() == "nccl":
+        on_device = on_device.to(device)
+    distributed.all_reduce(on_device)
+    np.copyto(counts, on_device.cpu().numpy())

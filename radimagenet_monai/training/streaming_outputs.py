@@ -1,0 +1,166 @@
+"""Writing what an evaluation of many classes found, while it runs: memory does not grow with the number of images."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
+from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
+from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
+from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
+from radimagenet_monai.training.distributed import gather_objects, rank
+from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, relative_to
+from radimagenet_monai.training.streaming_metrics import CountCollector, predicted
+
+CONFUSION_CSV = "confusion.csv"
+
+_TOP = 5
+
+
+class StreamingPredictionWriter:
+    """Handler that writes ``predictions.csv``: a row an image, in the order of the dataset.
+
+    A row holds the file (relative to ``root``, with ``/``), the frame, the five most probable classes with their
+    probabilities, the decision and, where known, the true class: the columns of `PredictionWriter` for many classes.
+    The empty column ``problem`` is there for readers of both.
+
+    Rows go to a hidden file beside it, one a process, and ``predictions.csv`` appears when all are there; a run that
+    is killed leaves the former one. Processes on several machines need a folder that all of them see.
+
+    Parameters
+    ----------
+    folder
+        Where the file goes.
+    data
+        ``data`` of the engine's dataset.
+    classes
+        Names in index order.
+    root
+        Folder that the images lie in.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        data: Sequence[Mapping[str, Any]],
+        classes: Sequence[str],
+        root: str | os.PathLike[str],
+    ) -> None:
+        self.path = Path(folder) / PREDICTIONS_CSV
+        self.data = data
+        self.classes = list(classes)
+        self.root = Path(root)
+        self._stream: IO[str] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.{rank()}.part")
+
+    def _start(self, engine: Any) -> None:
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self._part.open("w", encoding="utf-8", newline="")
+
+    def _write(self, engine: Any) -> None:
+        assert self._stream is not None
+        found = predicted(engine)
+        order = np.argsort(-found.probabilities, axis=1, kind="stable")[:, :_TOP]
+        highest = np.take_along_axis(found.probabilities, order, axis=1).tolist()
+        writer = csv.writer(self._stream, lineterminator="\n")
+        for row, (index, top) in enumerate(zip(found.index.tolist(), order.tolist(), strict=True)):
+            item = self.data[index]
+            cells: list[Any] = [index, relative_to(self.root, str(item["image"])), int(item.get("frame", 0))]
+            for number, probability in zip(top, highest[row], strict=True):
+                cells += [self.classes[number], f"{probability:.9g}"]
+            cells.append(self.classes[top[0]])
+            cells.append("" if found.labels is None else self.classes[found.labels[row]])
+            writer.writerow([*cells, ""])
+
+    def _finish(self, engine: Any) -> None:
+        assert self._stream is not None
+        self._stream.close()
+        parts = [Path(part) for part in gather_objects(str(self._part))]
+        if rank() == 0:
+            self._merge(parts)
+
+    def _merge(self, parts: Sequence[Path]) -> None:
+        places = range(1, min(_TOP, len(self.classes)) + 1)
+        with ExitStack() as opened, atomic_open(self.path, "w", encoding="utf-8", newline="") as stream:
+            rows = [_numbered(opened.enter_context(part.open(encoding="utf-8", newline=""))) for part in parts]
+            writer = csv.writer(stream, lineterminator="\n")
+            tops = [name for place in places for name in (f"top{place}", f"probability_top{place}")]
+            writer.writerow(["file", "frame", *tops, "decision", "label", "problem"])
+            # Each process took its images in the order of the dataset.
+            writer.writerows(cells for _, cells in heapq.merge(*rows, key=lambda row: row[0]))
+        for part in parts:
+            part.unlink()
+
+
+class StreamingEvaluationWriter:
+    """Handler that writes ``evaluation.json`` and ``confusion.csv`` of labeled images of many classes.
+
+    ``evaluation.json`` holds the metrics with their intervals, groups of classes by modality and region where the
+    classes are RadImageNet's, and, for phantoms, the notice that they are none of patients. ``confusion.csv`` has a row
+    a true class and a column a class that was called.
+
+    Parameters
+    ----------
+    folder, classes, root
+        As for `StreamingPredictionWriter`.
+    settings
+        The run's settings, kept beside the metrics.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        classes: Sequence[str],
+        root: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.folder = Path(folder)
+        self.classes = list(classes)
+        self.root = root
+        self.settings = dict(settings)
+
+    def attach(self, engine: Engine) -> None:
+        CountCollector().attach(engine)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        if rank() != 0:
+            return
+        counts = engine.state.counts
+        found = evaluate_counts(counts, self.classes, radimagenet_groups(self.classes))
+        with atomic_open(self.folder / CONFUSION_CSV, "w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["true class", *self.classes])
+            writer.writerows([name, *row] for name, row in zip(self.classes, counts.confusion.tolist(), strict=True))
+        report = {
+            "settings": self.settings,
+            "classes": self.classes,
+            "aggregate": "none",
+            "image_warning": PHANTOM_NOTICE if os.fspath(self.root) and is_phantom(self.root) else None,
+            "metrics": found.to_dict(),
+        }
+        atomic_write_text(self.folder / EVALUATION_JSON, json.dumps(report, indent=2) + "\n")
+
+
+def _numbered(stream: IO[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a part without the number that each begins with, and that number."""
+    for number, *cells in csv.reader(stream):
+        yield int(number), cells
