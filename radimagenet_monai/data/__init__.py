@@ -12,10 +12,10 @@ from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.data.augmentation import AffineAugmentation
+    from radimagenet_monai.data.bundle_dataset import packed_dataset
     from radimagenet_monai.data.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
     from radimagenet_monai.data.mask_channel import AppendMaskd
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
-    from radimagenet_monai.data.packed_dataset import packed_dataset
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.data.progressive_size import ProgressiveSize
@@ -42,7 +42,7 @@ _MODULE_OF = {
     "build_loader": "loader",
     "collate_packed": "loader",
     "list_native_images": "native_dataset",
-    "packed_dataset": "packed_dataset",
+    "packed_dataset": "bundle_dataset",
 }
 
 __all__ = [

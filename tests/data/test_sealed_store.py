@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.loader import build_loader
-from radimagenet_monai.data.packed_dataset import packed_dataset
+from radimagenet_monai.data.bundle_dataset import packed_dataset
 from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.data.sealed_index import SealedIndex, write_index
