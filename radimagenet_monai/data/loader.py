@@ -67,12 +67,15 @@ def build_loader(
     drop_last
         Leave out a last batch that is not full in every process.
     **options
-        For ``torch.utils.data.DataLoader``; with workers, ``persistent_workers`` is on unless set here.
+        For ``torch.utils.data.DataLoader``; with workers, ``persistent_workers`` is on unless set here, and
+        ``pin_memory`` where there is a GPU.
     """
     if num_workers:
         options.setdefault("persistent_workers", True)
         options.setdefault("worker_init_fn", start_worker)
     options.setdefault("collate_fn", collate_packed)
+    # A copy to a GPU runs beside computation only from memory that is pinned.
+    options.setdefault("pin_memory", torch.cuda.is_available())
     sampler = EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, shards, window)  # type: ignore[arg-type]  # torch's stub of a dataset has no length
     return EpochLoader(
         dataset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -16,12 +17,13 @@ def start_worker(worker_id: int) -> None:
     iteration and saves; were its workers to die at once, the iteration would fail for want of images.
     """
     cv2.setNumThreads(0)
-    if hasattr(signal, "sigwaitinfo"):
+    parent = multiprocessing.parent_process()
+    if parent is not None and hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_when_told, args=(parent.pid,), daemon=True).start()
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_when_told(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)

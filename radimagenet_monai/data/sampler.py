@@ -193,6 +193,12 @@ class EpochBatches(Sampler[list[SampleKey]]):
             return self.global_batch_size
         return self.sampler.length - start - number * self.global_batch_size
 
+    def used(self, start: int, batches: int) -> int:
+        """Samples of the epoch's order that are behind once ``batches`` of a pass from ``start`` were trained on."""
+        if batches == 0:
+            return start
+        return start + (batches - 1) * self.global_batch_size + self.size(start, batches - 1)
+
     def weight(self, start: int, number: int) -> float:
         """What the mean loss of this process is multiplied by, so that the mean over processes is the global batch's.
 

@@ -11,6 +11,7 @@ from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.training.checkpoint import BestModel, TrainingCheckpoint
+    from radimagenet_monai.training.compilation import compile_network
     from radimagenet_monai.training.determinism import SeedIterations
     from radimagenet_monai.training.distributed import (
         BroadcastBuffers,
@@ -22,22 +23,32 @@ if TYPE_CHECKING:
         wrap_network,
     )
     from radimagenet_monai.training.findings_loss import KnownFindingsLoss
+    from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
     from radimagenet_monai.training.flags import parse_flag
+    from radimagenet_monai.training.global_batch_loss import GlobalBatchLoss
+    from radimagenet_monai.training.imbalance_loss import LogitAdjustedLoss
     from radimagenet_monai.training.inferer import AutocastInferer
     from radimagenet_monai.training.launch import show_errors_in_one_line
+    from radimagenet_monai.training.learning_rate import LearningRateSchedule
     from radimagenet_monai.training.lesion_overlap import LesionDice
     from radimagenet_monai.training.mask_writer import MaskWriter, OverlapWriter
     from radimagenet_monai.training.memory import keep_freed_memory
+    from radimagenet_monai.training.mlflow_log import MLflowLog
     from radimagenet_monai.training.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
     from radimagenet_monai.training.preflight import require_image_size, require_images, require_writable
     from radimagenet_monai.training.progress import Progress
+    from radimagenet_monai.training.rates import MeasuredRates
     from radimagenet_monai.training.run_record import RunRecord
+    from radimagenet_monai.training.step import TrainingStep
     from radimagenet_monai.training.streaming_metrics import StreamingMetric
     from radimagenet_monai.training.streaming_outputs import StreamingEvaluationWriter, StreamingPredictionWriter
     from radimagenet_monai.training.tensorboard import LazySummaryWriter, loss_value
+    from radimagenet_monai.training.throughput import Throughput
     from radimagenet_monai.training.trained_input import intensity_facts, require_trained_intensity
+    from radimagenet_monai.training.weight_average import WeightAverage, network_to_evaluate
+    from radimagenet_monai.training.weight_decay import parameter_groups
 
 _MODULE_OF = {
     "AreaUnderROC": "predictions",
@@ -45,27 +56,39 @@ _MODULE_OF = {
     "BestModel": "checkpoint",
     "BroadcastBuffers": "distributed",
     "EvaluationWriter": "outputs",
+    "GlobalBatchLoss": "global_batch_loss",
     "KnownFindingsLoss": "findings_loss",
     "LazySummaryWriter": "tensorboard",
+    "LearningRateSchedule": "learning_rate",
     "LesionDice": "lesion_overlap",
+    "LogitAdjustedLoss": "imbalance_loss",
+    "MLflowLog": "mlflow_log",
     "MaskWriter": "mask_writer",
+    "MeasuredRates": "rates",
     "OverlapWriter": "mask_writer",
     "PredictionCollector": "predictions",
     "PredictionWriter": "outputs",
     "Progress": "progress",
     "RunRecord": "run_record",
     "SeedIterations": "determinism",
+    "StopOnNonFiniteLoss": "finite_loss",
     "StreamingEvaluationWriter": "streaming_outputs",
     "StreamingMetric": "streaming_metrics",
     "StreamingPredictionWriter": "streaming_outputs",
+    "Throughput": "throughput",
     "TrainingCheckpoint": "checkpoint",
+    "TrainingStep": "step",
+    "WeightAverage": "weight_average",
+    "compile_network": "compilation",
     "intensity_facts": "trained_input",
     "is_first_process": "distributed",
     "keep_freed_memory": "memory",
     "load_model": "model_file",
     "local_device": "distributed",
     "loss_value": "tensorboard",
+    "network_to_evaluate": "weight_average",
     "operating_points": "model_file",
+    "parameter_groups": "weight_decay",
     "parse_flag": "flags",
     "require_image_size": "preflight",
     "require_images": "preflight",
@@ -85,27 +108,39 @@ __all__ = [
     "BestModel",
     "BroadcastBuffers",
     "EvaluationWriter",
+    "GlobalBatchLoss",
     "KnownFindingsLoss",
     "LazySummaryWriter",
+    "LearningRateSchedule",
     "LesionDice",
+    "LogitAdjustedLoss",
+    "MLflowLog",
     "MaskWriter",
+    "MeasuredRates",
     "OverlapWriter",
     "PredictionCollector",
     "PredictionWriter",
     "Progress",
     "RunRecord",
     "SeedIterations",
+    "StopOnNonFiniteLoss",
     "StreamingEvaluationWriter",
     "StreamingMetric",
     "StreamingPredictionWriter",
+    "Throughput",
     "TrainingCheckpoint",
+    "TrainingStep",
+    "WeightAverage",
+    "compile_network",
     "intensity_facts",
     "is_first_process",
     "keep_freed_memory",
     "load_model",
     "local_device",
     "loss_value",
+    "network_to_evaluate",
     "operating_points",
+    "parameter_groups",
     "parse_flag",
     "require_image_size",
     "require_images",

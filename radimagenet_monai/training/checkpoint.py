@@ -4,47 +4,72 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import random
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import distributed, nn
 from torch.optim import Optimizer
 
+from radimagenet_monai.data.loader import EpochLoader
 from radimagenet_monai.errors import ConfigurationError, WeightsError
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.io.atomic import atomic_write_bytes
-from radimagenet_monai.training.distributed import rank, unwrap_network
+from radimagenet_monai.training.distributed import is_distributed, process_count, rank, unwrap_network
 from radimagenet_monai.training.encoder_file import save_encoder
+from radimagenet_monai.training.epoch_position import epoch_batches, first_iteration, samples_done
+from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.training.model_file import load_torch_file, save_model
 from radimagenet_monai.training.predictions import PredictionTable, by_exam
 from radimagenet_monai.training.run_record import hash_datalist
+from radimagenet_monai.training.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
 from radimagenet_monai.weights.strict import load_strictly
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
+FORMAT = 2
 _MAY_CHANGE = {"max_epochs", "bundle_version"}
 
 
+class Stateful(Protocol):
+    """Anything whose state can be taken and put back, such as a module or a scheduler."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain containers."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Put back what `state_dict` gave."""
+
+
 class TrainingCheckpoint:
-    """Handler that saves everything a run needs to go on, at the end of every epoch, and restores it.
+    """Handler that saves everything a run needs to go on, and restores it.
+
+    It saves at the end of every epoch, within an epoch every ``minutes``, and on SIGTERM, which schedulers send some
+    time before they kill: the iteration is finished and saved, and all processes end with status 75
+    (`STOPPED_STATUS`). Within an epoch it saves after every other handler of the iteration, and never between the
+    batches of one optimizer step (``engine.state.gradients_pending``, see `TrainingStep`). A SIGTERM during
+    validation takes effect when the epoch is complete.
 
     A resumed run gives, on the same machine and number of threads, bit for bit the weights of one that was never
-    stopped: network, optimizer, scheduler, epoch, best metric and random state are restored, and the order of
-    samples, augmentation and dropout are functions of the seed and the place in the run.
+    stopped: network, optimizer, scheduler, place in the epoch, best metric and random state are restored, and the order
+    of samples, augmentation and dropout are functions of the seed and the place in the run. With another number of
+    processes the samples that are left of the epoch are shared among them; the size of the global batch, and with it
+    the course of training, changes, which a log line says.
 
     Attach it after validation and scheduler handlers, whose results it saves.
 
     Parameters
     ----------
     folder
-        Where ``checkpoint.pt`` is kept; it is replaced atomically.
+        Where ``checkpoint.pt`` is kept; the first process replaces it atomically.
     settings
         What must not change between the runs (architecture, classes, seed, ...). A checkpoint with other settings is
         refused; more epochs and another version of the bundle are welcome.
@@ -53,6 +78,13 @@ class TrainingCheckpoint:
     resume
         Restore the checkpoint at the start of the run. Without one the run starts from the beginning, so that a
         scheduler may always start a job with ``--resume true``.
+    minutes
+        Time between checkpoints within an epoch; 0: at its end only. Needs a loader made by `build_loader`.
+    also
+        More that has a state, by name. Each is restored when the run starts, and once more when all handlers have seen
+        the start of an epoch that is gone on with, as many of them begin anew there.
+    loss_check
+        Nothing is saved from a loss on that is not a finite number: the last good checkpoint stays.
     """
 
     def __init__(
@@ -65,7 +97,14 @@ class TrainingCheckpoint:
         lr_scheduler: Any = None,
         evaluator: Any = None,
         resume: bool = False,
+        minutes: float = 0.0,
+        also: Mapping[str, Stateful] | None = None,
+        loss_check: StopOnNonFiniteLoss | None = None,
     ) -> None:
+        if not 0 <= float(minutes) < math.inf:
+            raise ConfigurationError(
+                f"checkpoint_minutes {minutes}: expected minutes, or 0 for the ends of epochs only"
+            )
         self.path = Path(folder) / CHECKPOINT_NAME
         self.network = network
         self.optimizer = optimizer
@@ -73,22 +112,87 @@ class TrainingCheckpoint:
         self.lr_scheduler = lr_scheduler
         self.evaluator = evaluator
         self.resume = bool(resume)
+        self.minutes = float(minutes)
+        self.also = dict(also or {})
+        self.loss_check = loss_check
+        self._stop = StopSignal()
+        self._saved_at = 0.0
+        self._restored: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self._restore)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_epoch)
+        engine.add_event_handler(Events.COMPLETED, self._end)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._end)
 
-    def _save(self, engine: Any) -> None:
-        if rank() != 0:
+    def _start(self, engine: Any) -> None:
+        if not engine.has_event_handler(self._save_iteration, Events.ITERATION_COMPLETED):
+            # Added now, these come after the handlers of everyone else, in whatever order those were attached.
+            engine.add_event_handler(Events.EPOCH_STARTED, self._restore_once_more)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_iteration)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._stop_after_epoch)
+            # Ignite drops an error that no handler raises again.
+            engine.add_event_handler(Events.EXCEPTION_RAISED, _raise_again)
+        self._restored = {}
+        if rank() == 0:
+            for torn in self.path.parent.glob(f".{CHECKPOINT_NAME}.*.part"):
+                torn.unlink(missing_ok=True)  # of a run that was killed while it saved
+        if self.minutes:
+            epoch_batches(engine)
+        self._restore(engine)
+        self._saved_at = time.monotonic()
+        self._stop.listen()
+
+    def _end(self, engine: Any, error: BaseException | None = None) -> None:
+        self._stop.ignore()
+
+    def _save_iteration(self, engine: Any) -> None:
+        stop = self._stop.agreed()
+        if not isinstance(engine.state.dataloader, EpochLoader):
+            return  # no place to go on from but the end of an epoch
+        if getattr(engine.state, "gradients_pending", False) or engine.state.iteration % engine.state.epoch_length == 0:
+            return
+        samples = samples_done(engine)
+        if stop or (self.minutes and time.monotonic() - self._saved_at >= 60 * self.minutes):
+            self._save(engine, engine.state.epoch - 1, samples)
+        if stop:
+            self._end_run(_place(engine, engine.state.epoch, samples))
+
+    def _save_epoch(self, engine: Any) -> None:
+        self._save(engine, engine.state.epoch, 0)
+
+    def _stop_after_epoch(self, engine: Any) -> None:
+        if self._stop.agreed() and engine.state.epoch < engine.state.max_epochs:
+            self._end_run(f"after epoch {engine.state.epoch}")
+
+    def _end_run(self, place: str) -> None:
+        if is_distributed():
+            distributed.barrier()  # a launcher that sees one process end kills the others: let the first one save
+        if rank() == 0:
+            logger.warning(
+                "stopped by SIGTERM %s; %s is saved, go on with --resume true (exit status %d)",
+                place,
+                self.path,
+                STOPPED_STATUS,
+            )
+        raise RunStopped
+
+    def _save(self, engine: Any, finished_epochs: int, samples: int) -> None:
+        self._saved_at = time.monotonic()
+        if rank() != 0 or (self.loss_check is not None and not self.loss_check.all_finite()):
             return
         state: dict[str, Any] = {
+            "format": FORMAT,
             "settings": self.settings,
-            "epoch": engine.state.epoch,
+            "epoch": finished_epochs,
+            "samples": samples,
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
+            "processes": process_count(),
             "network": unwrap_network(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": _random_state(),
+            "also": {name: item.state_dict() for name, item in self.also.items()},
         }
         if self.lr_scheduler is not None:
             state["lr_scheduler"] = self.lr_scheduler.state_dict()
@@ -108,11 +212,16 @@ class TrainingCheckpoint:
         state = load_torch_file(self.path)
         if not isinstance(state, dict) or "settings" not in state:
             raise WeightsError(f"{self.path} is not a checkpoint of a training run")
+        # The first format, of checkpoints at the ends of epochs, had no number.
+        if state.get("format", 1) > FORMAT:
+            raise WeightsError(
+                f"{self.path} has format {state['format']}, this version reads up to {FORMAT}; update radimagenet-monai"
+            )
         _refuse_other_settings(self.path, state["settings"], self.settings)
-        if state["epoch_length"] != engine.state.epoch_length:
+        if "also" in state and state["also"].keys() != self.also.keys():
             raise ConfigurationError(
-                f"{self.path} was saved with {state['epoch_length']} batches an epoch, this run has "
-                f"{engine.state.epoch_length}; resume with the same records, batch size and number of processes"
+                f"{self.path} was saved with {_listed(state['also'])} beside network and optimizer, this run has "
+                f"{_listed(self.also)}; go on with the same recipe, or give another --output_dir to start anew"
             )
         load_strictly(unwrap_network(self.network), state["network"], self.path)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -121,10 +230,47 @@ class TrainingCheckpoint:
         if self.evaluator is not None and "best_metric" in state:
             self.evaluator.state.best_metric = state["best_metric"]
             self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
-        engine.state.epoch = state["epoch"]
-        engine.state.iteration = state["iteration"]
+        for name, item in state.get("also", {}).items():
+            self.also[name].load_state_dict(item)
+        self._restore_place(engine, state)
         _set_random_state(state["random"])
-        logger.info("resumed after epoch %d of %d from %s", state["epoch"], engine.state.max_epochs, self.path)
+
+    def _restore_place(self, engine: Any, state: dict[str, Any]) -> None:
+        epoch, samples = state["epoch"], state.get("samples", 0)
+        if isinstance(engine.state.dataloader, EpochLoader):
+            batches = epoch_batches(engine)
+            batches.sampler.start_at(epoch + 1, samples)
+            engine.state.iteration = first_iteration(engine, epoch, samples)
+        elif samples or state["epoch_length"] != engine.state.epoch_length:
+            raise ConfigurationError(
+                f"{self.path} was saved with {state['epoch_length']} batches an epoch, {samples} samples into one; "
+                f"this run has {engine.state.epoch_length}, and a loader that cannot start there; use build_loader"
+            )
+        else:
+            engine.state.iteration = state["iteration"]
+        engine.state.epoch = epoch
+        if samples:
+            self._restored = state.get("also", {})
+        if rank() != 0:
+            return
+        place = _place(engine, epoch + 1, samples) if samples else f"after epoch {epoch}"
+        logger.info("resumed %s of %d from %s", place, engine.state.max_epochs, self.path)
+        before = state.get("processes", process_count())
+        if before != process_count():
+            logger.warning(
+                "saved by %d process%s, this run has %d: each keeps its batch size, so a step is on %g times as many "
+                "images, and steps and TensorBoard are counted in these larger or smaller steps from now on; "
+                "the learning rate is what this run's config says",
+                before,
+                "" if before == 1 else "es",
+                process_count(),
+                process_count() / before,
+            )
+
+    def _restore_once_more(self, engine: Any) -> None:
+        restored, self._restored = self._restored, {}
+        for name, item in restored.items():
+            self.also[name].load_state_dict(item)
 
 
 class BestModel:
@@ -203,6 +349,18 @@ class BestModel:
             "validation_sensitivity": chosen.sensitivity,
             "validation_specificity": chosen.specificity,
         }
+
+
+def _place(engine: Any, epoch: int, samples: int) -> str:
+    return f"after {samples} of {engine.state.dataloader.sampler.length} samples of epoch {epoch}"
+
+
+def _raise_again(engine: Any, error: BaseException) -> None:
+    raise error
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from typing import Any
 
@@ -9,15 +10,24 @@ import torch
 from ignite.engine import Engine, Events
 from torch import distributed, nn
 
+TIMEOUT = datetime.timedelta(minutes=10)
+"""Longer than anything one process does alone between two exchanges, such as writing a checkpoint. (Processes that
+wait for another to fill the store wait for a file lock, not for an exchange.)"""
+
 
 def is_distributed() -> bool:
     """Whether this process belongs to a group of several."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return process_count() > 1
 
 
 def rank() -> int:
     """Number of this process, 0 in a run of one."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def process_count() -> int:
+    """Number of processes of this run."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def is_first_process() -> bool:
@@ -26,9 +36,13 @@ def is_first_process() -> bool:
 
 
 def start_process_group() -> None:
-    """Join the processes that torchrun started: NCCL where every one has a GPU, gloo elsewhere."""
+    """Join the processes that torchrun started: NCCL for tensors on GPUs, gloo for those on the CPU.
+
+    A process that waits for another longer than `TIMEOUT` ends with an error: the other is taken to be lost.
+    """
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=TIMEOUT)
 
 
 def stop_process_group() -> None:
@@ -46,11 +60,25 @@ def local_device() -> torch.device:
     return device
 
 
-def wrap_network(network: nn.Module, device: torch.device | str) -> nn.Module:
-    """``network`` on ``device`` in channels-last layout, as DistributedDataParallel in a run of several processes."""
+def wrap_network(
+    network: nn.Module, device: torch.device | str, sync_batch_norm: bool = False, channels_last: bool = True
+) -> nn.Module:
+    """``network`` on ``device`` in channels-last layout, as DistributedDataParallel in a run of several processes.
+
+    Parameters
+    ----------
+    sync_batch_norm
+        Batch norm layers normalize with mean and variance of the global batch instead of each process' own. On GPUs
+        only: torch has no such layer for the CPU.
+    channels_last
+        Off: in PyTorch's own layout.
+    """
     device = torch.device(device)
+    if sync_batch_norm and is_distributed() and device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     # The stub of Module.to leaves out memory_format.
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     if not is_distributed():
         return network
     return nn.parallel.DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])
@@ -68,6 +96,13 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(items, item)
     return items
+
+
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` summed over all processes, in place, in every process."""
+    if is_distributed():
+        distributed.all_reduce(tensor)
+    return tensor
 
 
 class BroadcastBuffers:

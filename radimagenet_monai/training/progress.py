@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,6 +35,14 @@ class Progress:
         self._losses: list[torch.Tensor] = []
         self._started = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Losses of the epoch so far, so that the mean that is shown stays that of the whole epoch."""
+        return {"losses": torch.tensor([loss.item() for loss in self._losses])}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on with the losses of a part of the epoch."""
+        self._losses = list(state_dict["losses"])
+
     def attach(self, engine: Engine) -> None:
         if rank() != 0:
             return
@@ -47,7 +56,12 @@ class Progress:
         state = engine.state
         epoch = f" {state.epoch}/{state.max_epochs}" if self.evaluator is not None else ""
         self._bar = tqdm(
-            total=state.epoch_length, desc=f"{self.title}{epoch}", unit="batch", leave=False, disable=not _watched()
+            total=state.epoch_length,
+            initial=state.iteration % state.epoch_length,
+            desc=f"{self.title}{epoch}",
+            unit="batch",
+            leave=False,
+            disable=not _watched(),
         )
 
     def _step(self, engine: Any) -> None:
@@ -65,7 +79,7 @@ class Progress:
         state = engine.state
         parts = []
         if self._losses:
-            parts.append(f"loss {torch.stack(self._losses).mean().item():.4f}")
+            parts.append(f"loss {torch.stack([loss.cpu() for loss in self._losses]).mean().item():.4f}")
         if self.evaluator is not None and self.evaluator.state.key_metric_name:
             name, known = self.evaluator.state.key_metric_name, self.evaluator.state
             parts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from radimagenet_monai.training.distributed import is_first_process
@@ -18,21 +19,36 @@ class LazySummaryWriter:
 
     Building a workflow, as checking a bundle does, then leaves nothing on disk. Only the first of several processes
     writes.
+
+    Its state, for `TrainingCheckpoint`, is the last step written: a resumed run goes through the steps after it once
+    more, and what was written of them before it was killed no longer counts.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
         self.log_dir = os.fspath(log_dir)
         self._writer: Any = None
+        self._last_step = -1
+        self._purge_step: int | None = None
 
-    def add_scalar(self, *args: Any, **kwargs: Any) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """The last step."""
+        return {"last_step": self._last_step}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the file that is begun next replace what others hold of later steps."""
+        self._last_step = int(state_dict["last_step"])
+        self._purge_step = self._last_step + 1
+
+    def add_scalar(self, tag: str, value: Any, global_step: int = 0, **kwargs: Any) -> None:
         """As the method of ``torch.utils.tensorboard.SummaryWriter``."""
         if not is_first_process():
             return
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(log_dir=self.log_dir)
-        self._writer.add_scalar(*args, **kwargs)
+            self._writer = SummaryWriter(log_dir=self.log_dir, purge_step=self._purge_step)
+        self._last_step = max(self._last_step, global_step)
+        self._writer.add_scalar(tag, value, global_step, **kwargs)
 
     def flush(self) -> None:
         """Write out what is buffered."""

@@ -1,0 +1,72 @@
+"""How far an epoch is: in samples, which do not depend on the number of processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from radimagenet_monai.data.loader import EpochLoader
+from radimagenet_monai.data.sampler import EpochBatches
+from radimagenet_monai.errors import ConfigurationError
+
+
+def epoch_batches(engine: Any) -> EpochBatches:
+    """Batches of the loader that an engine runs on.
+
+    Raises
+    ------
+    ConfigurationError
+        For a loader that `build_loader` did not make, or an engine that leaves out part of it.
+    """
+    loader = engine.state.dataloader
+    if not isinstance(loader, EpochLoader):
+        raise ConfigurationError(
+            f"the trainer's loader is a {type(loader).__name__}, which does not know the place of a batch in its "
+            "epoch; make it with radimagenet_monai.data.build_loader"
+        )
+    batches = loader.batch_sampler
+    if engine.state.epoch_length != batches.batches_after(0):
+        raise ConfigurationError(
+            f"epoch_length {engine.state.epoch_length}: expected {batches.batches_after(0)}, the batches of a whole "
+            "epoch; leave epoch_length away"
+        )
+    return batches
+
+
+def samples_done(engine: Any) -> int:
+    """Samples of the epoch's order that all processes have used up to the end of the current iteration.
+
+    At the start of an epoch it is 0, or where a resumed run goes on.
+    """
+    batches, start, number = _current_batch(engine)
+    return batches.used(start, number + 1)
+
+
+def samples_in_iteration(engine: Any) -> int:
+    """Samples in the current global batch, that is in all processes together."""
+    batches, start, number = _current_batch(engine)
+    return batches.size(start, number)
+
+
+def loss_weight(engine: Any) -> float:
+    """`EpochBatches.weight` of this process in the current iteration."""
+    batches, start, number = _current_batch(engine)
+    return batches.weight(start, number)
+
+
+def first_iteration(engine: Any, finished_epochs: int, samples: int) -> int:
+    """``engine.state.iteration`` of a run that goes on after ``samples`` of the next epoch.
+
+    Iterations count as if the whole run had been made with the present number of processes, so that an epoch still
+    ends at a multiple of its length.
+    """
+    batches = epoch_batches(engine)
+    length = batches.batches_after(0)
+    return (finished_epochs + 1) * length - batches.batches_after(samples)
+
+
+def _current_batch(engine: Any) -> tuple[EpochBatches, int, int]:
+    """Batches, where the pass through the epoch began, and the current batch's number in that pass; -1: before it."""
+    batches = epoch_batches(engine)
+    start, state = batches.sampler.start, engine.state
+    left = state.epoch * state.epoch_length - state.iteration
+    return batches, start, batches.batches_after(start) - left - 1
