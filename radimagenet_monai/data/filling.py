@@ -1,34 +1,26 @@
-"""Worker processes that turn records into rows of a packed store, and say which image was in hand when one dies."""
+"""From a record to a row of a packed store: transform, check, resize, round, hash."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import multiprocessing
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from radimagenet_monai.data.fingerprint import file_sha256
+from radimagenet_monai.data.fingerprint import source_sha256
 from radimagenet_monai.errors import IntensityError, StoreError, UnreadableImageError, one_line
 
-logger = logging.getLogger(__name__)
-
 Progress = bool | Literal["lines"]
+"""``True``: a bar on a terminal; ``"lines"``: elsewhere a log line now and then; ``False``: nothing."""
 
-_CHUNK = 16  # images a worker takes at a time: long enough to hide the pipe, short enough to end together
-_SECONDS_BETWEEN_LINES = 10.0
+BLANK_SPAN = 3
+"""Gray levels of 255, about one in a hundred, that a blank image may span; see `is_blank`."""
+
 _TOLERANCE = 1e-5  # float32 arithmetic may leave [0, 1] by a few units in the last place
 
 
@@ -40,12 +32,25 @@ class Unreadable:
     cause: str
 
 
-Packed = tuple[int, np.ndarray | Unreadable]  # position in the list of jobs, and row or reason
+@dataclass(frozen=True)
+class Row:
+    """An image as a store keeps it.
+
+    Attributes
+    ----------
+    pixels
+        uint8 ``(H, W, C)``; ``None`` once they have been written to their place.
+    hashes
+        SHA-256 of the source file and of the pixels, 32 bytes each.
+    """
+
+    pixels: np.ndarray | None
+    hashes: bytes
 
 
 @dataclass(frozen=True)
 class Packer:
-    """Makes one row of a store from one record: transform, check, resize, round.
+    """Makes one row of a store from one record.
 
     Parameters
     ----------
@@ -60,6 +65,8 @@ class Packer:
         Fit the image inside ``size`` and fill the rest with 0, instead of stretching it.
     with_mask
         The last channel of the result is a mask.
+    refuse_blank
+        Whether an image that is blank by `is_blank` counts as unreadable, with stage ``blank``.
     """
 
     transform: Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -67,9 +74,10 @@ class Packer:
     size: tuple[int, int]
     keep_aspect: bool
     with_mask: bool = False
+    refuse_blank: bool = False
 
-    def __call__(self, record: Mapping[str, Any], sha256: str | None) -> np.ndarray | Unreadable:
-        """Row of one record, uint8 ``(H, W, C)``, or why there is none.
+    def __call__(self, record: Mapping[str, Any], sha256: str | None) -> Row | Unreadable:
+        """Row of one record, or why there is none.
 
         Raises
         ------
@@ -78,17 +86,33 @@ class Packer:
         """
         path = str(record[self.image_key])
         try:
-            if sha256 and Path(path).is_file():
-                found = file_sha256(path)
-                if found != sha256.lower():
-                    return Unreadable("open", f"SHA-256 is {found}, the record says {sha256}: the file has changed")
+            source = source_sha256(path) if Path(path).exists() else bytes(hashlib.sha256().digest_size)
+            if sha256 and Path(path).is_file() and source.hex() != sha256.lower():
+                cause = f"SHA-256 is {source.hex()}, the record says {sha256}: the file has changed"
+                return Unreadable("open", cause)
             image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
         except MemoryError as error:
             raise StoreError(f"{path}: memory ran out while it was read; use fewer workers") from error
         except Exception as error:
             # Whatever it is, the user needs to know which image and why; a fault of the transform shows in all of them.
             return describe_failure(error, record)
-        return resize_to_uint8(image, self.size, self.keep_aspect)
+        pixels = resize_to_uint8(image, self.size, self.keep_aspect)
+        shown = pixels[..., :-1] if self.with_mask else pixels
+        if self.refuse_blank and is_blank(shown):
+            low, high = int(shown.min()), int(shown.max())
+            return Unreadable("blank", f"it is blank: gray levels {low} to {high} of 255")
+        return Row(pixels, source + hashlib.sha256(np.ascontiguousarray(pixels)).digest())
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Whether nothing is on an image: its gray levels, 0 to 255, span at most `BLANK_SPAN`.
+
+    A constant image spans 0, and JPEG and resizing ripple one by a level or two. Any acquired image spans more, even
+    of air: noise alone, once windowed to be seen, does. A black image with one bright mark is not blank by this rule,
+    since a mark and a small lesion cannot be told apart. Blank images among RadImageNet's are reported in issue 17 of
+    https://github.com/BMEII-AI/RadImageNet.
+    """
+    return int(pixels.max()) - int(pixels.min()) <= BLANK_SPAN
 
 
 def canonical_array(image: Any, with_mask: bool = False) -> np.ndarray:
@@ -150,151 +174,6 @@ def resize_to_uint8(image: np.ndarray, size: tuple[int, int], keep_aspect: bool)
     top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
     framed[top : top + rows, left : left + columns] = packed
     return framed
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to pack: the keys the transform sees, and the SHA-256 that its file must have, if known."""
-
-    record: Mapping[str, Any]
-    sha256: str | None = None
-
-
-def pack_all(
-    packer: Packer, jobs: Sequence[Job], num_workers: int, progress: Progress
-) -> Generator[Packed, None, None]:
-    """Pack ``jobs`` in worker processes; gives ``(position, row or reason)`` as they come, in no fixed order.
-
-    Parameters
-    ----------
-    num_workers
-        Processes; 0 packs in this one.
-    progress
-        ``True``: a bar on a terminal, nothing elsewhere; ``"lines"``: a bar on a terminal, elsewhere a log line every
-        ten seconds; ``False``: nothing.
-
-    Raises
-    ------
-    StoreError
-        If a worker dies or memory runs out; names the image.
-    """
-    if multiprocessing.current_process().daemon:
-        num_workers = 0  # a daemon, such as a data loader's worker, may not have children
-    num_workers = min(num_workers, -(-len(jobs) // _CHUNK))
-    rows = _pack_in_processes(packer, jobs, num_workers) if num_workers else _pack_here(packer, jobs)
-    with (
-        contextlib.closing(rows),
-        _Bar(total=len(jobs), desc="packing", unit="image", disable=not (progress and sys.stderr.isatty())) as bar,
-    ):
-        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        for done, row in enumerate(rows, start=1):
-            yield row
-            bar.update()
-            if progress == "lines" and bar.disable and time.monotonic() >= next_line:
-                logger.info("packed %d of %d images", done, len(jobs))
-                next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-
-
-class _Bar(tqdm):
-    """A progress bar of this process alone.
-
-    tqdm's own lock is shared by all processes that were forked from one parent: if one is killed while it holds the
-    lock, every bar of the others waits for ever. Nor may a monitor thread run while workers are forked.
-    """
-
-    _lock = threading.RLock()
-    monitor_interval = 0
-
-
-def _pack_here(packer: Packer, jobs: Sequence[Job]) -> Generator[Packed, None, None]:
-    for position, job in enumerate(jobs):
-        yield position, packer(job.record, job.sha256)
-
-
-@dataclass
-class _Worker:
-    process: Any
-    connection: Connection
-    slot: int
-    busy: bool = False
-
-
-def _pack_in_processes(packer: Packer, jobs: Sequence[Job], num_workers: int) -> Generator[Packed, None, None]:
-    context = multiprocessing.get_context()
-    in_hand = context.RawArray("q", [-1] * num_workers)
-    chunks = iter(range(0, len(jobs), _CHUNK))
-    workers: list[_Worker] = []
-
-    def send_chunk(worker: _Worker) -> None:
-        start = next(chunks, None)
-        worker.busy = start is not None
-        if start is not None:
-            in_hand[worker.slot] = start
-            with contextlib.suppress(BrokenPipeError):  # its death is found, and named, while waiting
-                worker.connection.send((start, jobs[start : start + _CHUNK]))
-
-    try:
-        for slot in range(num_workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work, args=(theirs, ours, packer, in_hand, slot), name=f"packing-{slot}", daemon=True
-            )
-            process.start()
-            theirs.close()
-            workers.append(_Worker(process, ours, slot))
-            send_chunk(workers[-1])
-        while busy := [worker for worker in workers if worker.busy]:
-            wait([worker.connection for worker in busy] + [worker.process.sentinel for worker in busy])
-            for worker in busy:
-                if worker.connection.poll():
-                    try:
-                        results = worker.connection.recv()
-                    except (EOFError, ConnectionResetError):
-                        raise _death(worker, jobs[in_hand[worker.slot]].record[packer.image_key]) from None
-                    if isinstance(results, Exception):
-                        raise results
-                    send_chunk(worker)
-                    yield from results
-                elif not worker.process.is_alive():
-                    raise _death(worker, jobs[in_hand[worker.slot]].record[packer.image_key])
-    finally:
-        for worker in workers:
-            worker.process.terminate()
-            worker.connection.close()
-        for worker in workers:
-            worker.process.join()
-
-
-def _work(connection: Connection, parents_end: Connection, packer: Packer, in_hand: Any, slot: int) -> None:
-    parents_end.close()  # a copy kept open here would hide the parent's death
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    # The parent is gone when the pipe breaks: nobody is left to work for.
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            start, chunk = connection.recv()
-            results: list[Packed] = []
-            try:
-                for position, job in enumerate(chunk, start=start):
-                    in_hand[slot] = position
-                    results.append((position, packer(job.record, job.sha256)))
-            except StoreError as error:
-                connection.send(error)
-            else:
-                connection.send(results)
-
-
-def _death(worker: _Worker, path: object) -> StoreError:
-    worker.process.join()
-    code = worker.process.exitcode
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    if code == -signal.SIGKILL:
-        how += ", as the system does when memory runs out"
-    return StoreError(
-        f"{path}: the process that was reading it {how}; take the image out of the records, "
-        "or use fewer workers if memory ran out"
-    )
 
 
 def describe_failure(error: Exception, record: Mapping[str, Any]) -> Unreadable:

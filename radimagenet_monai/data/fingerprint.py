@@ -22,6 +22,8 @@ from radimagenet_monai.errors import ConfigurationError
 
 Stamp = tuple[int, int] | str
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def describe_transform(transform: Any) -> Any:
     """The configuration of a deterministic transform as JSON values, equal for equal pixels.
@@ -56,7 +58,7 @@ def file_stamp(path: str) -> Stamp:
     OSError
         If there is nothing at ``path`` or it may not be looked at.
     """
-    status = Path(path).stat()
+    status = os.stat(path)  # noqa: PTH116  # a million times: half of the time of Path.stat
     if not stat.S_ISDIR(status.st_mode):
         return status.st_size, status.st_mtime_ns
     files = []
@@ -85,14 +87,38 @@ def image_key(path: str, frame: int | None, stamp: Stamp, sha256: str | None, ex
     extra
         JSON values of further columns that the transform reads.
     """
-    text = json.dumps([os.path.normpath(Path(path).absolute()), frame, stamp, sha256, list(extra)], ensure_ascii=False)
+    text = _encode([os.path.abspath(path), frame, stamp, sha256, list(extra)])  # noqa: PTH100  # as above
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def source_sha256(path: str) -> bytes:
+    """SHA-256 of a file's bytes; of a folder, that of the lines ``path NUL hash`` of all files below it, sorted.
+
+    Asked again for the same file or folder in the same state, as for each frame of a volume, it does not read it again.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    return _source_sha256(path, file_stamp(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _source_sha256(path: str, stamp: Stamp) -> bytes:
+    del stamp  # part of the key
+    if not os.path.isdir(path):  # noqa: PTH112  # as above
+        return _file_sha256(path)
+    lines = hashlib.sha256()
+    for name, file in sorted((file.relative_to(path).as_posix(), file) for file in Path(path).rglob("*")):
+        if file.is_file():
+            lines.update(f"{name}\0{_file_sha256(os.fspath(file)).hex()}\n".encode("utf-8", "surrogateescape"))
+    return lines.digest()
+
+
+def _file_sha256(path: str) -> bytes:
     with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _describe(value: Any, place: str, packages: set[str], above: tuple[int, ...]) -> Any:

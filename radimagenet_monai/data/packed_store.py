@@ -10,15 +10,24 @@ On disk::
             part-00000/
                 images.npy           uint8 (rows of the part, H, W, C)
                 keys.npy             uint8 (rows of the part, 16): which image each row holds
+                hashes.npy           uint8 (rows of the part, 2, 32): SHA-256 of its source file and of the row
+                unreadable.json      images whose rows are empty, where there are any
             part-00001/ …
+            index/                   the records themselves, once `radimagenet_monai.data.sealed_store` has sealed it
 
-A part is written in a hidden folder beside it, reaches the disk, and is then renamed; it never changes afterwards.
-So a kill, a full disk or a crash leaves parts that are whole, and a hidden folder that the next writer removes. A row
-is found by its key: path, frame, size and modification time of the file (and its SHA-256 where the record gives one).
-Train, validation and test sets, all folds, and any other subset are therefore views of one store: opening one packs
-only the images that no part holds yet, as one new part. Labels and all other columns stay in the records. Opening the
-largest set first gives a single file. Rows of files that have changed since are never read again; delete the folder,
-which is only a cache, to have their space back.
+What is to be packed is cut into parts of a fixed number of images, about 1 GiB, in the order of the records. A part is
+written in a hidden folder beside it, reaches the disk, and is then renamed; it never changes afterwards. So a kill, a
+full disk or a crash leaves parts that are whole, and hidden folders that the next writer removes; it goes on with the
+first image that no part was meant for, and ends with the same files, byte for byte, as without the interruption. Images
+that were unreadable are tried again last, so that they never move others.
+
+A row is found by its key: path, frame, size and modification time of the file (and its SHA-256 where the record gives
+one). Train, validation and test sets, all folds, and any other subset are therefore views of one store: opening one
+packs only the images that no part holds yet, as new parts. Labels and all other columns stay in the records. Rows of
+files that have changed since are never read again; delete the folder, which is only a cache, to have their space back.
+
+One process at a time adds to a folder, on one machine or many: a lock file makes the others wait. Its file system has
+to honor locks; of network file systems, NFS 4 and Lustre mounted with ``flock`` do.
 """
 
 from __future__ import annotations
@@ -26,11 +35,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import functools
+import itertools
 import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,23 +51,41 @@ import numpy as np
 from monai.transforms import Compose
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.filling import Job, Packer, Progress, Unreadable, pack_all
+from radimagenet_monai.data.filling import Packer, Progress, Row, Unreadable
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
 from radimagenet_monai.data.packed_images import MappedParts, PackedImages, damaged_part, open_images
+from radimagenet_monai.data.packed_part import (
+    BUILDING,
+    KEY_BYTES,
+    Damage,
+    KnownReason,
+    NewPart,
+    entries_of,
+    has_unreadable,
+    images_file,
+    part_folders,
+    part_number,
+    read_keys,
+    read_unreadable,
+    reasons_of,
+    rows_in,
+    rows_of_a_part,
+    verify_part,
+)
+from radimagenet_monai.data.packing_progress import PackingProgress
+from radimagenet_monai.data.packing_workers import Job, PackingWorkers
 from radimagenet_monai.datasets.records import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 QUARANTINE_FILE = "quarantine.csv"
 
-_KEY_BYTES = 16
 _LARGEST_EDGE = 8192
-_PART = "part-"
-_BUILDING = ".building-"
 _UNREADABLE_FILE = "unreadable.json"
+_STAMPS = 65_536  # files whose state is kept in mind while keys are made: those of a multi-frame file come together
 _Scalar = bool | int | float | str | None
 
 
@@ -83,6 +113,8 @@ class PackedStore:
         image, too.
     with_mask
         The last channel of the transform's result is a mask: C = 2 or 4.
+    refuse_blank
+        Leave images out that are blank by `radimagenet_monai.data.filling.is_blank`, as if they were unreadable.
     num_workers
         Processes that pack; ``None``: one for each core; 0: this process.
     progress
@@ -107,6 +139,7 @@ class PackedStore:
         progress: Progress = True,
         path_keys: Sequence[str] = (),
         with_mask: bool = False,
+        refuse_blank: bool = False,
     ) -> None:
         self.size = _rows_and_columns(image_size)
         self.image_key = image_key
@@ -117,7 +150,7 @@ class PackedStore:
         self.progress = progress
         if isinstance(transform, Sequence):
             transform = Compose(transform)
-        self._packer = Packer(transform, image_key, self.size, keep_aspect, with_mask)
+        self._packer = Packer(transform, image_key, self.size, keep_aspect, with_mask, refuse_blank)
         self.manifest = {
             "format": FORMAT,
             "image_size": list(self.size),
@@ -128,51 +161,69 @@ class PackedStore:
         }
         self.store_dir = Path(store_dir)
         self.folder = self.store_dir / f"{self.size[0]}x{self.size[1]}-{digest(self.manifest)[:16]}"
-        self._stamps: dict[str, Stamp] = {}
 
-    def keys(self, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
-        """Key of each record in the present state of its file.
+    def keys(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Key of each record in the present state of its file, uint8 ``(N, 16)``.
 
         Raises
         ------
         RecordsError
             If a record has no path, or its frame is no number.
         """
-        # Stamps are taken anew each time, but once a file: a multi-frame file has many records.
-        self._stamps = {}
-        return [self._key(record, position) for position, record in enumerate(records)]
+        stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken anew each time, but about once a file
+        keys = b"".join(self._key(record, position, stamp) for position, record in enumerate(records))
+        return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
 
-    def rows(self, keys: Sequence[bytes]) -> np.ndarray:
-        """Part and row of each key, int64 ``(N, 2)``; -1 where no part holds it.
+    def rows(self, keys: np.ndarray) -> np.ndarray:
+        """Part (in the order of their numbers) and row of each key, int64 ``(N, 2)``; -1 where no part holds it.
 
         Raises
         ------
         StoreError
             If a part is damaged.
         """
-        places: dict[bytes, tuple[int, int]] = {}
-        for part, folder in enumerate(self._parts()):
-            places.update((key, (part, row)) for row, key in enumerate(_read_keys(folder)))
-        return np.array([places.get(key, (-1, -1)) for key in keys], dtype=np.int64).reshape(-1, 2)
+        parts = [read_keys(part) for part in part_folders(self.folder)]
+        if not parts:
+            return np.full((len(keys), 2), -1, np.int64)
+        places = [np.stack([np.full(len(part), number), np.arange(len(part))], 1) for number, part in enumerate(parts)]
+        return _looked_up(np.concatenate(parts), np.concatenate(places), keys)
 
     def image_files(self) -> list[Path]:
         """The memory-mapped file of each part, in the order of `rows`."""
-        return [folder / "images.npy" for folder in self._parts()]
+        return [images_file(part) for part in part_folders(self.folder)]
 
     def unreadable(self) -> dict[bytes, Unreadable]:
         """What is known not to be packable, and why, by key."""
-        return {key: Unreadable(stage, cause) for key, (_, _, stage, cause) in self._read_unreadable().items()}
+        return {key: Unreadable(stage, cause) for key, (_, _, stage, cause) in self._known_reasons().items()}
 
-    def add(self, records: Sequence[Mapping[str, Any]], keys: Sequence[bytes], retry_unreadable: bool) -> None:
-        """Pack the records whose keys no part holds, as one new part, and write ``quarantine.csv``.
+    def verify(self) -> list[Damage]:
+        """Read all rows again and compare them with their hashes; gives what is damaged, and nothing for a good store.
+
+        The folder of a damaged part can be deleted; packing again makes its images anew.
+        """
+        found: list[Damage] = []
+        parts = part_folders(self.folder)
+        with PackingProgress(sum(map(rows_in, parts)), self.progress, "verifying") as progress:
+            for part in parts:
+                for checked, damaged in verify_part(part, self.num_workers):
+                    progress.update(checked)
+                    found += damaged
+        return found
+
+    def add(self, records: Sequence[Mapping[str, Any]], keys: np.ndarray, retry_unreadable: bool) -> None:
+        """Pack the records whose keys no part holds, as new parts, and write ``quarantine.csv``.
 
         A second process that wants to add to the same store waits until the first has finished, and then finds
-        its images there.
+        its images there. After an interruption, adding the same records goes on behind the last whole part.
 
         Parameters
         ----------
+        records
+            Each is asked for when it is handed to a worker, so that a table may make them as they are needed.
+        keys
+            Of `keys`.
         retry_unreadable
-            Whether images that are known to be unreadable are tried once more.
+            Whether images that are known to be unreadable are tried once more, after all others.
 
         Raises
         ------
@@ -193,86 +244,153 @@ class PackedStore:
                 "free some space or choose another store_dir that you may write to"
             ) from error
 
-    def _add_locked(self, records: Sequence[Mapping[str, Any]], keys: Sequence[bytes], retry_unreadable: bool) -> None:
-        # A file that was repaired or changed has a new key: what was known of its former state is of no use.
-        present = {
-            (str(record[self.image_key]), self._frame(record)): key for key, record in zip(keys, records, strict=True)
-        }
-        known = {key: entry for key, entry in self._read_unreadable().items() if present.get(entry[:2], key) == key}
-        wanted: dict[bytes, Mapping[str, Any]] = {}
-        for key, record, (part, _) in zip(keys, records, self.rows(keys).tolist(), strict=True):
-            if part < 0 and (retry_unreadable or key not in known):
-                wanted.setdefault(key, record)
-        if wanted:
-            failures = self._write_part(wanted)
-            for key, record in wanted.items():
-                known.pop(key, None)
-                if key in failures:
-                    reason = failures[key]
-                    known[key] = (str(record[self.image_key]), self._frame(record), reason.stage, reason.cause)
+    def _add_locked(self, records: Sequence[Mapping[str, Any]], keys: np.ndarray, retry_unreadable: bool) -> None:
+        known = self._known_reasons()
+        if known:
+            known = self._still_true(known, records, keys)
+        wanted = np.flatnonzero(self.rows(keys)[:, 0] < 0)
+        wanted = wanted[_first_of_each(keys[wanted])]
+        tried = np.fromiter((keys[position].tobytes() in known for position in wanted), bool, len(wanted))
+        new, again = wanted[~tried], wanted[tried] if retry_unreadable else wanted[:0]
+        images = len(new) + len(again)
+        if images:
+            with (
+                PackingWorkers(self._packer, self.num_workers, images) as workers,
+                PackingProgress(images, self.progress) as progress,
+            ):
+                for positions in (new, again):
+                    self._write_parts(records, keys, positions, known, workers, progress)
         self._write_unreadable(known)
 
-    def _write_part(self, wanted: Mapping[bytes, Mapping[str, Any]]) -> dict[bytes, Unreadable]:
-        """Pack into a new part; the row of an image that is unreadable stays empty. Returns the unreadable."""
-        parts = self._parts()
-        channels = open_images(parts[0] / "images.npy").shape[3] if parts else None
-        order = list(wanted)
-        jobs = [Job(self._visible(record), _text(record.get("sha256"))) for record in wanted.values()]
-        keys = np.zeros((len(order), _KEY_BYTES), np.uint8)
-        failures: dict[bytes, Unreadable] = {}
-        building = self.folder / f"{_BUILDING}{os.getpid()}"
-        try:
-            building.mkdir()
-            with open(building / "images.npy", "wb") as images:
-                first_row = 0
-                for position, row in pack_all(self._packer, jobs, self.num_workers, self.progress):
-                    if isinstance(row, Unreadable):
-                        failures[order[position]] = row
-                        continue
-                    if channels is not None and row.shape[2] != channels:
-                        raise StoreError(
-                            f"{jobs[position].record[self.image_key]}: the transform gave {row.shape[2]} channels, "
-                            f"other images of the store have {channels}; let it give the same number for all"
-                        )
-                    if not first_row:
-                        channels = row.shape[2]
-                        first_row = _write_header(images, (len(order), *row.shape))
-                        _reserve(images.fileno(), first_row + len(order) * row.nbytes)
-                    images.seek(first_row + position * row.nbytes)
-                    images.write(row.tobytes())
-                    keys[position] = np.frombuffer(order[position], np.uint8)
-                _flush(images)
-            if first_row:
-                with open(building / "keys.npy", "wb") as stream:
-                    np.save(stream, keys)
-                    _flush(stream)
-                number = int(parts[-1].name.removeprefix(_PART)) + 1 if parts else 0
-                building.replace(self.folder / f"{_PART}{number:05d}")
-                _flush_folder(self.folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        return failures
+    def _write_parts(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        keys: np.ndarray,
+        wanted: np.ndarray,
+        known: dict[bytes, KnownReason],
+        workers: PackingWorkers,
+        progress: PackingProgress,
+    ) -> None:
+        """Pack the records at the positions ``wanted``, and bring ``known`` up to date."""
+        done: dict[int, Row | Unreadable] = {}
+        shape = self._shape_of_parts()
+        if shape is None:
+            # How many channels the transform gives, only an image can tell; then the length of a part is known, too.
+            for position in wanted.tolist():
+                outcome = done[position] = workers.try_one(self._job(records[position], position))
+                progress.update()
+                if isinstance(outcome, Row) and outcome.pixels is not None:
+                    shape = outcome.pixels.shape
+                    break
+        if shape is None:
+            for position, outcome in done.items():
+                self._note(outcome, records[position], keys[position], known)
+            return
+        self._require_space(len(wanted), shape)
+        taken = {part_number(part) for part in part_folders(self.folder)}
+        number = 0
+        length = rows_of_a_part(shape)
+        with ThreadPoolExecutor(1) as finisher:
+            finishing: Future[None] | None = None
+            for start in range(0, len(wanted), length):
+                positions = wanted[start : start + length]
+                while number in taken:
+                    number += 1
+                part = NewPart(self.folder, number, keys[positions], shape)
+                try:
+                    self._fill(part, records, positions.tolist(), keys, known, done, workers, progress)
+                    # One part reaches the disk while the next one is filled, not more: the disk may be the slower.
+                    if finishing is not None:
+                        finishing.result()
+                except BaseException:
+                    part.discard()
+                    raise
+                if part.is_empty:
+                    part.discard()
+                    self._write_unreadable(known)  # no part remembers that these have been tried
+                else:
+                    taken.add(number)
+                    finishing = finisher.submit(part.finish)
+            if finishing is not None:
+                finishing.result()
 
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob(f"{_PART}[0-9]*"))
+    def _fill(
+        self,
+        part: NewPart,
+        records: Sequence[Mapping[str, Any]],
+        positions: Sequence[int],
+        keys: np.ndarray,
+        known: dict[bytes, KnownReason],
+        done: Mapping[int, Row | Unreadable],
+        workers: PackingWorkers,
+        progress: PackingProgress,
+    ) -> None:
+        """Pack the records at ``positions`` into a part, but for those that are ``done``."""
+        jobs = (self._job(records[position], row) for row, position in enumerate(positions) if position not in done)
+        outcomes = ((row, done[position]) for row, position in enumerate(positions) if position in done)
+        for row, outcome in itertools.chain(outcomes, workers.fill(jobs, part.target)):
+            position = positions[row]
+            if isinstance(outcome, Row):
+                part.fill(row, outcome)
+            else:
+                part.leave_empty(row, self._reason(outcome, records[position]))
+            self._note(outcome, records[position], keys[position], known)
+            if position not in done:
+                progress.update()
 
-    def _key(self, record: Mapping[str, Any], position: int) -> bytes:
+    def _job(self, record: Mapping[str, Any], row: int) -> Job:
+        return Job(row, self._visible(record), _text(record.get("sha256")))
+
+    def _note(
+        self,
+        outcome: Row | Unreadable,
+        record: Mapping[str, Any],
+        key: np.ndarray,
+        known: dict[bytes, KnownReason],
+    ) -> None:
+        if isinstance(outcome, Unreadable):
+            known[key.tobytes()] = self._reason(outcome, record)
+        elif known:
+            known.pop(key.tobytes(), None)
+
+    def _reason(self, outcome: Unreadable, record: Mapping[str, Any]) -> KnownReason:
+        return str(record[self.image_key]), self._frame(record), outcome.stage, outcome.cause
+
+    def _shape_of_parts(self) -> tuple[int, int, int] | None:
+        parts = part_folders(self.folder)
+        if not parts:
+            return None
+        rows, columns, channels = open_images(images_file(parts[0])).shape[1:]
+        return rows, columns, channels
+
+    def _require_space(self, rows: int, shape: tuple[int, int, int]) -> None:
+        """Refuse a disk that is too small before hours have gone into it."""
+        needed, free = rows * int(np.prod(shape)), shutil.disk_usage(self.folder).free
+        if needed > free:
+            reason = f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+            raise OSError(errno.ENOSPC, reason)
+
+    def _still_true(
+        self, known: Mapping[bytes, KnownReason], records: Sequence[Mapping[str, Any]], keys: np.ndarray
+    ) -> dict[bytes, KnownReason]:
+        """Without what is known of a former state of a file: one that was repaired or changed has a new key."""
+        images = {reason[:2] for reason in known.values()}
+        present = {}
+        for position, record in enumerate(records):
+            image = (str(record[self.image_key]), self._frame(record))
+            if image in images:
+                present[image] = keys[position].tobytes()
+        return {key: reason for key, reason in known.items() if present.get(reason[:2], key) == key}
+
+    def _key(self, record: Mapping[str, Any], position: int, stamp: Callable[[str], Stamp]) -> bytes:
         if not isinstance(record.get(self.image_key), str | os.PathLike):
             raise RecordsError(
                 f"record {position}: expected a path under {self.image_key!r}, found {record.get(self.image_key)!r}"
             )
         path = os.fspath(record[self.image_key])
         extra: list[Any] = [record.get(key) for key in self.transform_keys]
-        extra += [self._stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
-        return image_key(path, self._frame(record), self._stamp(path), _text(record.get("sha256")), extra)
-
-    def _stamp(self, path: str) -> Stamp:
-        if path not in self._stamps:
-            try:
-                self._stamps[path] = file_stamp(path)
-            except OSError:
-                self._stamps[path] = "missing"  # packing gives the reason, and an image that comes back a new key
-        return self._stamps[path]
+        extra += [stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
+        return image_key(path, self._frame(record), stamp(path), _text(record.get("sha256")), extra)
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
         frame = record.get(self.frame_key)
@@ -309,30 +427,36 @@ class PackedStore:
 
     def _remove_abandoned(self) -> None:
         """Remove what killed builders left; whoever holds the lock knows that none is alive."""
-        for folder in self.folder.glob(f"{_BUILDING}*"):
+        for folder in self.folder.glob(f"{BUILDING}*"):
             shutil.rmtree(folder)
         for file in self.folder.glob(".*.part"):
             file.unlink()
 
-    def _read_unreadable(self) -> dict[bytes, tuple[str, int | None, str, str]]:
+    def _known_reasons(self) -> dict[bytes, KnownReason]:
+        """What `_write_unreadable` wrote, and what parts tell that a killed process did not come to write."""
         try:
-            entries = json.loads((self.folder / _UNREADABLE_FILE).read_text(encoding="utf-8"))
-            return {
-                bytes.fromhex(key): (image, frame, stage, why) for key, (image, frame, stage, why) in entries.items()
-            }
+            noted = json.loads((self.folder / _UNREADABLE_FILE).read_text(encoding="utf-8"))
+            parts, known = set(noted["parts"]), reasons_of(noted["images"])
         except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, AttributeError) as error:
+            parts, known = set(), {}
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise damaged_part(self.folder / _UNREADABLE_FILE, error) from error
+        for part in part_folders(self.folder):
+            if part.name not in parts:
+                known |= read_unreadable(part)
+        return known
 
-    def _write_unreadable(self, known: Mapping[bytes, tuple[str, int | None, str, str]]) -> None:
-        entries = dict(sorted((key.hex(), list(entry)) for key, entry in known.items()))
-        quarantine = self.store_dir / QUARANTINE_FILE
-        if not entries:
+    def _write_unreadable(self, known: Mapping[bytes, KnownReason]) -> None:
+        parts = [part.name for part in part_folders(self.folder) if has_unreadable(part)]
+        if known or parts:
+            noted = {"parts": parts, "images": entries_of(known)}
+            atomic_write_text(self.folder / _UNREADABLE_FILE, json.dumps(noted, indent=0))
+        else:
             (self.folder / _UNREADABLE_FILE).unlink(missing_ok=True)
+        quarantine = self.store_dir / QUARANTINE_FILE
+        if not known:
             quarantine.unlink(missing_ok=True)
             return
-        atomic_write_text(self.folder / _UNREADABLE_FILE, json.dumps(entries, indent=0, ensure_ascii=False))
         with atomic_open(quarantine, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(["image", "frame", "stage", "cause"])
@@ -434,8 +558,8 @@ class PackedDataset(PackedImages):
         super().__init__(kept, source, places[present], not_scalar, vectors, augmentation, image_key)
 
     @staticmethod
-    def _is_incomplete(store: PackedStore, keys: Sequence[bytes], places: np.ndarray, unreadable: str) -> bool:
-        missing = [key for key, (part, _) in zip(keys, places.tolist(), strict=True) if part < 0]
+    def _is_incomplete(store: PackedStore, keys: np.ndarray, places: np.ndarray, unreadable: str) -> bool:
+        missing = [key.tobytes() for key in keys[places[:, 0] < 0]]
         # Known reasons are good enough to skip an image; before stopping, see whether they still hold.
         known = store.unreadable() if missing and unreadable == "skip" else {}
         return any(key not in known for key in missing)
@@ -444,13 +568,13 @@ class PackedDataset(PackedImages):
     def _report(
         store: PackedStore,
         data: Sequence[Mapping[str, Any]],
-        keys: Sequence[bytes],
+        keys: np.ndarray,
         present: np.ndarray,
         unreadable: str,
     ) -> None:
         missing = np.flatnonzero(~present)
         first = int(missing[0])
-        reason = store.unreadable()[keys[first]]
+        reason = store.unreadable()[keys[first].tobytes()]
         which = (
             f"{len(missing)} of {len(data)} images cannot be packed, the first: {data[first][store.image_key]} "
             f"({reason.stage}): {reason.cause}; all are listed in {store.store_dir / QUARANTINE_FILE}"
@@ -492,45 +616,35 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _read_keys(part: Path) -> list[bytes]:
-    path = part / "keys.npy"
+def _stamp(path: str) -> Stamp:
     try:
-        keys = np.load(path, allow_pickle=False)
-        if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != _KEY_BYTES:
-            raise ValueError(f"{keys.dtype} of shape {keys.shape}")
-        if len(keys) != len(open_images(part / "images.npy")):
-            raise ValueError("not as many keys as images")
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged_part(path, error) from error
-    return [row.tobytes() for row in keys]
+        return file_stamp(path)
+    except OSError:
+        return "missing"  # packing gives the reason, and an image that comes back a new key
 
 
-def _write_header(stream: Any, shape: tuple[int, ...]) -> int:
-    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return int(stream.tell())
+def _first_of_each(keys: np.ndarray) -> np.ndarray:
+    """Positions of keys that no earlier one equals, in order."""
+    if not len(keys):
+        return np.arange(0)
+    return np.sort(np.unique(keys, axis=0, return_index=True)[1])
 
 
-def _reserve(descriptor: int, length: int) -> None:
-    """Let a disk that is too small fail at once and not after hours."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(descriptor, 0, length)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-    os.ftruncate(descriptor, length)
-
-
-def _flush(stream: Any) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every system opens folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _looked_up(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The place of each wanted key; -1 for none."""
+    found = np.full((len(wanted), 2), -1, np.int64)
+    # Halves of a key as numbers: a sorted column takes a tenth of the memory of a dictionary of bytes.
+    halves, wanted_halves = keys.view(">u8").astype(np.uint64), wanted.view(">u8").astype(np.uint64)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))
+    halves = halves[order]
+    at = np.searchsorted(halves[:, 0], wanted_halves[:, 0])
+    left = np.arange(len(wanted))
+    while True:
+        left = left[at[left] < len(halves)]
+        left = left[halves[at[left], 0] == wanted_halves[left, 0]]
+        if not len(left):
+            return found
+        hit = halves[at[left], 1] == wanted_halves[left, 1]
+        found[left[hit]] = places[order[at[left[hit]]]]
+        left = left[~hit]
+        at[left] += 1

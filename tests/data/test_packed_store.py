@@ -484,12 +484,12 @@ def test_interrupt_leaves_nothing(records, slow_picture, store_dir):
 
 @pytest.mark.parametrize(("progress", "lines"), [("lines", 40), (True, 0), (False, 0)])
 def test_progress_without_a_terminal(records, read_picture, store_dir, caplog, capfd, monkeypatch, progress, lines):
-    monkeypatch.setattr("radimagenet_monai.data.filling._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("radimagenet_monai.data.packing_progress._SECONDS_BETWEEN_LINES", 0)
     with caplog.at_level("INFO"):
         PackedDataset(records, read_picture, store_dir, SIZE, progress=progress)
-    messages = [record.getMessage() for record in caplog.records if "packed" in record.getMessage()]
+    messages = [record.getMessage() for record in caplog.records if "packing" in record.getMessage()]
     assert len(messages) == lines
-    assert not lines or messages[-1] == "packed 40 of 40 images"
+    assert not lines or messages[-1].startswith("packing: 40 of 40 images, ")
     assert "image/s" not in capfd.readouterr().err
 
 
