@@ -23,9 +23,9 @@ _defined: list[torch.library.Library] = []
 def published_network(architecture: str) -> nn.Module:
     """The network of torchvision (timm for InceptionResNetV2) with random weights, in evaluation mode."""
     if architecture == "inceptionresnetv2":
-        _library("torchvision")
-        return _library("timm").create_model("inception_resnet_v2", pretrained=False).eval()
-    models = _library("torchvision").models
+        library("torchvision")
+        return library("timm").create_model("inception_resnet_v2", pretrained=False).eval()
+    models = library("torchvision").models
     if architecture == "inceptionv3":
         return models.inception_v3(weights=None, aux_logits=False, init_weights=False).eval()
     return getattr(models, architecture)(weights=None).eval()
@@ -50,7 +50,8 @@ def without_head(architecture: str, state: dict[str, torch.Tensor]) -> dict[str,
     return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS[architecture])}
 
 
-def _library(name: str) -> ModuleType:
+def library(name: str) -> ModuleType:
+    """``torchvision`` or ``timm``; timm imports torchvision, so ask for that first."""
     if name == "torchvision" and not _defined:
         library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in ("nms", "qnms"):

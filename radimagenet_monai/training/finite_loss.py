@@ -1,0 +1,147 @@
+"""The end of a run whose loss is no longer a number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor, distributed
+
+from radimagenet_monai.errors import TrainingError
+from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.training.distributed import gather_objects, is_distributed, rank
+from radimagenet_monai.training.outputs import relative_to
+
+BATCH_FILE = "non_finite_batch.csv"
+_SHOWN = 4
+
+
+class _Pending(NamedTuple):
+    """A loss on its way from the device."""
+
+    loss: Tensor
+    arrived: Any  # a CUDA event, or None where there is nothing to wait for
+    finite: Tensor | None  # over all processes, where there are several
+    exchange: Any
+    iteration: int
+    epoch: int
+    batch: int
+    indices: list[int]
+
+
+class StopOnNonFiniteLoss:
+    """Handler that stops training at a loss of NaN or infinity and says in which batch it came up.
+
+    The loss of an iteration is copied from the device without waiting for it and looked at one iteration later, so that
+    a GPU never idles for it. All processes exchange one flag an iteration and stop at the same one.
+
+    A checkpoint of weights that the batch has spoiled is not written: `TrainingCheckpoint` asks `all_finite` before.
+    Attach it before handlers that work at the end of an epoch.
+
+    Parameters
+    ----------
+    data
+        Records of the training data, to name the images.
+    folder
+        Of the run: all images of the batch are listed in ``non_finite_batch.csv`` there.
+    root
+        Folder of the images, which names are relative to.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        folder: str | os.PathLike[str],
+        root: str | os.PathLike[str] = "",
+    ) -> None:
+        self.data = data
+        self.folder = Path(folder)
+        self.root = os.fspath(root)
+        self._pending: deque[_Pending] = deque()
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._look_at_all)
+
+    def all_finite(self) -> bool:
+        """Whether every loss so far was a finite number, in all processes; waits for the device."""
+        return all(_is_finite(pending) for pending in self._pending)
+
+    def _look_at_all(self, engine: Any) -> None:
+        while self._pending:
+            self._look()
+
+    def _keep(self, engine: Any) -> None:
+        state = engine.state
+        loss = state.output["loss"].detach()
+        finite = exchange = arrived = None
+        if is_distributed():
+            finite = torch.isfinite(loss).to(torch.int32)
+            exchange = distributed.all_reduce(finite, op=distributed.ReduceOp.MIN, async_op=True)
+        if loss.is_cuda:
+            if finite is not None and exchange is not None:
+                exchange.wait()  # orders the streams, does not wait for the device
+                finite, exchange = finite.to("cpu", non_blocking=True), None
+            loss = loss.to("cpu", non_blocking=True)
+            arrived = torch.cuda.Event()
+            arrived.record()
+        else:
+            loss = loss.clone()
+        self._pending.append(
+            _Pending(
+                loss,
+                arrived,
+                finite,
+                exchange,
+                state.iteration,
+                state.epoch,
+                (state.iteration - 1) % state.epoch_length + 1,
+                torch.as_tensor(state.batch.get("index", [])).tolist(),
+            )
+        )
+        if len(self._pending) > 1:
+            self._look()
+
+    def _look(self) -> None:
+        pending = self._pending.popleft()
+        if not _is_finite(pending):
+            self._stop(pending)
+
+    def _stop(self, pending: _Pending) -> None:
+        value = float(pending.loss)
+        mine = [] if math.isfinite(value) else [(index, self._name(index)) for index in pending.indices]
+        found = gather_objects((value, mine))
+        images = [image for _, part in found for image in part]
+        value = next(loss for loss, _ in found if not math.isfinite(loss))
+        if rank() == 0:
+            stream = io.StringIO()
+            csv.writer(stream, lineterminator="\n").writerows([("index", "image"), *images])
+            atomic_write_text(self.folder / BATCH_FILE, stream.getvalue())
+        shown = ", ".join(f"{name} (record {index})" for index, name in images[:_SHOWN])
+        more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
+        raise TrainingError(
+            f"the loss is {value} at iteration {pending.iteration} (batch {pending.batch} of epoch {pending.epoch}), "
+            f"images {shown}{more}, all listed in {self.folder / BATCH_FILE}; look at them, then go on from the "
+            "last checkpoint, which is from before this batch, with --resume true, or start anew with a lower "
+            "--learning_rate, a longer --warmup_epochs, --clip_gradient_norm 1 or --amp false"
+        )
+
+    def _name(self, index: int) -> str:
+        image = str(self.data[index]["image"])
+        return relative_to(Path(self.root), image) if self.root else image
+
+
+def _is_finite(pending: _Pending) -> bool:
+    if pending.arrived is not None:
+        pending.arrived.synchronize()
+    if pending.exchange is not None:
+        pending.exchange.wait()
+    return math.isfinite(float(pending.loss)) if pending.finite is None else bool(pending.finite)

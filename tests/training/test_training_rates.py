@@ -1,0 +1,104 @@
+"""Figures of a run: rates at the start that disturb nothing, throughput and waiting of each epoch, time to go."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from tiny_training import TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
+from torch import nn
+
+from radimagenet_monai.training.determinism import SeedIterations
+from radimagenet_monai.training.rates import MeasuredRates, rates_line
+from radimagenet_monai.training.throughput import Throughput, throughput_words
+
+
+def trained(handlers, workers=0, seed=True, epochs=2):
+    """Weights, statistics and optimizer of a run with dropout, the order of its samples, and what is drawn after it."""
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002 - the global state is what is looked at
+    random.seed(7)
+    network = nn.Sequential(nn.Dropout(0.2), tiny_network())
+    torch.manual_seed(7)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    handlers = [*([SeedIterations(3)] if seed else []), *handlers]
+    trainer = tiny_trainer(network, handlers, optimizer=optimizer, num_workers=workers, max_epochs=epochs)
+    order = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: order.append(engine.state.batch["index"].tolist())
+    )
+    trainer.run()
+    moments = {f"{n} {k}": v for n, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
+    drawn = [torch.rand(1).item(), float(np.random.rand()), random.random()]  # noqa: NPY002 - as above
+    return weights_of(network) | moments, order, drawn, trainer
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seed", [True, False])
+def test_measuring_changes_no_bit_of_the_training(workers, seed):
+    plain, order, drawn, _ = trained([], workers, seed)
+    measured, same_order, same_drawn, trainer = trained([MeasuredRates()], workers, seed)
+    assert largest_difference(plain, measured) == 0
+    assert order == same_order
+    assert drawn == same_drawn
+    assert trainer.state.rates["network_images_per_second"] > 0
+
+
+def test_off_measures_nothing():
+    _, _, _, trainer = trained([MeasuredRates(False)])
+    assert not hasattr(trainer.state, "rates")
+
+
+class SlowPictures(TinyPictures):
+    def __getitem__(self, key):
+        time.sleep(0.005)
+        return super().__getitem__(key)
+
+
+def test_rate_of_a_loader_is_that_of_its_pace(caplog):
+    trainer = tiny_trainer(tiny_network(), [MeasuredRates(), Throughput()], dataset=SlowPictures(96), max_epochs=1)
+    with caplog.at_level(logging.INFO):
+        trainer.run()
+    # 5 ms an image, and what the machine adds to a sleep.
+    assert 100 < trainer.state.rates["loader_images_per_second"] < 200
+    (line,) = [record.message for record in caplog.records if "alone" in record.message]
+    assert "the loader limits; give more --num_workers (now 0" in line
+    figures = trainer.state.metrics
+    assert 80 < figures["images_per_second"] < 200
+    assert 0.7 < figures["data_wait"] <= 1
+
+
+def test_lines_say_what_limits():
+    assert "the network limits" in rates_line(900.0, 300.0, 4)
+    assert "loader alone 900 images/s, network alone 300 images/s" in rates_line(900.0, 300.0, 4)
+    assert "the loader limits; give more --num_workers (now 4" in rates_line(100.0, 300.0, 4)
+    assert "too few batches" in rates_line(None, 300.0, 4)
+
+
+def test_too_few_batches_give_no_rate_of_the_loader():
+    trainer = tiny_trainer(tiny_network(), [MeasuredRates()], dataset=TinyPictures(6), max_epochs=1)
+    trainer.run()
+    assert trainer.state.rates["loader_images_per_second"] is None
+
+
+def test_waiting_is_counted_and_validation_is_not():
+    class Slow(nn.Module):
+        def forward(self, logits, labels):
+            time.sleep(0.02)
+            return nn.functional.cross_entropy(logits, labels)
+
+    trainer = tiny_trainer(tiny_network(), [Throughput()], loss_function=Slow(), max_epochs=1)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: time.sleep(0.3))
+    trainer.run()
+    assert trainer.state.metrics["data_wait"] < 0.5
+    assert trainer.state.metrics["images_per_second"] == pytest.approx(40 / (5 * 0.022), rel=0.5)
+
+
+def test_words_of_an_epoch():
+    figures = {"images_per_second": 2480.4, "data_wait": 0.0123, "gpu_memory_gib": 21.34}
+    assert throughput_words(figures) == ["2480 images/s", "data wait 1.2 %", "GPU memory 21.3 GiB"]
