@@ -2,12 +2,13 @@
 
 On disk, in ``index/`` of a store's folder::
 
-    index.json          format, records, image_shape, parts (name, rows, bytes) and columns (name, kind, file, values)
+    index.json          format, records, image_shape; parts: name, rows, bytes of images.npy, SHA-256 of hashes.npy;
+                        columns: name, kind, file, values; files: bytes and SHA-256 of those below
     00.codes.npy        uint8, uint16 or uint32 (N,): a column of few different values, which are in index.json
     01.offsets.npy      int64 (N + 1,), and 01.text: where each row of a column of free text begins in its UTF-8 bytes
     frame.npy fold.npy record.npy    int32 (N,): frame; fold, -1 for none; row of the records table
     places.npy          int32 (N, 2): part and row of the image
-    content.npy         uint8 (N, 16): BLAKE2b over file name, frame, SHA-256 of the file and names of the masks
+    content.npy         uint8 (N, 16): BLAKE2b over file name, frame, names of the masks and SHA-256 of the image file
 
 Nothing of it is read when a store is opened but ``index.json``, and nothing of it becomes a Python object before a
 record is asked for: 1.35 million dictionaries take more than a gigabyte in every process.
@@ -95,6 +96,7 @@ class SealedIndex:
             rows, columns, channels = header["image_shape"]
             self.image_shape: tuple[int, int, int] = (rows, columns, channels)
             self.parts: list[dict[str, Any]] = header["parts"]
+            self.files: dict[str, list[Any]] = header["files"]
             self._columns: dict[str, dict[str, Any]] = {column["name"]: column for column in header["columns"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged_index(path, error) from error
@@ -166,6 +168,7 @@ def write_index(
     places: np.ndarray,
     image_shape: Sequence[int],
     parts: Sequence[Mapping[str, Any]],
+    hashes: np.ndarray,
 ) -> None:
     """Write the columns and ``index.json`` into an empty folder, byte for byte the same for the same input.
 
@@ -181,6 +184,8 @@ def write_index(
         Part and row of their images, ``(N, 2)``.
     image_shape, parts
         For ``index.json``.
+    hashes
+        SHA-256 of the image files, uint8 ``(N, 32)``.
     """
     columns = []
     for name in frame.columns:
@@ -190,13 +195,14 @@ def write_index(
     _write_array(folder / "fold.npy", frame["fold"].fillna(-1).to_numpy(np.int32)[rows])
     _write_array(folder / "record.npy", rows.astype(np.int32))
     _write_array(folder / "places.npy", places.astype(np.int32))
-    _write_array(folder / "content.npy", _content(frame, rows))
+    _write_array(folder / "content.npy", _content(frame, rows, hashes))
     header = {
         "format": INDEX_FORMAT,
         "records": len(rows),
         "image_shape": list(image_shape),
         "parts": list(parts),
         "columns": columns,
+        "files": {file.name: [file.stat().st_size, _sha256(file)] for file in sorted(folder.iterdir())},
     }
     with open(folder / INDEX_FILE, "w", encoding="utf-8", newline="\n") as stream:
         json.dump(header, stream, indent=1, sort_keys=True)
@@ -223,15 +229,15 @@ def _write_text_column(folder: Path, file: str, name: str, cells: pd.Series) -> 
     return {"name": name, "kind": "text", "file": file}
 
 
-def _content(frame: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+def _content(frame: pd.DataFrame, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     content = np.empty((len(rows), CONTENT_BYTES), np.uint8)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = frame.iloc[rows[start : start + _ROWS_AT_ONCE]]
-        cells = zip(part["image"], part["frame"].tolist(), part["sha256"], part["mask"], strict=True)
-        for place, (image, number, sha256, mask) in enumerate(cells, start):
+        cells = zip(part["image"], part["frame"].tolist(), part["mask"], strict=True)
+        for place, (image, number, mask) in enumerate(cells, start):
             masks = [Path(path).name for path in mask.split(MASK_SEPARATOR) if path]
-            text = json.dumps([Path(image).name, number, sha256, *masks])
-            digest = hashlib.blake2b(text.encode(), digest_size=CONTENT_BYTES).digest()
+            described = json.dumps([Path(image).name, number, *masks]).encode() + hashes[place].tobytes()
+            digest = hashlib.blake2b(described, digest_size=CONTENT_BYTES).digest()
             content[place] = np.frombuffer(digest, np.uint8)
     return content
 
@@ -241,6 +247,11 @@ def _write_array(path: Path, array: np.ndarray) -> None:
         np.save(stream, array)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged_index(path: Path, cause: object) -> StoreError:

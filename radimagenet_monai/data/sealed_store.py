@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radimagenet_monai.data.packed_images import open_images
+from radimagenet_monai.data.packed_images import damaged_part, open_images
+from radimagenet_monai.data.packed_part import BUILDING, images_file, part_folders, read_hashes
 from radimagenet_monai.data.sealed_index import INDEX_FILE, INDEX_FOLDER, SealedIndex, write_index
 from radimagenet_monai.errors import StoreError
+from radimagenet_monai.io.atomic import atomic_write_text
 
-IMAGES_FILE = "images.npy"
-
-_PART = "part-[0-9]*"
-_BUILDING = ".building-index"  # packing removes what is named so and was left by a kill
+SEALED_FILE = "sealed.json"
+"""In a store: the names of its sealed folders, since an address on the internet cannot be listed everywhere."""
 
 
 def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.ndarray) -> None:
@@ -38,26 +40,34 @@ def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.n
         If no record is left, a place is outside the parts, or the folder cannot be written.
     """
     folder = Path(folder)
-    files = [part / IMAGES_FILE for part in sorted(folder.glob(_PART))]
-    images = [open_images(file) for file in files]
-    rows = np.flatnonzero(places[:, 0] >= 0)
-    if not rows.size:
+    kept = np.flatnonzero(places[:, 0] >= 0)
+    if not kept.size:
         raise StoreError(f"packed store {folder} cannot be sealed: none of {len(frame)} records is packed")
-    places = places[rows]
+    places = places[kept]
+    parts = part_folders(folder)
+    images = [open_images(images_file(part)) for part in parts]
     lengths = np.array([len(part) for part in images], dtype=np.int64)
     if places[:, 0].max() >= len(lengths) or (places[:, 1] >= lengths[places[:, 0]]).any() or places.min() < 0:
         raise StoreError(f"packed store {folder} cannot be sealed: a record lies outside its {len(lengths)} parts")
-    parts = [
-        {"name": file.parent.name, "rows": len(part), "bytes": file.stat().st_size}
-        for file, part in zip(files, images, strict=True)
-    ]
-    building = folder / _BUILDING
+    described, hashes = [], np.empty((len(kept), 32), np.uint8)
+    for number, part in enumerate(parts):
+        of_part = read_hashes(part)
+        if len(of_part) != lengths[number]:
+            raise damaged_part(part, "not as many hashes as images")
+        here = np.flatnonzero(places[:, 0] == number)
+        hashes[here] = of_part[places[here, 1], 0]
+        length = images_file(part).stat().st_size
+        digest = hashlib.sha256(of_part.tobytes()).hexdigest()
+        described.append({"name": part.name, "rows": int(lengths[number]), "bytes": length, "sha256": digest})
+    building = folder / f"{BUILDING}index"  # packing removes what a kill leaves of it
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        write_index(building, frame, rows, places, images[0].shape[1:], parts)
+        write_index(building, frame, kept, places, images[0].shape[1:], described, hashes)
         shutil.rmtree(folder / INDEX_FOLDER, ignore_errors=True)
         building.replace(folder / INDEX_FOLDER)
+        names = [sealed.name for sealed in sealed_folders(folder.parent)]
+        atomic_write_text(folder.parent / SEALED_FILE, json.dumps({"folders": names}, indent=1) + "\n")
     except OSError as error:
         raise StoreError(
             f"packed store {folder} cannot be sealed: {error.strerror or error}; free some space and pack again"
@@ -72,8 +82,13 @@ def sealed_folders(store_dir: str | os.PathLike[str]) -> list[Path]:
 
 
 def is_sealed(store_dir: str | os.PathLike[str]) -> bool:
-    """Whether a store can be read without the images it was made from."""
-    return bool(sealed_folders(store_dir))
+    """Whether a store can be read without the images it was made from; one at an address, such as s3://…, has to be."""
+    return is_address(store_dir) or bool(sealed_folders(store_dir))
+
+
+def is_address(store_dir: str | os.PathLike[str]) -> bool:
+    """Whether a store is on object storage, as in ``s3://bucket/store``."""
+    return "://" in os.fspath(store_dir)
 
 
 def check_parts(index: SealedIndex) -> list[Path]:
@@ -86,7 +101,7 @@ def check_parts(index: SealedIndex) -> list[Path]:
     """
     files = []
     for part in index.parts:
-        path = index.folder / part["name"] / IMAGES_FILE
+        path = images_file(index.folder / part["name"])
         try:
             length = path.stat().st_size
         except OSError as error:

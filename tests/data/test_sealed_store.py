@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.loader import build_loader
 from radimagenet_monai.data.bundle_dataset import packed_dataset
+from radimagenet_monai.data.loader import build_loader
 from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.data.sealed_index import SealedIndex, write_index
@@ -40,16 +40,18 @@ def make_part(folder: Path, number: int, rows: int) -> None:
     part = folder / f"part-{number:05d}"
     part.mkdir(parents=True)
     np.save(part / "images.npy", np.full((rows, 2, 3, 1), number, np.uint8))
+    np.save(part / "hashes.npy", np.full((rows, 2, 32), number, np.uint8))
 
 
-def opened(folder: Path, frame: pd.DataFrame, **selection: object) -> SealedRecords:
-    """Records of a frame whose images all lie in the single part of ``folder``."""
+def opened(folder: Path, frame: pd.DataFrame, pixels: int = 0, **selection: object) -> SealedRecords:
+    """Records of a frame, out of an index."""
+    hashes = np.full((len(frame), 32), pixels, np.uint8)
     places = np.stack([np.zeros(len(frame), np.int64), np.arange(len(frame))], axis=1)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "index").mkdir()
     with mock.patch("os.fsync"):  # takes most of the time
-        write_index(folder / "index", frame, np.arange(len(frame)), places, (2, 3, 1), [])
+        write_index(folder / "index", frame, np.arange(len(frame)), places, (2, 3, 1), [], hashes)
     return SealedRecords(SealedIndex(folder), **selection)
 
 
@@ -153,6 +155,7 @@ def test_hash_is_that_of_content_order_and_labels(tmp_path):
     assert hash_of(frame.assign(mask=["", "", "m.png"])) != reference
     assert hash_of(frame.assign(label=["cat", "dog", "dog"])) != reference
     assert hash_of(frame, CLASSES[::-1]) != reference
+    assert hash_of(frame, pixels=1) != reference
     # The same records by another way: as one split of a larger store.
     larger = pd.DataFrame(
         {"image": ["q", *frame["image"]], "label": ["eel", *frame["label"]], "split": ["test", *["train"] * 3]}
