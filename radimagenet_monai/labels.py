@@ -24,6 +24,47 @@ class RadImageNetLabel:
         """Unique name, e.g. ``"CT_lung_Nodule"``."""
         return f"{self.modality}_{self.region_code}_{self.class_name}"
 
+    @property
+    def words(self) -> str:
+        """The class in words, without its region: ``"calcific tendinosis"`` for ``ca++_tendinosis``.
+
+        ``extra`` and ``intra`` stay as they are: what they stand for is not published.
+        """
+        text = f" {self.class_name.lower().replace('_', ' ').strip()} "
+        for spelled, meant in _WORDS.items():
+            text = text.replace(f" {spelled} ", f" {meant} ")
+        return text.strip()
+
+
+_WORDS = {
+    "abn": "abnormality",
+    "achilles": "Achilles",
+    "acj": "acromioclavicular joint",
+    "acl": "ACL",
+    "atfl": "ATFL",
+    "bil dil": "biliary dilatation",
+    "ca++": "calcific",
+    "cbd": "common bile duct",
+    "cfl": "CFL",
+    "dural epidural": "dural or epidural",
+    "fcl": "FCL",
+    "flair": "FLAIR",
+    "gb": "gallbladder",
+    "ghj": "glenohumeral joint",
+    "hyper": "hyperintensity",
+    "ivc": "inferior vena cava",
+    "lisfranc": "Lisfranc",
+    "mcl": "MCL",
+    "oa": "osteoarthritis",
+    "pathlogy": "pathology",
+    "pcl": "PCL",
+    "pituatary": "pituitary",
+    "post op": "postoperative",
+    "post operative": "postoperative",
+    "quad": "quadriceps",
+}
+"""Abbreviations and misspellings of the class names."""
+
 
 _CLASSES: dict[tuple[str, str, str], str] = {
     ("CT", "abd", "abdomen/pelvis"): (

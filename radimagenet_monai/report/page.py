@@ -22,11 +22,15 @@ _COLUMNS_THAT_FIT = 3
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the page: data URI, text for those who cannot see it, and caption."""
+    """A figure of the page: data URI, text for those who cannot see it, and caption.
+
+    One with a ``least_width`` in rem keeps it on a narrow screen, where it scrolls by itself.
+    """
 
     uri: str
     alt: str
     caption: str
+    least_width: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
+from radimagenet_monai.report.many_class_sections import is_many_class, many_class_headline, many_class_sections
 from radimagenet_monai.report.page import Section, write_page
 
 REPORT_FILE = "report.html"
@@ -46,9 +47,15 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
             f"'{folder}' holds no evaluation.json; give the output folder of an evaluate run, or the bundle's folder"
         )
     evaluation = read_json(place / "evaluation.json")
-    rows = read_predictions(place)
     settings = evaluation["settings"]
-    sections = evaluation_sections(evaluation, rows, place)
+    if is_many_class(evaluation):
+        rows = []  # one page needs no row of a million
+        sections = many_class_sections(evaluation, place)
+        shown = many_class_headline(evaluation["metrics"])
+    else:
+        rows = read_predictions(place)
+        sections = evaluation_sections(evaluation, rows, place)
+        shown = headline(evaluation)
     problems = [[f"{row['file']}, frame {row['frame']}", row["problem"]] for row in rows if row["problem"]]
     if problems:
         sections.append(Section("Images that could not be used", [], ["image", "reason"], problems))
@@ -64,7 +71,9 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
         )
     )
     title = f"Evaluation of {settings.get('bundle', place.name)}"
-    return write_page(Path(out) if out else place / REPORT_FILE, title, WARNING, headline(evaluation), sections)
+    notice = evaluation.get("image_warning")
+    warning = f"{notice} {WARNING}" if notice else WARNING
+    return write_page(Path(out) if out else place / REPORT_FILE, title, warning, shown, sections)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from comparison_example import example, with_localization
+from many_class_example import write_evaluation
 
 from radimagenet_monai.report.comparison_report import write_comparison_report
+from radimagenet_monai.report.run_report import write_run_report
 
 PACKAGES = ("puppeteer-core@24", "axe-core@4.10")
 DRIVER = Path(__file__).with_name("browser.mjs")
@@ -91,6 +93,14 @@ def test_several_comparisons(tmp_path: Path, browse: Any) -> None:
         analysis = example(("random", "phantom"), ["densenet121"], 5, [1.0], seed=seed)
         (tmp_path / f"task_{seed}" / "analysis.json").write_text(json.dumps(analysis))
     check(browse(write_comparison_report(tmp_path))[0])
+
+
+def test_an_evaluation_of_165_classes(tmp_path: Path, browse: Any) -> None:
+    write_evaluation(tmp_path, images=3000)
+    found, screenshots = browse(write_run_report(tmp_path))
+    check(found)
+    assert ground_of(screenshots / "390-light.png", 200) > 200
+    assert ground_of(screenshots / "390-dark.png", 200) < 60
 
 
 def test_barriers_are_found_where_there_are_some(tmp_path: Path, browse: Any) -> None:
