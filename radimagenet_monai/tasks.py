@@ -330,6 +330,7 @@ def _pretraining(architecture: str, title: str, batch_size: int) -> Task:
         references=(RADIMAGENET_PAPER,),
         architecture=architecture,
         learning_rate=1e-3,
+        max_epochs=60,
     )
 
 

@@ -46,7 +46,7 @@ class ProgressiveSize:
 
     def size(self, epoch: int) -> int:
         """Rows and columns in ``epoch``, counted from 1."""
-        if epoch > self.epochs:
+        if not self.epochs or epoch > self.epochs:
             return self.image_size
         grown = self.first_size + (self.image_size - self.first_size) * max(epoch - 1, 0) / self.epochs
         return int(grown) // STEP * STEP

@@ -44,7 +44,6 @@ class StopOnNonFiniteLoss:
     a GPU never idles for it. All processes exchange one flag an iteration and stop at the same one.
 
     A checkpoint of weights that the batch has spoiled is not written: `TrainingCheckpoint` asks `all_finite` before.
-    Attach it before handlers that work at the end of an epoch.
 
     Parameters
     ----------
@@ -69,15 +68,10 @@ class StopOnNonFiniteLoss:
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._look_at_all)
 
     def all_finite(self) -> bool:
         """Whether every loss so far was a finite number, in all processes; waits for the device."""
         return all(_is_finite(pending) for pending in self._pending)
-
-    def _look_at_all(self, engine: Any) -> None:
-        while self._pending:
-            self._look()
 
     def _keep(self, engine: Any) -> None:
         state = engine.state
@@ -107,7 +101,9 @@ class StopOnNonFiniteLoss:
                 torch.as_tensor(state.batch.get("index", [])).tolist(),
             )
         )
-        if len(self._pending) > 1:
+        # The last ones of an epoch before anyone validates, or saves, what they left.
+        waiting = 0 if state.iteration % state.epoch_length == 0 else 1
+        while len(self._pending) > waiting:
             self._look()
 
     def _look(self) -> None:

@@ -44,6 +44,8 @@ _PACKAGES = (
 class RunRecord:
     """Handler that keeps ``run.json`` up to date from the start of a run to its end, also a failed one.
 
+    Attach it after `MeasuredRates` and `Throughput`, whose figures it keeps.
+
     Parameters
     ----------
     folder
@@ -102,6 +104,9 @@ class RunRecord:
             first_epoch=engine.state.epoch + 1,
             epoch_seconds=[],
         )
+        # Of handlers that were attached before this one.
+        if hasattr(engine.state, "rates"):
+            self.record["rates"] = _rounded(engine.state.rates)
         self._write()
 
     def _epoch_start(self, engine: Any) -> None:
@@ -110,6 +115,8 @@ class RunRecord:
     def _epoch_end(self, engine: Any) -> None:
         self.record["epoch_seconds"].append(round(time.monotonic() - self._epoch_started, 3))
         self.record["epochs"] = engine.state.epoch
+        if hasattr(engine.state, "throughput"):
+            self.record.setdefault("throughput", []).append(_rounded(engine.state.throughput))
         if self.evaluator is not None:
             known = self.evaluator.state
             self.record["best_metric"] = {
@@ -183,6 +190,10 @@ def hash_state(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else float(f"{value:.4g}") for name, value in figures.items()}
 
 
 def _processor_name() -> str:

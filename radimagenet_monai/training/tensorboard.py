@@ -22,10 +22,18 @@ class LazySummaryWriter:
 
     Its state, for `TrainingCheckpoint`, is the last step written: a resumed run goes through the steps after it once
     more, and what was written of them before it was killed no longer counts.
+
+    Parameters
+    ----------
+    log_dir
+        Folder of the files.
+    enabled
+        Off: nothing is written.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str], enabled: bool = True) -> None:
         self.log_dir = os.fspath(log_dir)
+        self.enabled = bool(enabled)
         self._writer: Any = None
         self._last_step = -1
         self._purge_step: int | None = None
@@ -41,7 +49,7 @@ class LazySummaryWriter:
 
     def add_scalar(self, tag: str, value: Any, global_step: int = 0, **kwargs: Any) -> None:
         """As the method of ``torch.utils.tensorboard.SummaryWriter``."""
-        if not is_first_process():
+        if not self.enabled or not is_first_process():
             return
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter

@@ -70,7 +70,9 @@ class Throughput:
 
 
 def throughput_words(figures: dict[str, float]) -> list[str]:
-    """The figures of an epoch as parts of a line."""
+    """The figures of an epoch as parts of a line; none where there are no figures."""
+    if not figures:
+        return []
     words = [f"{figures['images_per_second']:.4g} images/s", f"data wait {100 * figures['data_wait']:.1f} %"]
     if "gpu_memory_gib" in figures:
         words.append(f"GPU memory {figures['gpu_memory_gib']:.1f} GiB")

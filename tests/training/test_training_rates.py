@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +16,12 @@ from ignite.engine import Events
 from tiny_training import TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
 from torch import nn
 
+from radimagenet_monai.training import progress as progress_module
 from radimagenet_monai.training.determinism import SeedIterations
+from radimagenet_monai.training.progress import Progress, duration
 from radimagenet_monai.training.rates import MeasuredRates, rates_line
+from radimagenet_monai.training.run_record import RunRecord
+from radimagenet_monai.training.tensorboard import LazySummaryWriter
 from radimagenet_monai.training.throughput import Throughput, throughput_words
 
 
@@ -102,3 +109,70 @@ def test_waiting_is_counted_and_validation_is_not():
 def test_words_of_an_epoch():
     figures = {"images_per_second": 2480.4, "data_wait": 0.0123, "gpu_memory_gib": 21.34}
     assert throughput_words(figures) == ["2480 images/s", "data wait 1.2 %", "GPU memory 21.3 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"),
+        (119, "119 s"),
+        (121, "2 min"),
+        (7190, "2 h 0 min"),
+        (26_400, "7 h 20 min"),
+        (200_000, "2 days 7 h"),
+    ],
+)
+def test_durations_in_words(seconds, words):
+    assert duration(seconds) == words
+
+
+class Clock:
+    """Time that passes as a test says."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(progress_module.time, "monotonic", lambda: self.now)
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+def test_time_to_go_is_said_within_the_first_epoch(monkeypatch, caplog):
+    """Batches of 20 s, validation of 100 s, 5 batches an epoch, 3 epochs: 600 s in all."""
+    clock = Clock(monkeypatch)
+    evaluator = SimpleNamespace(state=SimpleNamespace(key_metric_name=None, metrics={}))
+    trainer = tiny_trainer(tiny_network(), max_epochs=3)
+    trainer.add_event_handler(Events.ITERATION_STARTED, lambda: clock.wait(20))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: clock.wait(100))
+    Progress("training", evaluator).attach(trainer)
+    with caplog.at_level(logging.INFO):
+        trainer.run()
+    lines = [record.message for record in caplog.records if "to go" in record.message]
+    # After the third batch 12 batches are left; after the first epoch 10 batches and two validations.
+    assert lines[0] == "training epoch 1/3: batch 3 of 5, about 4 min to go, validation not counted"
+    assert lines[1].endswith("200.0 s, about 7 min to go")
+    assert lines[2].endswith("about 3 min to go")
+    assert lines[-1].endswith("about 0 s to go")
+
+
+def test_line_of_an_epoch_holds_the_throughput(caplog):
+    evaluator = SimpleNamespace(state=SimpleNamespace(key_metric_name=None, metrics={}))
+    trainer = tiny_trainer(tiny_network(), [Throughput(), Progress("training", evaluator)], max_epochs=1)
+    with caplog.at_level(logging.INFO):
+        trainer.run()
+    assert re.search(r"images/s, data wait \d+\.\d %", caplog.text)
+
+
+def test_run_json_holds_rates_and_throughput(tmp_path):
+    network, dataset = tiny_network(), TinyPictures()
+    handlers = [MeasuredRates(), Throughput(), RunRecord(tmp_path, {}, network, dataset.data)]
+    tiny_trainer(network, handlers, dataset=dataset, max_epochs=2).run()
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["rates"]["network_images_per_second"] > 0
+    assert [set(figures) for figures in record["throughput"]] == [{"images_per_second", "data_wait"}] * 2
+
+
+def test_tensorboard_can_be_turned_off(tmp_path):
+    writer = LazySummaryWriter(tmp_path, enabled=False)
+    writer.add_scalar("loss", 1.0, 1)
+    assert not list(tmp_path.iterdir())
