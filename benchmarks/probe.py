@@ -33,7 +33,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from radimagenet_monai.data.filling import resize_to_uint8
+from radimagenet_monai.data.row_resize import resize_to_uint8
 from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.datasets.records import load_datalist
 from radimagenet_monai.experiments.probe import probe_run

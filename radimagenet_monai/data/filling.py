@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 
 from radimagenet_monai.data.fingerprint import source_sha256
+from radimagenet_monai.data.plain_rows import keeps_gray_levels, plain_row
+from radimagenet_monai.data.row_resize import resize_to_uint8
 from radimagenet_monai.errors import IntensityError, StoreError, UnreadableImageError, one_line
+from radimagenet_monai.io.plain_picture import read_plain_file
 
 Progress = bool | Literal["lines"]
 """``True``: a bar on a terminal; ``"lines"``: elsewhere a log line now and then; ``False``: nothing."""
@@ -86,22 +90,36 @@ class Packer:
         """
         path = str(record[self.image_key])
         try:
-            source = source_sha256(path) if Path(path).exists() else bytes(hashlib.sha256().digest_size)
-            if sha256 and Path(path).is_file() and source.hex() != sha256.lower():
-                cause = f"SHA-256 is {source.hex()}, the record says {sha256}: the file has changed"
-                return Unreadable("open", cause)
-            image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
+            packed = self._row(path, record, sha256)
         except MemoryError as error:
             raise StoreError(f"{path}: memory ran out while it was read; use fewer workers") from error
         except Exception as error:
             # Whatever it is, the user needs to know which image and why; a fault of the transform shows in all of them.
             return describe_failure(error, record)
-        pixels = resize_to_uint8(image, self.size, self.keep_aspect)
-        shown = pixels[..., :-1] if self.with_mask else pixels
-        if self.refuse_blank and is_blank(shown):
-            low, high = int(shown.min()), int(shown.max())
-            return Unreadable("blank", f"it is blank: gray levels {low} to {high} of 255")
-        return Row(pixels, source + hashlib.sha256(np.ascontiguousarray(pixels)).digest())
+        if self.refuse_blank and isinstance(packed, Row) and packed.pixels is not None:
+            shown = packed.pixels[..., :-1] if self.with_mask else packed.pixels
+            if is_blank(shown):
+                return Unreadable("blank", f"it is blank: gray levels {shown.min()} to {shown.max()} of 255")
+        return packed
+
+    @functools.cached_property
+    def _keeps_gray_levels(self) -> bool:
+        return not self.with_mask and keeps_gray_levels(self.transform, self.image_key)
+
+    def _row(self, path: str, record: Mapping[str, Any], sha256: str | None) -> Row | Unreadable:
+        content = read_plain_file(path) if self._keeps_gray_levels and os.path.isfile(path) else None  # noqa: PTH113
+        if content is not None:
+            source = hashlib.sha256(content).digest()
+        else:
+            source = source_sha256(path) if Path(path).exists() else bytes(hashlib.sha256().digest_size)
+        if sha256 and source.hex() != sha256.lower() and Path(path).is_file():
+            cause = f"SHA-256 is {source.hex()}, the record says {sha256}: the file has changed"
+            return Unreadable("open", cause)
+        pixels = None if content is None else plain_row(content, record, self.size, self.keep_aspect)
+        if pixels is None:
+            image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
+            pixels = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect))
+        return Row(pixels, source + hashlib.sha256(pixels).digest())
 
 
 def is_blank(pixels: np.ndarray) -> bool:
@@ -134,46 +152,6 @@ def canonical_array(image: Any, with_mask: bool = False) -> np.ndarray:
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # written so that NaN fails
         raise IntensityError(f"the transform gave values from {low:g} to {high:g}; expected 0 to 1")
     return array.astype(np.float32, copy=False)
-
-
-def resize_to_uint8(image: np.ndarray, size: tuple[int, int], keep_aspect: bool) -> np.ndarray:
-    """Resize a canonical image once and round it to 8 bits.
-
-    An axis that shrinks is averaged over the area that each new pixel covers (antialiased, ``cv2.INTER_AREA``), an
-    axis that grows is interpolated linearly. OpenCV averages areas only where both axes shrink, hence two steps.
-
-    Parameters
-    ----------
-    image
-        float32 ``(C, H, W)`` in [0, 1].
-    size
-        Rows and columns wanted.
-    keep_aspect
-        Fit inside ``size``, centered on 0, instead of stretching.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 ``(rows, columns, C)``, 255 for 1.
-    """
-    rows, columns = size
-    if keep_aspect:
-        scale = min(rows / image.shape[1], columns / image.shape[2])
-        rows = min(max(round(image.shape[1] * scale), 1), rows)
-        columns = min(max(round(image.shape[2] * scale), 1), columns)
-    pixels = np.ascontiguousarray(np.moveaxis(image, 0, 2))
-    smaller = (min(columns, pixels.shape[1]), min(rows, pixels.shape[0]))
-    if smaller != (pixels.shape[1], pixels.shape[0]):
-        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
-    if smaller != (columns, rows):
-        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    packed = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).reshape(rows, columns, image.shape[0])
-    if (rows, columns) == size:
-        return packed
-    framed = np.zeros((*size, image.shape[0]), np.uint8)
-    top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
-    framed[top : top + rows, left : left + columns] = packed
-    return framed
 
 
 def describe_failure(error: Exception, record: Mapping[str, Any]) -> Unreadable:

@@ -24,6 +24,7 @@ import torch
 from radimagenet_monai.data.filling import Packer, Row, Unreadable
 from radimagenet_monai.data.packed_part import Target, write_row
 from radimagenet_monai.errors import StoreError
+from radimagenet_monai.io.failures import quiet_libraries
 
 _LARGEST_CHUNK = 16  # images a worker takes at a time: long enough to hide the pipe, short enough to end together
 _CHUNKS_AHEAD = 2  # one in work and one waiting in the pipe, so that a worker never waits for the parent
@@ -217,7 +218,7 @@ def _work(connection: Connection, parents_end: Connection, packer: Packer, in_ha
     cv2.setNumThreads(0)
     writer = _Writer()
     # The parent is gone when the pipe breaks: nobody is left to work for.
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), quiet_libraries():
         while True:
             target, chunk = connection.recv()
             outcomes: list[Outcome] = []

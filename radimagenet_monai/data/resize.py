@@ -10,7 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from radimagenet_monai.data.filling import canonical_array, resize_to_uint8
+from radimagenet_monai.data.filling import canonical_array
+from radimagenet_monai.data.row_resize import resize_to_uint8
 
 SPACING = "spacing"
 

@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from radimagenet_monai.errors import UnreadableImageError
 
@@ -49,7 +49,7 @@ def stage(path: str, name: str) -> Iterator[None]:
         For anything the block raises. One that is raised inside keeps its own path, stage and cause.
     """
     try:
-        with _quiet():
+        with quiet_libraries():
             yield
     except UnreadableImageError:
         raise
@@ -62,17 +62,19 @@ def stage(path: str, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings and the libraries' loggers, once for all threads and nested blocks."""
+def quiet_libraries() -> Iterator[None]:
+    """Silence warnings and the reading libraries' loggers, once for all threads and nested blocks.
+
+    Entering it costs as much as decoding a small picture; a process that does nothing but read may stay in it.
+    """
     global _depth
     with _lock:
         if _depth == 0:
             _restore.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            for name in _LOGGERS:
-                logger = logging.getLogger(name)
-                _restore.callback(logger.setLevel, logger.level)
-                logger.setLevel(logging.CRITICAL + 1)
+            loggers = [logging.getLogger(name) for name in _LOGGERS]
+            _restore.callback(_set_levels, loggers, [logger.level for logger in loggers])
+            _set_levels(loggers, [logging.CRITICAL + 1] * len(loggers))
         _depth += 1
     try:
         yield
@@ -81,3 +83,9 @@ def _quiet() -> Iterator[None]:
             _depth -= 1
             if _depth == 0:
                 _restore.close()
+
+
+def _set_levels(loggers: Sequence[logging.Logger], levels: Sequence[int]) -> None:
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.level = level
+    loggers[-1].setLevel(levels[-1])  # makes all loggers of the process forget what is enabled, which is slow

@@ -63,7 +63,9 @@ def read_picture(path: str) -> NativeImage:
                 picture.seek(page)
                 # Pillow notices cut and damaged files where OpenCV returns grey; so it always decodes first.
                 picture.load()
-                samples = _deep_color(path, page) if _has_deep_color(path, picture) else _samples(path, picture)
+                if page:
+                    deep = _has_deep_color(path, picture)
+                samples = _deep_color(path, page) if deep else _samples(path, picture)
                 frames.append(_turned(samples, picture.getexif().get(_EXIF_ORIENTATION, 1)))
             first = frames[0]
             if frames[-1].shape != first.shape or frames[-1].dtype != first.dtype:
