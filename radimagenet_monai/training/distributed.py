@@ -105,6 +105,12 @@ def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an exchange with another process failed, as it does when that process has ended."""
+    # Gloo raises a plain RuntimeError, which names its source file.
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error))
+
+
 class BroadcastBuffers:
     """Handler that gives every process the batch norm statistics of the first at the end of an epoch.
 

@@ -7,6 +7,7 @@ import sys
 from types import TracebackType
 
 from radimagenet_monai.errors import RadImageNetError, one_line
+from radimagenet_monai.training.distributed import is_lost_process
 
 
 def show_errors_in_one_line() -> None:
@@ -30,6 +31,11 @@ def user_error_line(error: BaseException) -> str | None:
             return f"error: {seen}"
         if isinstance(seen, OSError):
             return f"error: {_describe_os_error(seen)}"
+        if is_lost_process(seen):
+            return (
+                f"error: another process of this run has ended or cannot be reached ({one_line(seen)[:200]}); what it "
+                "printed says why; go on with --resume true in as many processes as there are"
+            )
         seen = seen.__cause__ or seen.__context__
     return None
 
