@@ -97,7 +97,7 @@ class ReadRow:
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         place = record["record"]
-        image = self.parts.image(place // PART_ROWS, place % PART_ROWS)
+        (image,) = self.parts.read(np.array([[place // PART_ROWS, place % PART_ROWS]]))
         return {"image": torch.from_numpy(image.copy()), "label": record["label"]}
 
 

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Progress
-from radimagenet_monai.data.packed_images import MappedParts, PackedImages
+from radimagenet_monai.data.packed_images import ImageSource, MappedParts, PackedImages
 from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
+from radimagenet_monai.data.remote_store import RemoteStore
 from radimagenet_monai.data.sealed_index import SealedIndex
 from radimagenet_monai.data.sealed_records import SealedRecords
-from radimagenet_monai.data.sealed_store import check_parts, sealed_folders
+from radimagenet_monai.data.sealed_store import check_parts, is_address, sealed_folders
 from radimagenet_monai.datasets.records import Split
-from radimagenet_monai.errors import StoreError
+from radimagenet_monai.errors import ConfigurationError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,9 @@ def packed_dataset(
 
     Records that are given decide: their images are packed into the store where they are not yet in it. Without
     records, and with a store that ``radimagenet pack`` has sealed, the records are the store's own; nothing is written
-    then and no source image is looked for. Without either, the dataset is empty, as in a workflow that is built to be
-    checked.
+    then and no source image is looked for. That store may be at an address, ``s3://bucket/store``, and gives the same
+    items from there (`radimagenet_monai.data.remote_store`). Without either, the dataset is empty, as in a workflow
+    that is built to be checked.
 
     Parameters
     ----------
@@ -67,20 +69,23 @@ def packed_dataset(
     ConfigurationError
         As `PackedDataset` and `SealedRecords`.
     """
-    if not data:
-        store = PackedStore(store_dir, transform, image_size, keep_aspect, transform_keys=transform_keys)
-        folder = _sealed_folder(store)
-        if folder is not None:
-            index = SealedIndex(folder)
-            records = SealedRecords(index, classes, split, fold, findings, require_mask)
-            return PackedImages(
-                records,
-                MappedParts(check_parts(index)),
-                records.places(),
-                not_scalar={"mask", "label"} if findings else {"mask"},
-                vectors={"label"} if findings else set(),
-                augmentation=augmentation,
-            )
+    if is_address(store_dir) and data:
+        raise ConfigurationError(
+            f"store_dir '{store_dir}' comes with its own records, and nothing can be packed into it; leave out "
+            "--dataset_dir"
+        )
+    opened = None if data else _open_sealed(store_dir, transform, image_size, keep_aspect, transform_keys)
+    if opened is not None:
+        index, source = opened
+        records = SealedRecords(index, classes, split, fold, findings, require_mask)
+        return PackedImages(
+            records,
+            source,
+            records.places(),
+            not_scalar={"mask", "label"} if findings else {"mask"},
+            vectors={"label"} if findings else set(),
+            augmentation=augmentation,
+        )
     return PackedDataset(
         data,
         transform,
@@ -97,48 +102,70 @@ def packed_dataset(
     )
 
 
-def _sealed_folder(store: PackedStore) -> Path | None:
-    """The sealed folder that fits the store's size and transform; ``None`` where nothing is sealed."""
-    folders = sealed_folders(store.store_dir)
-    if not folders or store.folder in folders:
-        return store.folder if folders else None
+def _open_sealed(
+    store_dir: str | os.PathLike[str],
+    transform: Callable[..., Any] | Sequence[Callable[..., Any]],
+    image_size: int | Sequence[int],
+    keep_aspect: bool,
+    transform_keys: Sequence[str],
+) -> tuple[SealedIndex, ImageSource] | None:
+    """Index and images of what a sealed store holds for that size and transform; ``None`` where nothing is sealed."""
+    wanted = PackedStore(store_dir, transform, image_size, keep_aspect, transform_keys=transform_keys)
+    if is_address(store_dir):
+        remote = RemoteStore(os.fspath(store_dir))
+        return remote.open(_fitting_folder(remote.folders(), remote.manifest, wanted, remote.address))
+    folders = {folder.name: folder for folder in sealed_folders(store_dir)}
+    if not folders:
+        return None
+    name = _fitting_folder(list(folders), lambda name: _read_manifest(folders[name]), wanted, os.fspath(store_dir))
+    index = SealedIndex(folders[name])
+    return index, MappedParts(check_parts(index))
+
+
+def _fitting_folder(
+    folders: Sequence[str], manifest_of: Callable[[str], dict[str, Any]], store: PackedStore, store_dir: str
+) -> str:
+    """Which of the sealed folders has the store's size and transform."""
+    if store.folder.name in folders:
+        return store.folder.name
     wanted = json.loads(json.dumps(store.manifest))
-    manifests = {folder: _manifest(folder) for folder in folders}
+    manifests = {folder: manifest_of(folder) for folder in folders}
     for folder, manifest in manifests.items():
         if {**manifest, "versions": None} == {**wanted, "versions": None}:
             # Nothing can be packed anew without the source images, and the pixels are what they are.
             logger.warning(
-                "sealed store %s was packed with %s, here is %s; its images are taken as they are",
+                "sealed store %s/%s was packed with %s, here is %s; its images are taken as they are",
+                store_dir,
                 folder,
                 _versions(manifest),
                 _versions(wanted),
             )
             return folder
-    sizes = sorted({"x".join(map(str, manifest["image_size"])) for manifest in manifests.values()})
-    size = "x".join(map(str, store.size))
-    if size not in sizes:
+    sizes = sorted({_size(manifest) for manifest in manifests.values()})
+    if _size(wanted) not in sizes:
         raise StoreError(
-            f"store {store.store_dir} is sealed for images of {', '.join(sizes)} and {size} is asked for; give "
+            f"store {store_dir} is sealed for images of {', '.join(sizes)} and {_size(wanted)} is asked for; give "
             f"--image_size as packed, or run 'radimagenet pack' with --size {store.size[0]}"
         )
-    same_size = next(manifest for manifest in manifests.values() if manifest["image_size"] == wanted["image_size"])
+    same_size = next(manifest for manifest in manifests.values() if _size(manifest) == _size(wanted))
     different = [key for key in wanted if key != "versions" and same_size.get(key) != wanted[key]]
     raise StoreError(
-        f"store {store.store_dir} is sealed for another preparation of the images ({', '.join(different)} differ, see "
+        f"store {store_dir} is sealed for another preparation of the images ({', '.join(different)} differ, see "
         "manifest.json in it); run 'radimagenet pack' with the settings of this bundle, or give --dataset_dir"
     )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not {"image_size", "versions"} <= manifest.keys():
-            raise ValueError("no image_size and versions in it")
-    except (OSError, ValueError, AttributeError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise StoreError(f"sealed store: {path} cannot be read ({error}); copy the store again") from error
-    return manifest
+
+
+def _size(manifest: Mapping[str, Any]) -> str:
+    return "x".join(map(str, manifest.get("image_size", ())))
 
 
 def _versions(manifest: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    return ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())

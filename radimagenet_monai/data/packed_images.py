@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,9 @@ from radimagenet_monai.data.augmentation import AffineAugmentation, warp_with_op
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.errors import StoreError
 
+_BLOCK_BYTES = 4 << 20
+_PART_SHIFT = 32  # no part has so many rows that its number of a block takes more bits
+
 
 class ImageSource(Protocol):
     """Where images are read from, by part and row."""
@@ -22,8 +25,8 @@ class ImageSource(Protocol):
     def image_shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of every image."""
 
-    def image(self, part: int, row: int) -> np.ndarray:
-        """A uint8 view ``(H, W, C)`` that must not be written to."""
+    def read(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        """Images at parts and rows ``(n, 2)``, in that order: uint8 ``(H, W, C)`` that must not be written to."""
 
 
 class MappedParts:
@@ -44,8 +47,9 @@ class MappedParts:
         rows, columns, channels = self._part(0).shape[1:]
         return rows, columns, channels
 
-    def image(self, part: int, row: int) -> np.ndarray:
-        return self._part(part)[row]
+    def read(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        for part, row in places.tolist():
+            yield self._part(part)[row]
 
     def __getstate__(self) -> dict[str, Any]:
         # A process maps the files itself: pickling a memory map would send the images.
@@ -103,8 +107,10 @@ class PackedImages(Dataset):
 
     @property
     def shards(self) -> np.ndarray:
-        """Number of the part that each image lies in, integers ``(N,)``."""
-        return self._places[:, 0]
+        """Which run of about 4 MiB in the store each image lies in, int64 ``(N,)``; the same wherever the store is."""
+        rows = rows_of_a_block(self._source.image_shape)
+        part, row = self._places.astype(np.int64).T
+        return (part << _PART_SHIFT) + row // rows
 
     def __len__(self) -> int:
         return len(self.data)
@@ -115,7 +121,7 @@ class PackedImages(Dataset):
         if isinstance(item, Sequence) and not isinstance(item, SampleKey):
             return Subset(self, item)
         epoch, index = _epoch_and_index(item, len(self))
-        image = self._source.image(*self._places[index].tolist())
+        (image,) = self._source.read(self._places[index : index + 1])
         image = image.copy() if self.augmentation is None else self.augmentation.warp(image, epoch, index)
         return self._item(epoch, index, torch.from_numpy(image).permute(2, 0, 1))
 
@@ -127,11 +133,9 @@ class PackedImages(Dataset):
         batch = np.empty((len(pairs), *self._source.image_shape), np.uint8)
         if self.augmentation is not None:
             matrices = self.augmentation.matrices(epochs, indices, (batch.shape[1], batch.shape[2]))
-        for position in np.lexsort((places[:, 1], places[:, 0])).tolist():
-            image = self._source.image(*places[position].tolist())
-            if self.augmentation is not None:
-                image = warp_with_opencv(image, matrices[position])
-            batch[position] = image
+        by_place = np.lexsort((places[:, 1], places[:, 0]))
+        for position, image in zip(by_place.tolist(), self._source.read(places[by_place]), strict=True):
+            batch[position] = image if self.augmentation is None else warp_with_opencv(image, matrices[position])
         images = torch.from_numpy(batch).permute(0, 3, 1, 2).unbind()
         return [self._item(epoch, index, image) for (epoch, index), image in zip(pairs, images, strict=True)]
 
@@ -145,6 +149,11 @@ class PackedImages(Dataset):
         item["index"] = index
         item["epoch"] = epoch
         return item
+
+
+def rows_of_a_block(image_shape: tuple[int, int, int]) -> int:
+    """Images in a block: what is shuffled together and fetched from far at once, about 4 MiB."""
+    return max(1, _BLOCK_BYTES // int(np.prod(image_shape)))
 
 
 def open_images(path: Path) -> np.ndarray:
