@@ -277,8 +277,12 @@ class EvaluationWriter:
 
 def relative_to(root: Path, image: str) -> str:
     """How outputs name a file: relative to the folder of the images, with ``/``."""
-    folder = root if root.is_dir() else root.parent
-    return Path(os.path.relpath(image, folder)).as_posix()
+    return Path(os.path.relpath(image, images_folder(root))).as_posix()
+
+
+def images_folder(root: Path) -> Path:
+    """The folder that outputs name files relative to: ``root``, or where that file lies."""
+    return root if root.is_dir() else root.parent
 
 
 def report_problems(problems: Sequence[str], images: int, folder: Path) -> None:

@@ -11,12 +11,11 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
-from torch import distributed
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
 from radimagenet_monai.evaluation.streaming_evaluation import balanced_accuracy_of, macro_auc_of
-from radimagenet_monai.training.distributed import is_distributed
+from radimagenet_monai.training.distributed import is_distributed, sum_over_processes
 
 MEASURES: dict[str, Callable[[StreamingCounts], float]] = {
     "balanced_accuracy": balanced_accuracy_of,
@@ -99,7 +98,9 @@ class CountCollector:
         if self._counts is None:
             raise RecordsError("no image was evaluated; expected at least one for each process")
         if is_distributed():
-            _sum_over_processes(self._counts.flat, engine.state.device)
+            # NCCL adds on the GPU, gloo in this very memory.
+            summed = sum_over_processes(torch.from_numpy(self._counts.flat).to(engine.state.device))
+            np.copyto(self._counts.flat, summed.cpu().numpy())
         engine.state.counts = self._counts
 
 
@@ -137,12 +138,3 @@ class StreamingMetric(Metric):
 
     def compute(self) -> float:
         return MEASURES[self.measure](self._engine.state.counts)
-
-
-def _sum_over_processes(counts: np.ndarray, device: torch.device | str) -> None:
-    """Replace int64 ``counts`` by their sum over all processes. NCCL adds on the GPU, gloo in this memory."""
-    on_device = torch.from_numpy(counts)
-    if distributed.get_backend() == "nccl":
-        on_device = on_device.to(device)
-    distributed.all_reduce(on_device)
-    np.copyto(counts, on_device.cpu().numpy())

@@ -19,7 +19,7 @@ from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.training.distributed import gather_objects, rank
-from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, relative_to
+from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, images_folder
 from radimagenet_monai.training.streaming_metrics import CountCollector, predicted
 
 CONFUSION_CSV = "confusion.csv"
@@ -61,6 +61,7 @@ class StreamingPredictionWriter:
         self.classes = list(classes)
         self.root = Path(root)
         self._stream: IO[str] | None = None
+        self._images = ""
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._start)
@@ -74,6 +75,7 @@ class StreamingPredictionWriter:
     def _start(self, engine: Any) -> None:
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._part.open("w", encoding="utf-8", newline="")
+        self._images = os.fspath(images_folder(self.root))  # asked of the file system once, not for each image
 
     def _write(self, engine: Any) -> None:
         assert self._stream is not None
@@ -83,7 +85,8 @@ class StreamingPredictionWriter:
         writer = csv.writer(self._stream, lineterminator="\n")
         for row, (index, top) in enumerate(zip(found.index.tolist(), order.tolist(), strict=True)):
             item = self.data[index]
-            cells: list[Any] = [index, relative_to(self.root, str(item["image"])), int(item.get("frame", 0))]
+            file = os.path.relpath(str(item["image"]), self._images).replace(os.sep, "/")
+            cells: list[Any] = [index, file, int(item.get("frame", 0))]
             for number, probability in zip(top, highest[row], strict=True):
                 cells += [self.classes[number], f"{probability:.9g}"]
             cells.append(self.classes[top[0]])
