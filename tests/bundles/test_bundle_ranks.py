@@ -1,0 +1,102 @@
+"""A bundle under torchrun, as on a cluster: a lost process, a time limit, and going on afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundle_runs import command, copy_bundle
+
+pytestmark = pytest.mark.long
+
+NAME = "breast_mass_us_classification"
+SMALL: dict[str, Any] = {
+    "image_size": 32,
+    "batch_size": 2,
+    "num_workers": 1,
+    "device": "cpu",
+    "checkpoint_minutes": 1e-6,  # after every step
+}
+
+
+def ranks_of(bundle: Path, settings: dict[str, Any], processes: int = 2) -> list[str]:
+    """The command line of the how-to."""
+    alone = command(bundle, "train", settings)
+    configs = f"['{bundle}/configs/train.json','{bundle}/configs/multi_gpu_train.json']"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return [*launcher, "-m", *(configs if part.endswith("train.json") else part for part in alone[2:])]
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    with log.open("w") as stream:
+        return subprocess.Popen(arguments, stdout=stream, stderr=stream, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for(path: Path, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, log.read_text()[-2000:]
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.05)
+
+
+def finish(process: subprocess.Popen, seconds: float) -> int:
+    try:
+        return process.wait(seconds)
+    finally:
+        process.kill()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def settings(few_records: Callable[[str], Path], busi: Path) -> dict[str, Any]:
+    return {**SMALL, "dataset_dir": str(busi), "datalist": str(few_records(NAME))}
+
+
+def test_a_lost_process_ends_the_run_and_the_rest_goes_on(settings: dict[str, Any], tmp_path: Path) -> None:
+    bundle, log = copy_bundle(NAME, tmp_path), tmp_path / "log.txt"
+    saved = bundle / "output" / "checkpoint.pt"
+    # Both processes find an empty store: one fills it, the other waits.
+    run = start(ranks_of(bundle, {**settings, "max_epochs": 500}), log)
+    wait_for(saved, run, log)
+    os.kill(children(run.pid)[1], signal.SIGKILL)
+    assert finish(run, 90) != 0
+    before = torch.load(saved, weights_only=True)
+    assert before["processes"] == 2
+    assert before["epoch"] < 500
+    last = before["epoch"] + 2
+    alone = command(bundle, "train", {**settings, "max_epochs": last, "resume": True})
+    done = subprocess.run(alone, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "saved by 2 processes, this run has 1" in done.stdout + done.stderr
+    assert torch.load(saved, weights_only=True)["epoch"] == last
+    assert json.loads((bundle / "output" / "run.json").read_text())["status"] == "completed"
+
+
+def test_a_time_limit_saves_and_the_run_goes_on(settings: dict[str, Any], tmp_path: Path) -> None:
+    bundle, log = copy_bundle(NAME, tmp_path), tmp_path / "log.txt"
+    saved = bundle / "output" / "checkpoint.pt"
+    run = start(ranks_of(bundle, {**settings, "max_epochs": 500}), log)
+    wait_for(saved, run, log)
+    run.send_signal(signal.SIGTERM)
+    assert finish(run, 90) != 0
+    record = bundle / "output" / "run.json"
+    assert json.loads(record.read_text())["status"] == "stopped", log.read_text()[-4000:]
+    assert log.read_text().count("stopped by SIGTERM after") == 1
+    last = torch.load(saved, weights_only=True)["epoch"] + 2
+    again = start(ranks_of(bundle, {**settings, "max_epochs": last, "resume": True}), log)
+    assert finish(again, 280) == 0, log.read_text()[-4000:]
+    assert torch.load(saved, weights_only=True)["epoch"] == last
+    assert json.loads(record.read_text())["processes"] == 2
