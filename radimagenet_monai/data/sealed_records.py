@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -27,8 +26,8 @@ _FINDING_VALUES = {"1": 1.0, "0": 0.0, "": np.nan}
 class SealedRecords(Sequence[dict[str, Any]]):
     """The records that `radimagenet_monai.datasets.to_datalist` selects, read from the index of a sealed store.
 
-    Each item is the same dictionary as in that list, made when it is asked for. Opening looks at a few columns of
-    small integers only, and processes share all of it.
+    Each item is the same dictionary as in that list, made when it is asked for; paths are as the records table had
+    them. Opening looks at a few columns of small integers only, and processes share all of it.
 
     Parameters
     ----------
@@ -36,8 +35,6 @@ class SealedRecords(Sequence[dict[str, Any]]):
         Of a sealed store.
     classes, split, fold, findings, require_mask
         As for `to_datalist`.
-    root
-        What relative paths of images and masks start from.
 
     Raises
     ------
@@ -55,10 +52,8 @@ class SealedRecords(Sequence[dict[str, Any]]):
         fold: int | None = None,
         findings: Sequence[str] | None = None,
         require_mask: bool = False,
-        root: str | os.PathLike[str] = "",
     ) -> None:
         self._index = index
-        self._root = os.fspath(root)
         rows = np.flatnonzero(selected_rows(_split_and_fold(index), split, fold))
         if require_mask:
             rows = keep_masked(rows, index.column("mask").filled()[rows])
@@ -133,7 +128,7 @@ class SealedRecords(Sequence[dict[str, Any]]):
     def _record(self, row: int) -> dict[str, Any]:
         index = self._index
         record: dict[str, Any] = {
-            "image": os.path.join(self._root, index.column("image")[row]),
+            "image": index.column("image")[row],
             "frame": int(index.integers("frame")[row]),
             "record": int(index.integers("record")[row]),
             "patient_id": index.column("patient_id")[row],
@@ -145,7 +140,7 @@ class SealedRecords(Sequence[dict[str, Any]]):
             if value := index.column(name)[row]:
                 record[name] = value
         if masks := index.column("mask")[row]:
-            record["mask"] = [os.path.join(self._root, mask) for mask in masks.split(MASK_SEPARATOR) if mask]
+            record["mask"] = [mask for mask in masks.split(MASK_SEPARATOR) if mask]
         if sha256 := index.column("sha256")[row]:
             record["sha256"] = sha256
         return record

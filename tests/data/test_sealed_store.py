@@ -103,15 +103,14 @@ def outcome(make: object) -> object:
     fold=st.sampled_from([None, None, 0, 1, 2, 9]),
     findings=st.sampled_from([None, ["bleeding"], ["any", "bleeding", "swelling"]]),
     require_mask=st.booleans(),
-    root=st.sampled_from(["", "/data/set", "set"]),
 )
 def test_records_are_the_dictionaries_of_to_datalist(
-    tmp_path_factory, frame, classes, split, fold, findings, require_mask, root
+    tmp_path_factory, frame, classes, split, fold, findings, require_mask
 ):
     folder = tmp_path_factory.getbasetemp() / "property"
     selection = {"split": split, "fold": fold, "findings": findings, "require_mask": require_mask}
-    expected = outcome(lambda: to_datalist(frame, root, classes, check_files=False, **selection))
-    found = outcome(lambda: opened(folder, frame, classes=classes, root=root, **selection))
+    expected = outcome(lambda: to_datalist(frame, "", classes, check_files=False, **selection))
+    found = outcome(lambda: opened(folder, frame, classes=classes, **selection))
     assert found == expected
 
 
