@@ -44,8 +44,7 @@ def build_loader(
     drop_last: bool = False,
     num_replicas: int | None = None,
     rank: int | None = None,
-    shards: Sequence[int] | np.ndarray | None = None,
-    window: int = 8,
+    window: int = 0,
     **options: Any,
 ) -> EpochLoader:
     """A data loader whose batches depend on ``(seed, epoch)`` alone.
@@ -60,12 +59,16 @@ def build_loader(
         `PackedDataset`, or any whose items are dictionaries and which takes a `SampleKey`.
     batch_size
         Images in a batch of this process.
-    shuffle, seed, num_replicas, rank, shards, window
+    shuffle, seed, num_replicas, rank
         As for `EpochSampler`.
     num_workers
         Processes that read and augment; 0: this one.
     drop_last
         Leave out a last batch that is not full in every process.
+    window
+        0 shuffles over the whole epoch. For a store that does not fit into memory or is far away: shuffle among so many
+        of the dataset's ``shards`` (runs of about 4 MiB in a packed store, themselves in random order), see
+        `EpochSampler`; 256 of them are about 1 GiB.
     **options
         For ``torch.utils.data.DataLoader``; with workers, ``persistent_workers`` is on unless set here, and
         ``pin_memory`` where there is a GPU.
@@ -76,7 +79,12 @@ def build_loader(
     options.setdefault("collate_fn", collate_packed)
     # A copy to a GPU runs beside computation only from memory that is pinned.
     options.setdefault("pin_memory", torch.cuda.is_available())
-    sampler = EpochSampler(len(dataset), shuffle, seed, num_replicas, rank, shards, window)  # type: ignore[arg-type]  # torch's stub of a dataset has no length
+    length = len(dataset)  # type: ignore[arg-type]  # torch's stub of a dataset has no length
+    if window:
+        shards = dataset.shards  # type: ignore[attr-defined]  # of a dataset on a packed store
+        sampler = EpochSampler(length, shuffle, seed, num_replicas, rank, shards, window)
+    else:
+        sampler = EpochSampler(length, shuffle, seed, num_replicas, rank)
     return EpochLoader(
         dataset,
         batch_sampler=EpochBatches(sampler, batch_size, drop_last),

@@ -209,8 +209,7 @@ def test_a_windowed_order_needs_few_blocks_at_a_time(plain, opened, store_dir, b
     here, far = opened(store_dir), opened()
     assert here.shards.tolist() == far.shards.tolist()
     assert len(np.unique(far.shards)) == BLOCKS
-    windowed = {"shards": far.shards, "window": 2}
-    assert_same(epoch(far, **windowed), epoch(here, **windowed))
+    assert_same(epoch(far, window=2), epoch(here, window=2))
     assert len(bucket.blocks()) <= BLOCKS + 4
     assert len(list(remote_store.cache_folder().rglob("*.block"))) <= 4 + 4  # of a batch that is being fetched
 

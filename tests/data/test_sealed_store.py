@@ -274,6 +274,17 @@ def test_workers_read_the_same_batches(frame, sealed, read_picture, store_dir, s
     assert_same(list(loader), list(build_loader(expected, 8, shuffle=True, seed=1)))
 
 
+def test_a_window_shuffles_runs_of_images_and_images_among_them(sealed, read_picture, store_dir, monkeypatch):
+    monkeypatch.setattr("radimagenet_monai.data.packed_images._BLOCK_BYTES", 5 * SIZE[0] * SIZE[1])
+    dataset = packed_dataset([], read_picture, store_dir, SIZE)
+    assert len(np.unique(dataset.shards)) == 5 + 3  # five of five images in the first part, three in the second
+    batches = [batch["index"].tolist() for batch in build_loader(dataset, 10, shuffle=True, seed=2, window=2)]
+    assert sorted(sum(batches, [])) == list(range(40))
+    assert all(len(np.unique(dataset.shards[batch])) <= 2 for batch in batches)
+    whole = next(iter(build_loader(dataset, 40, shuffle=True, seed=2)))["index"].tolist()
+    assert whole != sum(batches, [])
+
+
 def test_a_pickled_dataset_holds_neither_columns_nor_images(sealed, read_picture, store_dir):
     dataset = packed_dataset([], read_picture, store_dir, SIZE)
     items = [dataset[place] for place in range(len(dataset))]
