@@ -119,7 +119,7 @@ class Packer:
         if pixels is None:
             image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
             pixels = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect))
-        return Row(pixels, source + hashlib.sha256(pixels).digest())
+        return Row(pixels, source + hashlib.sha256(pixels.data).digest())
 
 
 def is_blank(pixels: np.ndarray) -> bool:

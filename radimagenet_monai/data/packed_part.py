@@ -160,7 +160,7 @@ def write_row(descriptor: int, target: Target, row: int, pixels: np.ndarray) -> 
     OSError
         If the disk does not take it.
     """
-    content = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    content = np.ascontiguousarray(pixels).data.cast("B")
     place = target.first_byte + row * len(content)
     while content:
         written = os.pwrite(descriptor, content, place)
@@ -268,7 +268,7 @@ def verify_part(part: Path, num_threads: int) -> Iterator[tuple[int, list[Damage
     except StoreError as error:
         yield 0, [Damage(part.name, None, str(error))]
         return
-    filled = keys.any(axis=1)
+    filled = np.asarray(keys.any(axis=1))
 
     def damaged_rows(start: int) -> tuple[int, list[Damage]]:
         found = []
@@ -278,7 +278,7 @@ def verify_part(part: Path, num_threads: int) -> Iterator[tuple[int, list[Damage
             if not filled[row]:
                 if image.any():
                     found.append(Damage(part.name, row, "no image belongs here, yet the row is not empty"))
-            elif hashlib.sha256(image).digest() != hashes[row, 1].tobytes():
+            elif hashlib.sha256(image.data).digest() != hashes[row, 1].tobytes():
                 found.append(Damage(part.name, row, "its SHA-256 is another than when it was packed"))
         return len(rows), found
 

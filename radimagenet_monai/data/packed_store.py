@@ -232,7 +232,7 @@ class PackedStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._lock():
+            with self.locked():
                 self._remove_abandoned()
                 if not (self.folder / "manifest.json").exists():
                     text = json.dumps(self.manifest, indent=2, ensure_ascii=False, sort_keys=True)
@@ -413,7 +413,8 @@ class PackedStore:
         return visible
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from adding to it; waits for one that does."""
         lock = filelock.FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)

@@ -1,0 +1,78 @@
+"""``radimagenet pack``: what it does and prints."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+
+def pack(
+    records: str,
+    out: str,
+    size: int | None = None,
+    task: str = "radimagenet_resnet50_pretraining",
+    root: str | None = None,
+    workers: int | None = None,
+    keep_aspect: bool = False,
+    unreadable: str = "skip",
+    blank: str = "skip",
+    verify: bool = False,
+) -> None:
+    """Pack the images of a records table, once, into a store that training reads in their place.
+
+    Give the store to a bundle as --store_dir. A packing that was interrupted goes on when it is started again.
+    Images that are unreadable or blank are left out and listed in quarantine.csv in the store.
+
+    Args:
+        records: the table, the folder that holds records.csv, or the dataset as its authors give it out.
+        out: folder of the store.
+        size: rows and columns of the packed images; by default those of the task.
+        task: the bundle that is to read the store; its preparation of images is used.
+        root: folder that the table's paths start from; by default the one that prepare noted, or the table's own.
+        workers: processes; by default one for each core.
+        keep_aspect: fit images on black instead of stretching them.
+        unreadable: skip leaves unreadable images out; stop ends with an error once all others are packed.
+        blank: skip leaves blank images out, whose gray levels span at most 3 of 255; keep packs them.
+        verify: read the whole store again at the end and compare each image with its hash.
+    """
+    from radimagenet_monai.data.packed_store import QUARANTINE_FILE
+    from radimagenet_monai.data.packing import pack_records
+    from radimagenet_monai.training.flags import parse_flag
+
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        done = pack_records(
+            str(records),
+            str(out),
+            size,
+            str(task),
+            None if root is None else str(root),
+            workers,
+            parse_flag(keep_aspect),
+            unreadable,  # type: ignore[arg-type]  # checked there
+            blank,  # type: ignore[arg-type]  # checked there
+            verify=parse_flag(verify),
+        )
+    except KeyboardInterrupt:
+        print(f"stopped; the finished parts in {out} are kept, and the same command goes on with them", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    rate = f" ({done.packed / done.seconds:.0f} images/s)" if done.packed else ""
+    print(
+        f"{done.images} images in {done.parts} part(s), {done.size / 1e9:.2f} GB; {done.packed} packed now in "
+        f"{done.seconds:.0f} s{rate}"
+    )
+    if done.unreadable or done.blank:
+        print(f"left out: {done.unreadable} unreadable, {done.blank} blank, see {out}/{QUARANTINE_FILE}")
+    print(f"{'verified' if verify else 'sealed'}: {done.folder}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A scheduler's request to end, as if it had been typed."""
+    raise KeyboardInterrupt
