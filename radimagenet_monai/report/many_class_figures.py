@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from radimagenet_monai.report.figures import BLUE, GREY, GRID, GROUND, INK, ORANGE, SERIES, figure_style, svg_uri
 from radimagenet_monai.report.page import Picture
@@ -35,14 +36,16 @@ def size_picture(images: Sequence[int]) -> Picture:
     axes.fill_between(places, 0.5, sizes, step="mid", color=BLUE, alpha=0.35, linewidth=0)
     axes.step(places, sizes, where="mid", color=BLUE, linewidth=1.6)
     axes.set_yscale("log")
-    axes.set(xlabel="class, from the most to the least frequent", ylabel="images", ylim=(0.5, float(sizes[0]) * 1.6))
+    axes.set(
+        xlabel="class, from the most to the least frequent", ylabel="images", ylim=(0.5, max(float(sizes[0]) * 1.6, 12))
+    )
     axes.set_xlim(0.5, max(len(sizes), 2) + 0.5)
-    axes.yaxis.set_major_formatter(_thousands())
+    _number_decades(axes.yaxis)
     told = ", ".join(f"{share}: {grouped(int(np.quantile(sizes, quantile)))}" for share, quantile in _QUANTILES)
     return Picture(
         svg_uri(figure),
         f"Images of {len(sizes)} classes in falling order, on a logarithmic axis. {told}.",
-        "Images of each class: the long tail.",
+        "Images of each class, from the most to the least frequent.",
     )
 
 
@@ -67,7 +70,7 @@ def recall_picture(groups: Mapping[str, Sequence[tuple[int, float]]], accuracy: 
     axes.axhline(balanced, color=GREY, linewidth=1.6, linestyle=":", label=f"balanced {number(balanced)}")
     axes.set_xscale("log")
     axes.set(xlabel="images of the class", ylabel="recall", ylim=(-0.04, 1.04))
-    axes.xaxis.set_major_formatter(_thousands())
+    _number_decades(axes.xaxis)
     axes.grid(color=GRID)
     _legend_below(figure, axes)
     told = "; ".join(
@@ -222,8 +225,10 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
 
 
-def _thousands() -> FuncFormatter:
-    return FuncFormatter(lambda value, _: grouped(int(value)) if value >= 1 else f"{value:g}")
+def _number_decades(axis: Axis) -> None:
+    """Numbers of images in full, at the powers of ten alone."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: grouped(int(value)) if value >= 1 else ""))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _heat_in_words(table: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> str:

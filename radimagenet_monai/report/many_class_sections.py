@@ -73,8 +73,6 @@ def many_class_sections(evaluation: Mapping[str, Any], folder: Path) -> list[Sec
 
 def _accuracy(metrics: Mapping[str, Any]) -> Section:
     calibration = metrics["calibration"]
-    sizes = np.sort([item["images"] for item in metrics["per_class"]])[::-1]
-    half = int(np.searchsorted(np.cumsum(sizes), metrics["images"] / 2)) + 1
     rows = [["top-1 accuracy", with_interval(metrics["top1"])]]
     if metrics["top5"] is not None:
         rows.append(["top-5 accuracy", with_interval(metrics["top5"])])
@@ -94,15 +92,25 @@ def _accuracy(metrics: Mapping[str, Any]) -> Section:
         "Accuracy on the test split",
         [
             f"{grouped(metrics['images'])} images of {metrics['classes_present']} of {metrics['classes']} classes.",
-            f"Read the two accuracies together. Plain accuracy counts images: {half} "
-            f"class{' holds' if half == 1 else 'es hold'} half of them and decide it. "
-            "Balanced accuracy is the mean recall of the classes, so that a class of ten images counts as much as one "
-            "of ten thousand. A network can be good at the one and poor at the other.",
+            _why_both(metrics),
             *metrics["notes"],
             methods,
         ],
         ["measure", "value"],
         rows,
+    )
+
+
+def _why_both(metrics: Mapping[str, Any]) -> str:
+    sizes = np.sort([item["images"] for item in metrics["per_class"] if item["images"]])[::-1]
+    if sizes[0] == sizes[-1]:
+        return "All classes have the same number of images, so plain and balanced accuracy are the same here."
+    half = int(np.searchsorted(np.cumsum(sizes), metrics["images"] / 2)) + 1
+    return (
+        f"Read the two accuracies together. Plain accuracy counts images: {half} of {len(sizes)} classes "
+        f"hold{'s' if half == 1 else ''} half of them and decide{'s' if half == 1 else ''} it. Balanced accuracy is "
+        "the mean recall of the classes, so that a class of ten images counts as much as one of ten thousand. A "
+        "network can be good at the one and poor at the other."
     )
 
 

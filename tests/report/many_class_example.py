@@ -18,14 +18,21 @@ CLASSES = [label.key for label in LABELS]
 
 
 def write_evaluation(
-    folder: Path, images: int = 1500, classes: Sequence[str] = CLASSES, warning: str | None = None
+    folder: Path,
+    images: int = 1500,
+    classes: Sequence[str] = CLASSES,
+    warning: str | None = None,
+    even: bool = False,
 ) -> StreamingCounts:
-    """``evaluation.json`` and ``confusion.csv`` of classes with a long tail, confused mostly within a region."""
+    """``evaluation.json`` and ``confusion.csv`` of classes confused mostly within a region.
+
+    The classes have a long tail, or are ``even`` in size.
+    """
     rng = np.random.default_rng(0)
     number = len(classes)
     groups = radimagenet_groups(classes)
     shares = np.exp(rng.normal(0, 2, number))
-    labels = rng.choice(number, images, p=shares / shares.sum())
+    labels = np.arange(images) % number if even else rng.choice(number, images, p=shares / shares.sum())
     logits = rng.normal(0, 1.2, (images, number))
     if groups:
         regions = np.array(groups["region"])

@@ -65,6 +65,14 @@ def test_every_picture_is_a_drawing_with_its_numbers_in_words(whole: tuple[Strea
     assert sum(f"  {label.words}: " in knee for label in LABELS if label.region_code == "knee") == 18
 
 
+def test_classes_of_one_size_are_told_of_and_drawn_without_raw_markup(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, images=18, classes=CLASSES[:9], even=True)
+    text = write_run_report(tmp_path).read_text(encoding="utf-8")
+    assert "All classes have the same number of images" in text
+    drawings = [base64.b64decode(data) for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)]
+    assert not [drawing for drawing in drawings if b"mathdefault" in drawing]
+
+
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     write_evaluation(tmp_path, images=300, classes=CLASSES[:9])
     first = write_run_report(tmp_path).read_bytes()
