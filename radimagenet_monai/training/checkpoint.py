@@ -144,7 +144,9 @@ class TrainingCheckpoint:
         self._stop.listen()
 
     def _end(self, engine: Any, error: BaseException | None = None) -> None:
-        self._stop.ignore()
+        # A launcher that sees one process of several end sends SIGTERM to the others, which still have to say why.
+        if error is None or not is_distributed():
+            self._stop.ignore()
 
     def _save_iteration(self, engine: Any) -> None:
         stop = self._stop.agreed()
@@ -259,8 +261,8 @@ class TrainingCheckpoint:
         if before != process_count():
             logger.warning(
                 "saved by %d process%s, this run has %d: each keeps its batch size, so a step is on %g times as many "
-                "images, and steps and TensorBoard are counted in these larger or smaller steps from now on; "
-                "the learning rate is what this run's config says",
+                "images, and steps are counted in this size from now on; a learning rate follows it only where the "
+                "recipe has a reference_batch",
                 before,
                 "" if before == 1 else "es",
                 process_count(),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from bundle_runs import command, copy_bundle
+from bundle_runs import REPOSITORY, command, copy_bundle
 
 pytestmark = pytest.mark.long
 
@@ -100,3 +100,51 @@ def test_a_time_limit_saves_and_the_run_goes_on(settings: dict[str, Any], tmp_pa
     assert finish(again, 280) == 0, log.read_text()[-4000:]
     assert torch.load(saved, weights_only=True)["epoch"] == last
     assert json.loads(record.read_text())["processes"] == 2
+
+
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+echo $$ > "$SHARED/srun.pid"
+exec "$@"
+"""
+SCONTROL = """#!/bin/bash
+if [ "$1" = show ]; then echo localhost; else echo "$@" >> "$SHARED/requeued"; fi
+"""
+
+
+def test_the_batch_script_requeues_what_was_stopped_and_nothing_else(settings: dict[str, Any], tmp_path: Path) -> None:
+    """With stand-ins for SLURM's commands: srun runs on this machine, scontrol notes what it is asked for."""
+    bundle, log, output = copy_bundle(NAME, tmp_path), tmp_path / "log.txt", tmp_path / "output"
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    python = Path(sys.executable)
+    launcher = f'#!/bin/bash\nexec "{python}" -m torch.distributed.run "$@"\n'
+    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "torchrun": launcher}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "SHARED": str(tmp_path),
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_GPUS_ON_NODE": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def submit(**keys: Any) -> subprocess.Popen:
+        words = [part for key, value in {**settings, **keys}.items() for part in (f"--{key}", str(value))]
+        arguments = ["bash", str(REPOSITORY / "docs" / "how-to" / "pretrain.sbatch"), str(bundle), str(output), *words]
+        with log.open("w") as stream:
+            return subprocess.Popen(arguments, stdout=stream, stderr=stream, env=environment)
+
+    job = submit(max_epochs=500)
+    wait_for(output / "checkpoint.pt", job, log)
+    os.kill(int((tmp_path / "srun.pid").read_text()), signal.SIGTERM)
+    assert finish(job, 120) != 0
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n", log.read_text()[-4000:]
+    # A job that fails at its start finds the record of the stopped one, and is not requeued for it.
+    assert finish(submit(max_epochs=500, seed=1), 120) != 0
+    assert "seed=0, this run has seed=1" in log.read_text()
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
