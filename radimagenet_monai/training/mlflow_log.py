@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine
+import torch
+from ignite.engine import Engine, Events
 
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.training.distributed import is_first_process
 
 EXPERIMENT = "radimagenet"
+_MAY_CHANGE = {"max_epochs", "bundle_version"}
 
 
 class MLflowLog:
-    """Handler of a trainer that logs settings and, every epoch, all metrics with MONAI's ``MLFlowHandler``.
+    """Handler of a trainer that logs settings and, every epoch, loss and metrics with MONAI's ``MLFlowHandler``.
 
-    Only the first of several processes logs. MLflow is imported when a run starts, and only if asked for.
+    Only the first of several processes logs. MLflow is imported only if asked for. A run that is resumed in the same
+    folder goes on in the same MLflow run.
 
     Parameters
     ----------
     tracking
         URI of a tracking server or database, or a folder, in which ``mlflow.db`` is made; empty: nothing is logged.
     settings
-        The run's settings: parameters of the MLflow run, which is named after ``settings["bundle"]``.
+        The run's settings: parameters of the MLflow run.
+    folder
+        Of the run. With ``settings["bundle"]`` it is the name of the MLflow run.
     evaluator
         Its metrics are logged beside the trainer's. Attach this handler after validation.
 
@@ -35,16 +41,24 @@ class MLflowLog:
         On attaching, where MLflow is asked for and not installed.
     """
 
-    def __init__(self, tracking: str = "", settings: Mapping[str, Any] | None = None, evaluator: Any = None) -> None:
+    def __init__(
+        self,
+        tracking: str,
+        settings: Mapping[str, Any],
+        folder: str | os.PathLike[str],
+        evaluator: Any = None,
+    ) -> None:
         self.tracking = str(tracking or "")
-        self.settings = dict(settings or {})
+        self.settings = dict(settings)
+        self.folder = Path(folder)
         self.evaluator = evaluator
+        self._losses: list[torch.Tensor] = []
         self._handler: Any = None
 
     def attach(self, engine: Engine) -> None:
         if not self.tracking or not is_first_process():
             return
-        if importlib.util.find_spec("mlflow") is None:
+        if find_spec("mlflow") is None:
             raise ConfigurationError(
                 f"mlflow {self.tracking!r}: MLflow is not installed; pip install 'radimagenet-monai[mlflow]', or leave "
                 "--mlflow out"
@@ -56,14 +70,21 @@ class MLflowLog:
             iteration_log=False,  # a loss read every iteration would make a GPU wait
             epoch_logger=self._log_epoch,
             experiment_name=EXPERIMENT,
-            run_name=f"{self.settings.get('bundle', 'training')} seed {self.settings.get('seed', 0)}",
-            experiment_param={name: _short(value) for name, value in self.settings.items()},
+            run_name=f"{self.settings.get('bundle', 'training')} {self.folder.absolute()}",
+            # MLflow refuses a parameter that changes, as these may when a run is resumed.
+            experiment_param={name: _short(value) for name, value in self.settings.items() if name not in _MAY_CHANGE},
             close_on_complete=True,
         )
         self._handler.attach(engine)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep_loss)
+
+    def _keep_loss(self, engine: Any) -> None:
+        # Left on the device until the epoch ends.
+        self._losses.append(engine.state.output["loss"].detach())
 
     def _log_epoch(self, engine: Any) -> None:
-        metrics = dict(engine.state.metrics)
+        metrics = {"train_loss": torch.stack(self._losses).mean(), **engine.state.metrics}
+        self._losses = []
         if self.evaluator is not None:
             metrics |= self.evaluator.state.metrics
         self._handler._log_metrics({name: float(value) for name, value in metrics.items()}, step=engine.state.epoch)
