@@ -35,7 +35,9 @@ CLASSES = 3
 
 # Forked from a process that has imported everything once.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["monai.engines", "torch.utils.tensorboard", "radimagenet_monai.training.checkpoint"])
+CONTEXT.set_forkserver_preload(
+    ["monai.engines", "torch._dynamo", "torch.utils.tensorboard", "radimagenet_monai.training.checkpoint"]
+)
 
 
 class Pictures(torch.utils.data.Dataset):
