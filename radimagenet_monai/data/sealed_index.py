@@ -2,7 +2,7 @@
 
 On disk, in ``index/`` of a store's folder::
 
-    index.json          format, records, image_shape; parts: name, rows, bytes of images.npy, SHA-256 of hashes.npy;
+    index.json          format, records, image_shape, phantoms; parts: name, rows, bytes of images.npy, SHA-256 of hashes.npy;
                         columns: name, kind, file, values; files: bytes and SHA-256 of those below
     00.codes.npy        uint8, uint16 or uint32 (N,): a column of few different values, which are in index.json
     01.offsets.npy      int64 (N + 1,), and 01.text: where each row of a column of free text begins in its UTF-8 bytes
@@ -95,6 +95,7 @@ class SealedIndex:
             self.length = int(header["records"])
             rows, columns, channels = header["image_shape"]
             self.image_shape: tuple[int, int, int] = (rows, columns, channels)
+            self.phantoms = bool(header["phantoms"])
             self.parts: list[dict[str, Any]] = header["parts"]
             self.files: dict[str, list[Any]] = header["files"]
             self._columns: dict[str, dict[str, Any]] = {column["name"]: column for column in header["columns"]}
@@ -169,6 +170,7 @@ def write_index(
     image_shape: Sequence[int],
     parts: Sequence[Mapping[str, Any]],
     hashes: np.ndarray,
+    phantoms: bool,
 ) -> None:
     """Write the columns and ``index.json`` into an empty folder, byte for byte the same for the same input.
 
@@ -186,6 +188,8 @@ def write_index(
         For ``index.json``.
     hashes
         SHA-256 of the image files, uint8 ``(N, 32)``.
+    phantoms
+        Whether the images are phantoms.
     """
     columns = []
     for name in frame.columns:
@@ -199,6 +203,7 @@ def write_index(
     header = {
         "format": INDEX_FORMAT,
         "records": len(rows),
+        "phantoms": phantoms,
         "image_shape": list(image_shape),
         "parts": list(parts),
         "columns": columns,

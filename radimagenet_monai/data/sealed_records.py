@@ -86,6 +86,11 @@ class SealedRecords(Sequence[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self._record(int(row)) for row in self._rows)
 
+    @property
+    def are_phantoms(self) -> bool:
+        """Whether the images are phantoms, and so nobody's."""
+        return self._index.phantoms
+
     def labels(self) -> np.ndarray:
         """Labels of all records at once: class indices int64 ``(N,)``, or float64 ``(N, findings)``.
 

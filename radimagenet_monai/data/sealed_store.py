@@ -21,7 +21,9 @@ SEALED_FILE = "sealed.json"
 """In a store: the names of its sealed folders, since an address on the internet cannot be listed everywhere."""
 
 
-def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.ndarray) -> None:
+def seal_store(
+    folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.ndarray, phantoms: bool = False
+) -> None:
     """Write the index of a packed store, the same bytes for the same input; an older one is replaced.
 
     Parameters
@@ -33,6 +35,8 @@ def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.n
     places
         Integers ``(len(frame), 2)``: part (in the order of the folders' names) and row of each image; -1 where
         it is not packed, which leaves the record out.
+    phantoms
+        The images are phantoms, which results on them have to say.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.n
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        write_index(building, frame, kept, places, images[0].shape[1:], described, hashes)
+        write_index(building, frame, kept, places, images[0].shape[1:], described, hashes, phantoms)
         shutil.rmtree(folder / INDEX_FOLDER, ignore_errors=True)
         building.replace(folder / INDEX_FOLDER)
         names = [sealed.name for sealed in sealed_folders(folder.parent)]

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
 from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
@@ -126,6 +127,8 @@ class StreamingEvaluationWriter:
         As for `StreamingPredictionWriter`.
     settings
         The run's settings, kept beside the metrics.
+    data
+        ``data`` of the engine's dataset: the records of a sealed store know by themselves what its images are.
     """
 
     def __init__(
@@ -134,8 +137,10 @@ class StreamingEvaluationWriter:
         classes: Sequence[str],
         root: str | os.PathLike[str],
         settings: Mapping[str, Any],
+        data: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.folder = Path(folder)
+        self.data = data
         self.classes = list(classes)
         self.root = root
         self.settings = dict(settings)
@@ -157,10 +162,15 @@ class StreamingEvaluationWriter:
             "settings": self.settings,
             "classes": self.classes,
             "aggregate": "none",
-            "image_warning": PHANTOM_NOTICE if os.fspath(self.root) and is_phantom(self.root) else None,
+            "image_warning": PHANTOM_NOTICE if self._are_phantoms() else None,
             "metrics": found.to_dict(),
         }
         atomic_write_text(self.folder / EVALUATION_JSON, json.dumps(report, indent=2) + "\n")
+
+    def _are_phantoms(self) -> bool:
+        if isinstance(self.data, SealedRecords):
+            return self.data.are_phantoms
+        return bool(os.fspath(self.root)) and is_phantom(self.root)
 
 
 def _numbered(stream: IO[str]) -> Iterator[tuple[int, list[str]]]:

@@ -51,7 +51,7 @@ def opened(folder: Path, frame: pd.DataFrame, pixels: int = 0, **selection: obje
     folder.mkdir(parents=True)
     (folder / "index").mkdir()
     with mock.patch("os.fsync"):  # takes most of the time
-        write_index(folder / "index", frame, np.arange(len(frame)), places, (2, 3, 1), [], hashes)
+        write_index(folder / "index", frame, np.arange(len(frame)), places, (2, 3, 1), [], hashes, False)
     return SealedRecords(SealedIndex(folder), **selection)
 
 
@@ -169,6 +169,7 @@ def test_sealing_leaves_out_what_is_not_packed_and_gives_the_same_bytes_again(tm
     places = np.array([[0, 1], [-1, -1], [1, 2], [0, 0], [1, 0]])
     seal_store(tmp_path, frame, places)
     records = SealedRecords(SealedIndex(tmp_path), CLASSES)
+    assert not records.are_phantoms
     everything = to_datalist(frame, "", CLASSES, check_files=False)
     assert list(records) == [everything[row] for row in (0, 2, 3, 4)]
     assert records.places().tolist() == places[[0, 2, 3, 4]].tolist()
@@ -183,6 +184,8 @@ def test_sealing_leaves_out_what_is_not_packed_and_gives_the_same_bytes_again(tm
     seal_store(tmp_path, frame, places)
     assert hashes() == first
     assert not (tmp_path / ".building-index").exists()
+    seal_store(tmp_path, frame, places, phantoms=True)
+    assert SealedRecords(SealedIndex(tmp_path), CLASSES).are_phantoms
 
 
 @pytest.mark.parametrize("places", [[[-1, -1], [-1, -1]], [[0, 0], [0, 2]], [[0, 0], [1, 0]], [[0, 0], [0, -1]]])
