@@ -30,6 +30,7 @@ from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import ConfigurationError, StoreError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.io import LoadNativeImaged
+from radimagenet_monai.phantoms import is_phantom
 from radimagenet_monai.tasks import Kind, Task, get_task
 
 logger = logging.getLogger(__name__)
@@ -215,7 +216,7 @@ def pack_records(
     if left_out and (not images or (unreadable == "stop" and left_out["unreadable"])):
         raise StoreError(_refusal(store, left_out, len(rows)))
     with store.locked():
-        seal_store(store.folder, frame, places)
+        seal_store(store.folder, frame, places, is_phantom(folder))
     seconds = time.monotonic() - started
     if verify:
         _verify(store)
