@@ -2,8 +2,9 @@
 
 On disk, in ``index/`` of a store's folder::
 
-    index.json          format, records, image_shape, phantoms; parts: name, rows, bytes of images.npy, SHA-256 of hashes.npy;
-                        columns: name, kind, file, values; files: bytes and SHA-256 of those below
+    index.json          format, records, image_shape, phantoms; parts: name, rows, bytes of
+                        images.npy, SHA-256 of hashes.npy; columns: name, kind, file, values; files: bytes and
+                        SHA-256 of those below
     00.codes.npy        uint8, uint16 or uint32 (N,): a column of few different values, which are in index.json
     01.offsets.npy      int64 (N + 1,), and 01.text: where each row of a column of free text begins in its UTF-8 bytes
     frame.npy fold.npy record.npy    int32 (N,): frame; fold, -1 for none; row of the records table

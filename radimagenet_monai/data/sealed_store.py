@@ -21,9 +21,7 @@ SEALED_FILE = "sealed.json"
 """In a store: the names of its sealed folders, since an address on the internet cannot be listed everywhere."""
 
 
-def seal_store(
-    folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.ndarray, phantoms: bool = False
-) -> None:
+def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.ndarray, phantoms: bool = False) -> None:
     """Write the index of a packed store, the same bytes for the same input; an older one is replaced.
 
     Parameters
