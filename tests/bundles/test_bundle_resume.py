@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,62 @@ def test_killed_and_resumed_run_ends_bit_identical(
     # The comparison can fail: one epoch earlier the weights were others.
     facts = [json.loads((folder / "models" / "model.json").read_text()) for folder in (uninterrupted, bundle)]
     assert facts[0] == facts[1]
+
+
+@pytest.mark.long
+def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
+    few_records: Callable[[str], Path], phantom: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With all of the recipe that has a state: weight average, schedule, gathered batches, growing images."""
+    name = "radimagenet_densenet121_pretraining"
+    options = {
+        "dataset_dir": str(phantom("radimagenet")),
+        "datalist": str(few_records(name)),
+        "store_dir": str(tmp_path / "store"),
+        "batch_size": 2,
+        "image_size": 64,
+        "max_epochs": EPOCHS,
+        "num_workers": 0,
+        "warmup_epochs": 1,
+        "accumulate": 3,
+        "clip_gradient_norm": 1.0,
+        "ema_decay": 0.9,
+        "progressive_resizing": 2,
+        "first_image_size": 32,
+        "measure_rates": False,
+        "checkpoint_minutes": 1e-6,  # after every step of the optimizer
+    }
+    whole, killed = (copy_bundle(name, tmp_path / folder) for folder in ("whole", "killed"))
+    for bundle in (whole, killed):
+        arguments = command(bundle, "train", options)
+        if bundle is whole:
+            subprocess.run(arguments, check=True, capture_output=True, timeout=280)
+            continue
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 240
+        path = bundle / "output" / "checkpoint.pt"
+        while not path.exists() or torch.load(path, weights_only=True)["epoch"] < 1 or not samples_saved(path):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert samples_saved(path) == 6
+        subprocess.run([*arguments, "--resume", "True"], check=True, capture_output=True, timeout=280)
+    expected, resumed = states(whole), states(killed)
+    assert expected.keys() == resumed.keys()
+    assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
+    ours, theirs = (
+        torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["also"]["average"]
+        for bundle in (killed, whole)
+    )
+    assert ours["steps"] == theirs["steps"] == 9
+    assert [key for key, value in theirs["network"].items() if not torch.equal(value, ours["network"][key])] == []
+
+
+def samples_saved(path: Path) -> int:
+    """How far into its epoch a checkpoint is."""
+    return torch.load(path, weights_only=True)["samples"]
 
 
 def test_another_seed_gives_other_weights(uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path) -> None:
