@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from radimagenet_monai.errors import TrainingError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -53,6 +53,9 @@ class StopOnNonFiniteLoss:
         Of the run: all images of the batch are listed in ``non_finite_batch.csv`` there.
     root
         Folder of the images, which names are relative to.
+    network
+        Its weights are looked at too, at the end of an epoch and before a checkpoint is written: a step on a finite
+        loss may have spoiled them.
     """
 
     def __init__(
@@ -60,18 +63,26 @@ class StopOnNonFiniteLoss:
         data: Sequence[Mapping[str, Any]],
         folder: str | os.PathLike[str],
         root: str | os.PathLike[str] = "",
+        network: nn.Module | None = None,
     ) -> None:
         self.data = data
         self.folder = Path(folder)
         self.root = os.fspath(root)
+        self.network = network
         self._pending: deque[_Pending] = deque()
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
 
     def all_finite(self) -> bool:
-        """Whether every loss so far was a finite number, in all processes; waits for the device."""
-        return all(_is_finite(pending) for pending in self._pending)
+        """Whether every loss so far, in all processes, and all weights are finite numbers; waits for the device."""
+        return all(_is_finite(pending) for pending in self._pending) and self._weights_finite()
+
+    def _weights_finite(self) -> bool:
+        if self.network is None:
+            return True
+        with torch.no_grad():
+            return bool(torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()]).all())
 
     def _keep(self, engine: Any) -> None:
         state = engine.state
@@ -101,22 +112,25 @@ class StopOnNonFiniteLoss:
                 torch.as_tensor(state.batch.get("index", [])).tolist(),
             )
         )
-        # The last ones of an epoch before anyone validates, or saves, what they left.
-        waiting = 0 if state.iteration % state.epoch_length == 0 else 1
-        while len(self._pending) > waiting:
+        at_end = state.iteration % state.epoch_length == 0
+        last = self._pending[-1]
+        # All of them before anyone validates, or saves, what an epoch has left.
+        while len(self._pending) > (0 if at_end else 1):
             self._look()
+        if at_end and not self._weights_finite():
+            self._stop(last, "the weights are not finite after")
 
     def _look(self) -> None:
         pending = self._pending.popleft()
         if not _is_finite(pending):
             self._stop(pending)
 
-    def _stop(self, pending: _Pending) -> None:
+    def _stop(self, pending: _Pending, what: str = "") -> None:
         value = float(pending.loss)
-        mine = [] if math.isfinite(value) else [(index, self._name(index)) for index in pending.indices]
-        found = gather_objects((value, mine))
+        mine = what or not math.isfinite(value)
+        found = gather_objects((value, [(index, self._name(index)) for index in pending.indices] if mine else []))
+        what = what or f"the loss is {next(loss for loss, _ in found if not math.isfinite(loss))} at"
         images = [image for _, part in found for image in part]
-        value = next(loss for loss, _ in found if not math.isfinite(loss))
         if rank() == 0:
             stream = io.StringIO()
             csv.writer(stream, lineterminator="\n").writerows([("index", "image"), *images])
@@ -124,7 +138,7 @@ class StopOnNonFiniteLoss:
         shown = ", ".join(f"{name} (record {index})" for index, name in images[:_SHOWN])
         more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
         raise TrainingError(
-            f"the loss is {value} at iteration {pending.iteration} (batch {pending.batch} of epoch {pending.epoch}), "
+            f"{what} iteration {pending.iteration} (batch {pending.batch} of epoch {pending.epoch}), "
             f"images {shown}{more}, all listed in {self.folder / BATCH_FILE}; look at them, then go on from the "
             "last checkpoint, which is from before this batch, with --resume true, or start anew with a lower "
             "--learning_rate, a longer --warmup_epochs, --clip_gradient_norm 1 or --amp false"

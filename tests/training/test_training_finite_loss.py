@@ -91,3 +91,30 @@ def test_a_healthy_run_is_left_alone(tmp_path):
     dataset = TinyPictures(40)
     tiny_trainer(tiny_network(), [StopOnNonFiniteLoss(dataset.data, tmp_path)], dataset=dataset).run()
     assert not list(tmp_path.iterdir())
+
+
+class SpoilingSGD(torch.optim.SGD):
+    """Sets a weight to infinity in the given step, which no loss has seen yet."""
+
+    at, steps = 0, 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        super().step(closure)
+        if self.steps == self.at:
+            self.param_groups[0]["params"][0].data.view(-1)[0] = float("inf")
+
+
+@pytest.mark.parametrize("minutes", [0.0, 1e-9])
+def test_weights_spoiled_by_the_last_step_of_an_epoch_are_not_kept(tmp_path, minutes):
+    network, dataset = tiny_network(), TinyPictures(40)
+    optimizer = SpoilingSGD(network.parameters(), lr=0.1)
+    optimizer.at = 10
+    check = StopOnNonFiniteLoss(dataset.data, tmp_path, network=network)
+    checkpoint = TrainingCheckpoint(tmp_path, network, optimizer, {}, dataset.data, minutes=minutes, loss_check=check)
+    trainer = tiny_trainer(network, [check, checkpoint], optimizer=optimizer, dataset=dataset, max_epochs=3)
+    with pytest.raises(TrainingError, match=r"the weights are not finite after iteration 10 \(batch 5 of epoch 2\)"):
+        trainer.run()
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (saved["epoch"], saved["samples"]) == ((1, 32) if minutes else (1, 0))
+    assert all(torch.isfinite(tensor).all() for tensor in saved["network"].values())
