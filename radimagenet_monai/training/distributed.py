@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from typing import Any
 
@@ -43,6 +44,9 @@ def start_process_group() -> None:
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=TIMEOUT)
+        if rank() != 0:
+            # What all processes have to say is said once.
+            logging.getLogger(__package__.split(".")[0]).setLevel(logging.WARNING)
 
 
 def stop_process_group() -> None:

@@ -32,9 +32,10 @@ def user_error_line(error: BaseException) -> str | None:
         if isinstance(seen, OSError):
             return f"error: {_describe_os_error(seen)}"
         if is_lost_process(seen):
+            cause = one_line(seen).split(". ")[0]
             return (
-                f"error: another process of this run has ended or cannot be reached ({one_line(seen)[:200]}); what it "
-                "printed says why; go on with --resume true in as many processes as there are"
+                f"error: another process of this run has ended or cannot be reached ({cause}); what it printed says "
+                "why; go on with --resume true in as many processes as there are"
             )
         seen = seen.__cause__ or seen.__context__
     return None

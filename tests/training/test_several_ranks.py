@@ -16,6 +16,7 @@ from monai.transforms import Activationsd
 from small_training import CONTEXT, run, run_many, seen
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
+from radimagenet_monai.networks import build_classifier
 from radimagenet_monai.training import AreaUnderROC, LesionDice
 from radimagenet_monai.training.stop_signal import STOPPED_STATUS
 
@@ -167,3 +168,17 @@ def test_metrics_of_uneven_processes_equal_those_of_one(tmp_path: Path) -> None:
 def test_an_image_left_over_for_two_processes_joins_the_batch_before(tmp_path: Path) -> None:
     assert run_many(tmp_path, 2, length=9, batch_size=4, epochs=2, frozen_statistics=True) == [0, 0]
     assert [len(samples) for samples, _ in steps(tmp_path, 2)] == [9, 9]
+
+
+@pytest.mark.parametrize("architecture", ["densenet121", pytest.param("inceptionresnetv2", marks=pytest.mark.long)])
+def test_synchronized_batch_norm_changes_nothing_but_the_batch(architecture: str) -> None:
+    """The conversion keeps names and, in evaluation, every output; synchronizing itself needs GPUs."""
+    network = build_classifier(architecture, num_classes=3).eval()
+    images = torch.rand(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(images)
+        names = list(network.state_dict())
+        converted = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+        assert list(converted.state_dict()) == names
+        assert torch.equal(converted(images), expected)
