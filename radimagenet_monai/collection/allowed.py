@@ -7,7 +7,8 @@ allowed module to something it happens to import is no way around it.
 
 To be allowed, a component must not run commands or code that its arguments name, not unpickle, and not write bytes
 that its arguments choose. So MONAI's ``Lambda``, ``CheckpointLoader``, ``SaveImage`` and the MLflow handlers, and
-networks that fetch weights, are left out.
+networks that fetch weights, are left out. (``training.MLflowLog`` logs numbers and settings alone, and a config with
+the address of a server in it is refused: that is for the user to give.)
 """
 
 from __future__ import annotations

@@ -28,7 +28,11 @@ _REFERENCES = "__local_refs"  # what MONAI calls the table of resolved items in 
 _REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
 _SPECIAL_KEY = re.compile(r"_\w+_\Z")
 _KNOWN_SPECIAL_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_meta_"}
-_OUTSIDE = re.compile(r"(?:[/\\~]|[A-Za-z]:[/\\]|file:)|.*(?:^|[/\\])\.\.(?:[/\\]|$)", re.DOTALL)
+_OUTSIDE = re.compile(
+    # A path from the root, a drive or the home folder; an address such as that of a server; a step upwards.
+    r"(?:[/\\~]|[A-Za-z]:[/\\]|file:|[A-Za-z][A-Za-z0-9+.-]*://)|.*(?:^|[/\\])\.\.(?:[/\\]|$)",
+    re.DOTALL,
+)
 _ALIASES = {"monai": "monai", "torch": "torch"} | dict(IMPORTS.values())
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.USub, ast.Not, ast.And, ast.Or)
 
@@ -111,7 +115,7 @@ def _check_text(place: str, text: str, paths: bool) -> None:
     elif text.startswith("@"):
         _check_reference(text[1:].replace("#", "::"))
     elif paths and _OUTSIDE.match(text):
-        raise _RefusedError(f"{text!r} is a path that leaves the bundle")
+        raise _RefusedError(f"{text!r} is a path that leaves the bundle, or an address")
 
 
 def _check_reference(identifier: str) -> None:
@@ -151,7 +155,7 @@ def _as_evaluated(text: str) -> str:
 def _check_node(node: ast.expr) -> None:
     match node:
         case ast.Constant(value=str() | int() | float() | None):
-            if isinstance(node.value, str) and ".." in node.value:
+            if isinstance(node.value, str) and (".." in node.value or "//" in node.value):
                 raise _RefusedError(f"{node.value!r} could lead out of the bundle")
         case ast.List(elts=items) | ast.Tuple(elts=items) | ast.BoolOp(values=items):
             _check_nodes(items)

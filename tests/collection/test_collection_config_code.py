@@ -125,6 +125,9 @@ def test_code_that_monai_would_run_is_refused(trick: str, tmp_path: Path, monkey
         ({"x": "a/../../b"}, "a path that leaves the bundle"),
         ({"x": "~/.ssh"}, "a path that leaves the bundle"),
         ({"x": "C:\\x"}, "a path that leaves the bundle"),
+        ({"x": "https://collector.example"}, "an address"),
+        ({"x": "sqlite:////etc/x.db"}, "an address"),
+        ({"x": "$'https://collector.example'"}, "could lead out of the bundle"),
         ({"x": "$@bundle_root + '/../..'"}, "could lead out of the bundle"),
     ],
 )
