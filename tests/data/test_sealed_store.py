@@ -95,7 +95,7 @@ def outcome(make: object) -> object:
         return type(error)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     frame=frames(),
     classes=st.sampled_from([None, CLASSES, CLASSES[::-1], CLASSES[:2]]),
@@ -263,7 +263,7 @@ def test_items_are_those_of_a_packed_dataset(frame, sealed, read_picture, store_
     assert dataset.shards.tolist() == expected.shards.tolist()
     assert_same([dataset[place] for place in range(len(dataset))], [expected[place] for place in range(len(expected))])
     wanted = [SampleKey(2, 5), SampleKey(2, 0), SampleKey(1, -1)]
-    assert_same(dataset.__getitems__(wanted), expected.__getitems__(wanted))
+    assert_same(dataset.__getitems__(wanted), [expected[key] for key in wanted])
     assert_same(list(dataset[3:5]), list(expected[3:5]))
 
 
