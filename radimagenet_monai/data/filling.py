@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +106,7 @@ class Packer:
         return not self.with_mask and keeps_gray_levels(self.transform, self.image_key)
 
     def _row(self, path: str, record: Mapping[str, Any], sha256: str | None) -> Row | Unreadable:
-        content = read_plain_file(path) if self._keeps_gray_levels and os.path.isfile(path) else None  # noqa: PTH113
+        content = read_plain_file(path) if self._keeps_gray_levels else None
         if content is not None:
             source = hashlib.sha256(content).digest()
         else:
@@ -130,6 +129,9 @@ def is_blank(pixels: np.ndarray) -> bool:
     since a mark and a small lesion cannot be told apart. Blank images among RadImageNet's are reported in issue 17 of
     https://github.com/BMEII-AI/RadImageNet.
     """
+    middle = pixels[len(pixels) // 2]
+    if int(middle.max()) - int(middle.min()) > BLANK_SPAN:  # as of nearly all images
+        return False
     return int(pixels.max()) - int(pixels.min()) <= BLANK_SPAN
 
 

@@ -39,10 +39,11 @@ import functools
 import itertools
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +86,7 @@ QUARANTINE_FILE = "quarantine.csv"
 
 _LARGEST_EDGE = 8192
 _UNREADABLE_FILE = "unreadable.json"
+_KEYS_AT_ONCE = 8192  # records
 _STAMPS = 65_536  # files whose state is kept in mind while keys are made: those of a multi-frame file come together
 _Scalar = bool | int | float | str | None
 
@@ -170,9 +172,23 @@ class PackedStore:
         RecordsError
             If a record has no path, or its frame is no number.
         """
+        make = functools.partial(self._keys_between, records)
+        starts = range(0, len(records), _KEYS_AT_ONCE)
+        processes = min(len(starts), self.num_workers)
+        forked = multiprocessing.get_start_method() == "fork" and not multiprocessing.current_process().daemon
+        if processes > 1 and forked:
+            # Processes inherit the records; on a network disk, each waits for other files.
+            context = multiprocessing.get_context("fork")
+            with ProcessPoolExecutor(processes, context, _keep_key_maker, (make,)) as pool:
+                keys = list(pool.map(_make_keys, starts))
+        else:
+            keys = list(map(make, starts))
+        return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
+
+    def _keys_between(self, records: Sequence[Mapping[str, Any]], start: int) -> bytes:
         stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken anew each time, but about once a file
-        keys = b"".join(self._key(record, position, stamp) for position, record in enumerate(records))
-        return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
+        stop = min(start + _KEYS_AT_ONCE, len(records))
+        return b"".join(self._key(records[position], position, stamp) for position in range(start, stop))
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """Part (in the order of their numbers) and row of each key, int64 ``(N, 2)``; -1 where no part holds it.
@@ -394,6 +410,8 @@ class PackedStore:
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
         frame = record.get(self.frame_key)
+        if type(frame) is int:
+            return frame
         if frame is None or frame == "" or frame != frame:  # an empty table cell is read as NaN
             return None
         try:
@@ -615,6 +633,19 @@ def _cores() -> int:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+_key_maker: Callable[[int], bytes]
+"""Of a process that makes keys."""
+
+
+def _keep_key_maker(make: Callable[[int], bytes]) -> None:
+    global _key_maker
+    _key_maker = make
+
+
+def _make_keys(start: int) -> bytes:
+    return _key_maker(start)
 
 
 def _stamp(path: str) -> Stamp:

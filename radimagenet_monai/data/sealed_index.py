@@ -237,14 +237,18 @@ def _write_text_column(folder: Path, file: str, name: str, cells: pd.Series) -> 
 
 def _content(frame: pd.DataFrame, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     content = np.empty((len(rows), CONTENT_BYTES), np.uint8)
+    encode = json.JSONEncoder().encode
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = frame.iloc[rows[start : start + _ROWS_AT_ONCE]]
-        cells = zip(part["image"], part["frame"].tolist(), part["mask"], strict=True)
+        cells = zip(part["image"].to_numpy(), part["frame"].tolist(), part["mask"].to_numpy(), strict=True)
+        digests = []
         for place, (image, number, mask) in enumerate(cells, start):
             masks = [Path(path).name for path in mask.split(MASK_SEPARATOR) if path]
-            described = json.dumps([Path(image).name, number, *masks]).encode() + hashes[place].tobytes()
-            digest = hashlib.blake2b(described, digest_size=CONTENT_BYTES).digest()
-            content[place] = np.frombuffer(digest, np.uint8)
+            name = os.path.basename(image) or Path(image).name  # noqa: PTH119  # a million times
+            described = encode([name, number, *masks]).encode() + hashes[place].tobytes()
+            digests.append(hashlib.blake2b(described, digest_size=CONTENT_BYTES).digest())
+        found = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, CONTENT_BYTES)
+        content[start : start + len(found)] = found
     return content
 
 

@@ -7,6 +7,7 @@ to `radimagenet_monai.io.picture`, which also says what is wrong with a damaged 
 from __future__ import annotations
 
 import io
+import os
 import warnings
 import zlib
 
@@ -26,19 +27,20 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_plain_file(path: str) -> bytes | None:
-    """The bytes of a file that begins as PNG and JPEG do and is not huge, else ``None``.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    with open(path, "rb", buffering=0) as stream:
-        head = stream.read(len(_PNG_SIGNATURE))
-        if not head.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE)):
-            return None
-        rest = stream.read(_LARGEST_FILE)
-        return None if stream.read(1) else head + rest
+    """The bytes of a file that begins as PNG and JPEG do and is not huge, else ``None``; also where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        length = os.fstat(descriptor).st_size
+        content = os.read(descriptor, length) if length <= _LARGEST_FILE else b""
+    except OSError:  # a folder
+        return None
+    finally:
+        os.close(descriptor)
+    plain = len(content) == length and content.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE))
+    return content if plain else None
 
 
 def decode_plain(content: bytes) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from radimagenet_monai.data import packed_part
 from radimagenet_monai.data.filling import is_blank
 from radimagenet_monai.data.packed_part import part_folders, read_hashes, read_keys, rows_of_a_part
 from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
-from radimagenet_monai.errors import StoreError
+from radimagenet_monai.errors import RecordsError, StoreError
 
 SIZE = (24, 32)
 ROWS = 6  # of a part
@@ -59,6 +59,14 @@ def test_parts_hold_a_fixed_number_of_consecutive_images(records, read_picture, 
     assert store.rows(store.keys(records)).tolist() == [[number // ROWS, number % ROWS] for number in range(40)]
     assert rows_of_a_part((24, 32, 1)) == ROWS
     assert rows_of_a_part((9999, 9999, 3)) == 1
+
+
+def test_keys_are_the_same_from_many_processes(records, read_picture, store_dir, monkeypatch):
+    expected = PackedStore(store_dir, read_picture, SIZE, num_workers=0).keys(records)
+    monkeypatch.setattr("radimagenet_monai.data.packed_store._KEYS_AT_ONCE", 7)
+    assert np.array_equal(PackedStore(store_dir, read_picture, SIZE, num_workers=3).keys(records), expected)
+    with pytest.raises(RecordsError, match="record 9: expected a path under 'image', found None"):
+        PackedStore(store_dir, read_picture, SIZE, num_workers=3).keys([*records[:9], {}])
 
 
 def test_the_default_part_is_a_gibibyte(monkeypatch):

@@ -373,6 +373,7 @@ def build(records, transform, store_dir, num_workers=2) -> None:
 
 
 def test_kill_leaves_nothing_that_is_taken_for_a_store(records, slow_picture, store_dir, tmp_path):
+    slow_picture.seconds = 0.01
     context = multiprocessing.get_context("fork")
     started = time.monotonic()
     build(records, slow_picture, tmp_path / "reference")

@@ -271,6 +271,8 @@ def test_huge_files_are_not_read_into_memory(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(encode(Image.fromarray(smooth()), "PNG"))
     monkeypatch.setattr("radimagenet_monai.io.plain_picture._LARGEST_FILE", 100)
+    assert read_plain_file(str(tmp_path)) is None
+    assert read_plain_file(str(tmp_path / "missing.png")) is None
     assert read_plain_file(str(path)) is None
     fast, slow = both({"image": str(path)})
     assert np.array_equal(fast.pixels, slow.pixels)
