@@ -26,7 +26,7 @@ from radimagenet_monai.datasets import (
     rsna_pneumonia,
 )
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
 
 SUMMARY_FILE = "summary.json"
@@ -146,7 +146,8 @@ def bundle_datalist(
     dataset
         Name of the bundle's dataset.
     dataset_dir
-        Folder of the images. Empty gives an empty list: MONAI builds workflows without data to check them.
+        Folder of the images. Empty gives an empty list: MONAI builds workflows without data to check them, and a sealed
+        store needs none.
     datalist
         Records table; where empty, ``records.csv`` in ``dataset_dir``, and where that does not exist either and the
         folder is the dataset as its authors give it out, the split that ``radimagenet prepare`` makes with seed 0.
@@ -161,6 +162,12 @@ def bundle_datalist(
         Where no records can be had from what was given.
     """
     if not dataset_dir:
+        if datalist:
+            # A sealed store would be read with its own records, and nobody would notice.
+            raise RecordsError(
+                f"datalist '{datalist}' was given without dataset_dir, the folder that its paths start from; give both, "
+                "or neither with a sealed store"
+            )
         return []
     folder = Path(dataset_dir)
     reader = READERS.get(dataset)

@@ -26,6 +26,7 @@ from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.data.sealed_index import SealedIndex, write_index
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.data.sealed_store import is_sealed, seal_store
+from radimagenet_monai.datasets import bundle_datalist
 from radimagenet_monai.datasets.records import check_records, to_datalist
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError, StoreError
 from radimagenet_monai.training.preflight import require_images, require_writable
@@ -312,6 +313,12 @@ def test_without_records_and_without_a_seal_it_is_empty_and_refused_only_when_ru
     assert not store_dir.exists()
     with pytest.raises(RecordsError, match=r"--dataset_dir .* or --store_dir with a store that 'radimagenet pack'"):
         require_images(dataset)
+
+
+def test_a_table_without_its_folder_is_not_passed_over():
+    assert bundle_datalist("busi", "", "", CLASSES) == []
+    with pytest.raises(RecordsError, match=r"datalist 'mine.csv' was given without dataset_dir"):
+        bundle_datalist("busi", "", "mine.csv", CLASSES)
 
 
 def test_another_size_or_transform_is_refused_in_words(sealed, read_picture, store_dir):
