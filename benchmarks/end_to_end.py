@@ -46,7 +46,7 @@ def build_trainer(folder: Path, arguments: argparse.Namespace) -> Any:
     parser["max_epochs"] = 1
     if arguments.device:
         parser["device"] = f"$torch.device('{arguments.device}')"
-    parser["train"]["handlers"] = []
+    parser["train"]["trainer"]["train_handlers"] = []
     parser.get_parsed_content("initialize")
     return parser.get_parsed_content("train::trainer")
 
