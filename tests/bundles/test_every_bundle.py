@@ -159,9 +159,11 @@ def check_exports(task: Task, bundle: Path, tmp_path: Path, monkeypatch: pytest.
         expected = network(image)
         scripted = torch.jit.load("model.ts").eval()(image)
     assert expected.shape[1] == len(task.outputs)
-    torch.testing.assert_close(scripted, expected, rtol=1e-4, atol=1e-4)
+    # Of noise a network after four steps makes logits of a thousand and more, of which float32 holds six digits.
+    tolerance = {"rtol": 1e-4, "atol": max(1e-4, 2e-6 * float(expected.abs().max()))}
+    torch.testing.assert_close(scripted, expected, **tolerance)
     (output,) = onnxruntime.InferenceSession("model.onnx").run(["pred"], {"image": image.numpy()})
-    torch.testing.assert_close(torch.from_numpy(output), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(output), expected, **tolerance)
 
 
 def test_two_bundles_in_one_process(phantom: Fixture, few_records: Fixture, tmp_path: Path) -> None:
