@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -41,6 +42,11 @@ def pack(
     from radimagenet_monai.data.packing import pack_records
     from radimagenet_monai.training.flags import parse_flag
 
+    # Lines with rate and time to finish, where there is no terminal for a bar.
+    logging.basicConfig(format="%(message)s")
+    messages = logging.getLogger("radimagenet_monai")
+    level = messages.level
+    messages.setLevel(logging.INFO)
     before = None
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, _interrupt)
@@ -61,6 +67,7 @@ def pack(
         print(f"stopped; the finished parts in {out} are kept, and the same command goes on with them", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
     finally:
+        messages.setLevel(level)
         if before is not None:
             signal.signal(signal.SIGTERM, before)
     rate = f" ({done.packed / done.seconds:.0f} images/s)" if done.packed else ""
