@@ -165,8 +165,8 @@ def bundle_datalist(
         if datalist:
             # A sealed store would be read with its own records, and nobody would notice.
             raise RecordsError(
-                f"datalist '{datalist}' was given without dataset_dir, the folder that its paths start from; give both, "
-                "or neither with a sealed store"
+                f"datalist '{datalist}' was given without dataset_dir, the folder that its paths start from; give "
+                "both, or neither with a sealed store"
             )
         return []
     folder = Path(dataset_dir)
