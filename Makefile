@@ -8,8 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
-# Networks to compare with. Without their requirements, which would bring another build of torch.
-ORACLES := $(shell grep -E '^(torchvision|timm)==' constraints.txt)
+# Networks to compare with, and what reads object storage. Without their requirements, which would bring another build
+# of torch; what the latter really needs is in the list.
+NO_DEPS := torchvision|timm|litdata|boto3|botocore|s3transfer|jmespath|obstore|lightning-utilities|tifffile
+NO_DEPS := $(shell grep -E '^($(NO_DEPS))==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # A process a core, each test file in one of them; the networks are small, so one thread each is fastest.
@@ -56,7 +58,7 @@ $(VENV)/.demo $(VENV)/.lint: $(VENV)/.%: $(VENV)/.base
 
 $(VENV)/.test: $(VENV)/.base
 	$(PIP) install --quiet -c constraints.txt -e ".[test]"
-	$(PIP) install --quiet --no-deps $(ORACLES)
+	$(PIP) install --quiet --no-deps $(NO_DEPS)
 	touch $@
 
 clean:

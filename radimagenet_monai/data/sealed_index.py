@@ -192,7 +192,7 @@ def write_index(
     phantoms
         Whether the images are phantoms.
     """
-    columns = []
+    columns: list[dict[str, Any]] = []
     for name in frame.columns:
         if name not in _INTEGERS:
             columns.append(_write_text_column(folder, f"{len(columns):02d}", str(name), frame[name].iloc[rows]))
