@@ -43,6 +43,12 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/encoders.py
 	$(BIN)/python benchmarks/delong.py
 	$(BIN)/python benchmarks/probe.py
+	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/streaming_evaluation.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/pack.py --images 20000
 
 # torch goes first and by its exact version, so that no other requirement chooses a build for us.
 $(VENV)/.base: constraints.txt pyproject.toml
