@@ -11,7 +11,7 @@ and is packed by `pack_records` with as many workers, in turn, all on warm files
 median counts. The time of packing is that of all: table, keys, parts, fsync, seal. Processor time of all processes is
 shown beside it, since on a machine that others use, elapsed time says little.
 
-Memory: the sum of the proportional set sizes of all processes of one packing of everything, ten times a second.
+Memory: the sum of the proportional set sizes of all processes of one packing of everything, once a second.
 
 Kills: a second packing is ended by SIGKILL at two random moments and started again; then all files of both stores are
 compared byte by byte.
@@ -226,7 +226,7 @@ class Packing:
         while self.process.poll() is None:
             sizes = [_pss(pid) for pid in _family(self.process.pid)]
             peak = max(peak, (sum(sizes), len(sizes)))
-            time.sleep(0.1)
+            time.sleep(1.0)
         return peak
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
-import zlib
 
 import cv2
 import numpy as np
+from isal import isal_zlib
 from PIL import Image, JpegImagePlugin
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,6 +22,10 @@ _IHDR, _IDAT, _IEND = b"IHDR", b"IDAT", b"IEND"
 _HARMLESS = frozenset({b"pHYs", b"tIME", b"gAMA", b"cHRM", b"sRGB"})  # readers of samples pass over these
 _TEXT = b"tEXt"
 _TEXTS_WITH_ORIENTATION = (b"Raw profile type ", b"XML:com.adobe.xmp")
+_AFTER_HEADER = len(_PNG_SIGNATURE) + 25  # its chunk comes first: length, name, 13 bytes, checksum
+_END_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
+_STORED_STREAM = b"\x78\x01"  # RFC 1950, 2.2
+_LARGEST_BLOCK = 65_535
 _LARGEST_FILE = 32 * 2**20
 _MOST_SAMPLES = 2**26
 _EXIF_ORIENTATION = 0x0112
@@ -57,39 +62,81 @@ def decode_plain(content: bytes) -> np.ndarray | None:
 
 
 def _decode_png(content: bytes) -> np.ndarray | None:
-    header = _plain_png_header(content)
-    if header is None:
+    plain = _plain_png(content)
+    if plain is None:
         return None
-    samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint8 or samples.shape != header:
+    shape, compressed = plain
+    filtered = _inflated(compressed, shape)
+    if filtered is None:
+        return None
+    samples = cv2.imdecode(np.frombuffer(_stored_png(content, filtered), np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint8 or samples.shape != shape:
         return None
     return samples[..., ::-1] if samples.ndim == 3 else samples
 
 
-def _plain_png_header(content: bytes) -> tuple[int, ...] | None:
-    """The shape of the samples of a plain PNG file whose chunks are all intact; see the PNG specification, 5.3."""
+def _plain_png(content: bytes) -> tuple[tuple[int, ...], bytes] | None:
+    """Shape and compressed samples of a plain PNG file whose chunks are all intact; see the PNG specification, 5.3."""
     view = memoryview(content)
     place = len(_PNG_SIGNATURE)
     shape: tuple[int, ...] | None = None
+    compressed: list[memoryview] = []
     while True:
         end = place + 8 + int.from_bytes(content[place : place + 4], "big")
         kind = content[place + 4 : place + 8]
-        if end + 4 > len(content) or zlib.crc32(view[place + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+        if end + 4 > len(content):
+            return None
+        if isal_zlib.crc32(view[place + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             return None
         if shape is None:
-            if kind != _IHDR or end - place != 21:
+            if kind != _IHDR or end + 4 != _AFTER_HEADER:
                 return None
             shape = _plain_shape(content[place + 8 : end])
             if shape is None:
                 return None
+        elif kind == _IDAT:
+            compressed.append(view[place + 8 : end])
         elif kind == _IEND:
-            return shape if end + 4 == len(content) else None
+            return (shape, b"".join(compressed)) if end + 4 == len(content) else None
         elif kind == _TEXT:
             if content.startswith(_TEXTS_WITH_ORIENTATION, place + 8):
                 return None
-        elif kind != _IDAT and kind not in _HARMLESS:
+        elif kind not in _HARMLESS:
             return None
         place = end + 4
+
+
+def _inflated(compressed: bytes, shape: tuple[int, ...]) -> bytes | None:
+    """The filtered rows, each behind the number of its filter, or ``None`` where they are not just what is expected."""
+    length = shape[0] * (1 + int(np.prod(shape[1:])))
+    stream = isal_zlib.decompressobj()
+    try:
+        rows = stream.decompress(compressed, length + 1)  # one more, to see whether there is more
+    except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance
+        return None
+    return rows if len(rows) == length and stream.eof and not stream.unused_data else None
+
+
+def _stored_png(content: bytes, filtered: bytes) -> bytes:
+    """The same picture without compression: what is left to OpenCV is to undo the filters.
+
+    ISA-L inflates more than twice as fast as the zlib within OpenCV, and inflating is more than half of decoding a PNG.
+    """
+    blocks = [_STORED_STREAM]
+    for start in range(0, len(filtered), _LARGEST_BLOCK):
+        block = filtered[start : start + _LARGEST_BLOCK]
+        last = start + _LARGEST_BLOCK >= len(filtered)
+        blocks += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]  # RFC 1951, 3.2.4
+    chunk = b"".join((_IDAT, *blocks, struct.pack(">I", isal_zlib.adler32(filtered))))
+    return b"".join(
+        (
+            content[:_AFTER_HEADER],
+            struct.pack(">I", len(chunk) - len(_IDAT)),
+            chunk,
+            struct.pack(">I", isal_zlib.crc32(chunk)),
+            _END_CHUNK,
+        )
+    )
 
 
 def _plain_shape(header: bytes) -> tuple[int, ...] | None:
