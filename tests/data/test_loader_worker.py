@@ -20,7 +20,8 @@ class _Numbers(torch.utils.data.Dataset):
 def test_workers_leave_sigterm_to_their_parent():
     loader = build_loader(_Numbers(), 4, num_workers=2, multiprocessing_context="fork", persistent_workers=False)
     batches = iter(loader)
-    found = next(batches)["index"].tolist()
+    # The first batch is of the first worker, the second of the second: both have begun.
+    found = [*next(batches)["index"].tolist(), *next(batches)["index"].tolist()]
     workers = list(batches._workers)
     # As a scheduler sends it: from neither the worker nor its parent.
     subprocess.run(["kill", "-TERM", *(str(worker.pid) for worker in workers)], check=True)
