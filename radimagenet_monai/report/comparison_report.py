@@ -85,9 +85,9 @@ def write_comparison_report(
         analyses[path.name] = without_identifiers(read_analysis(path), show_ids)
     title = f"{len(analyses)} comparisons of initializations"
     headline = summary_headline(analyses)
-    return _write(
-        target, title, _RESEARCH_ONLY, headline, summary_sections(analyses), {}, dict(summary_tables(analyses))
-    )
+    notices = sorted({str(found) for item in analyses.values() if (found := item["task"].get("image_warning"))})
+    warning = " ".join([*notices, _RESEARCH_ONLY])
+    return _write(target, title, warning, headline, summary_sections(analyses), {}, dict(summary_tables(analyses)))
 
 
 def comparisons_in(folder: str | os.PathLike[str]) -> list[Path]:

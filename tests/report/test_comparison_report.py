@@ -365,6 +365,7 @@ def test_several_tasks_share_a_page_and_a_family_of_tests(tmp_path: Path, capsys
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert all(f"Task of {name}" in page for name in ("breast", "knee", "thyroid"))
     assert "adjusted by Holm over all differences on this page" in page
+    assert page.count("These are phantoms") == 1
     assert (tmp_path / "knee" / "report.html").is_file()
 
 
