@@ -1,6 +1,6 @@
 """Packing beside the bare decoders, its memory, and whether a packing that was killed ends with the same bytes.
 
-    python benchmarks/pack.py [--images 200000] [--size 224] [--workers 2] [--folder /tmp/radimagenet_pack]
+    python benchmarks/pack.py [--images 200000] [--size 224] [--workers 2] [--folder FOLDER]
 
 Makes distinct PNG files in the layout of RadImageNet, 15 to 40 kB each: a few hundred phantoms, warped and with noise.
 They stay in the folder for the next time; 200 000 take 6 GB and a quarter of an hour on two cores. The rest needs

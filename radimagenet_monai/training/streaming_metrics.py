@@ -78,7 +78,7 @@ class CountCollector:
     def attach(self, engine: Engine) -> None:
         if getattr(engine, "_counts_predictions", False):
             return  # several metrics and writers share one collector
-        engine._counts_predictions = True  # type: ignore[attr-defined]
+        engine._counts_predictions = True  # type: ignore[attr-defined]  # several metrics share one
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
