@@ -166,6 +166,7 @@ def _packed_phantom(out: Path, recipe: Recipe) -> Path:
     folder = out / "radimagenet"
     records = folder / "prepared" / "records.csv"
     if not records.exists():
+        shutil.rmtree(folder, ignore_errors=True)
         data = write_phantom(
             "radimagenet",
             folder / "phantom",

@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 FORMAT = 2
-_MAY_CHANGE = {"max_epochs", "bundle_version"}
+MAY_CHANGE = {"max_epochs", "bundle_version"}
+"""Settings that a run may go on with another value of."""
 
 
 class Stateful(Protocol):
@@ -366,7 +367,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    different = [name for name in current if name not in _MAY_CHANGE and saved.get(name) != current[name]]
+    different = [name for name in current if name not in MAY_CHANGE and saved.get(name) != current[name]]
     if "data" in different:
         raise ConfigurationError(
             f"{path} was saved in a run on other training records; resume with the same ones, or give another "

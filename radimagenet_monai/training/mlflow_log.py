@@ -12,10 +12,10 @@ import torch
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.training.checkpoint import MAY_CHANGE
 from radimagenet_monai.training.distributed import is_first_process
 
 EXPERIMENT = "radimagenet"
-_MAY_CHANGE = {"max_epochs", "bundle_version"}
 
 
 class MLflowLog:
@@ -72,7 +72,7 @@ class MLflowLog:
             experiment_name=EXPERIMENT,
             run_name=f"{self.settings.get('bundle', 'training')} {self.folder.absolute()}",
             # MLflow refuses a parameter that changes, as these may when a run is resumed.
-            experiment_param={name: _short(value) for name, value in self.settings.items() if name not in _MAY_CHANGE},
+            experiment_param={name: _short(value) for name, value in self.settings.items() if name not in MAY_CHANGE},
             close_on_complete=True,
         )
         self._handler.attach(engine)
