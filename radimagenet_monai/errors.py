@@ -6,8 +6,11 @@ import os
 
 
 def one_line(text: object) -> str:
-    """``text`` on a single line, so that an error stays one line in a terminal and in a CSV cell."""
-    return " ".join(str(text).split())
+    """``text`` on a single line, so that an error stays one line in a terminal and in a CSV cell.
+
+    Bytes of a file name that are not UTF-8 become ``\\udcNN``: a terminal and a UTF-8 file refuse them.
+    """
+    return " ".join(str(text).split()).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class RadImageNetError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,12 +14,21 @@ from radimagenet_monai.data.resize import SPACING
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.datasets.slices import choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
-from radimagenet_monai.io.discovery import find_images, series_files
+from radimagenet_monai.io.discovery import series_files, survey
+from radimagenet_monai.io.left_out import LeftOut
 
 GEOMETRY = "geometry"
 
 
-def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> list[dict[str, Any]]:
+class NativeImages(list[dict[str, Any]]):
+    """What `list_native_images` found, and in ``left_out``, by reason, what else there was."""
+
+    def __init__(self, images: Iterable[dict[str, Any]] = (), left_out: LeftOut | None = None) -> None:
+        super().__init__(images)
+        self.left_out = LeftOut() if left_out is None else left_out
+
+
+def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> NativeImages:
     """One dictionary for each frame of each image file below ``root``, or of that file.
 
     Empty for an empty ``root``: MONAI builds workflows without data to check them.
@@ -33,9 +42,9 @@ def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> lis
 
     Returns
     -------
-    list of dict
-        ``image`` (path), ``frame`` (int) and ``exam`` (path): the file of many frames, or the first file of the DICOM
-        series, that the image is a slice of; for any other image itself.
+    NativeImages
+        Dictionaries with ``image`` (path), ``frame`` (int) and ``exam`` (path): the file of many frames, or the first
+        file of the DICOM series, that the image is a slice of; for any other image itself.
 
     Raises
     ------
@@ -45,9 +54,10 @@ def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> lis
         Where ``root`` does not exist.
     """
     if not root:
-        return []
+        return NativeImages()
     exams: dict[str, list[tuple[str, int]]] = {}
-    for item in find_images(root):
+    found, left_out = survey(root)
+    for item in found:
         series = [item.path] if item.frames > 1 else series_files(item.path)
         exams.setdefault(series[0], []).extend((item.path, frame) for frame in range(item.frames))
     images = []
@@ -59,8 +69,18 @@ def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> lis
             for number in choose_slices(len(members), slices)
         ]
     if not images:
-        raise RecordsError(f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY")
-    return images if slices != "all" else sorted(images, key=lambda image: (image["image"], image["frame"]))
+        found = f"; {left_out.notes[0]}" if left_out else ""
+        raise RecordsError(
+            f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY{found}"
+        )
+    if slices == "all":
+        images.sort(key=lambda image: (image["image"], image["frame"]))
+    return NativeImages(images, left_out)
+
+
+def left_out_of(data: Any) -> LeftOut:
+    """What was left out when ``data``, the list of a `NativeDataset`, was made; nothing for any other list."""
+    return data.left_out if isinstance(data, NativeImages) else LeftOut()
 
 
 class NativeDataset(Dataset):
@@ -97,7 +117,7 @@ class NativeDataset(Dataset):
     ) -> None:
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
-        self.data = list(data)
+        self.data = data if isinstance(data, NativeImages) else list(data)
         self.transform = transform
         self.placeholder = tuple(int(length) for length in placeholder)
         self.unreadable = unreadable

@@ -31,10 +31,12 @@ from radimagenet_monai.datasets.slices import choose_slices
 from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, plain
 from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
-from radimagenet_monai.io.discovery import find_images, series_files
+from radimagenet_monai.io.discovery import series_files, survey
+from radimagenet_monai.io.left_out import LeftOut
 
 LAYOUTS = ("auto", "class", "split")
-_SHOWN = 3
+NO_CLASS_FOLDER = "image in no class folder"
+OTHER_CLASS = "image in a folder of another class"
 
 
 def looks_like_folder(root: str | os.PathLike[str]) -> bool:
@@ -106,8 +108,8 @@ def read_folder(
     pattern = _compiled(patient_pattern)
     root = Path(root)
     notes: list[str] = []
-    frame = _listed(root, layout, notes)
-    frame, names = _with_classes(frame, root, named(classes), notes)
+    frame, left_out = _listed(root, layout, notes)
+    frame, names = _with_classes(frame, root, named(classes), notes, left_out)
     if pattern is not None:
         frame["patient_id"] = _by_pattern(frame["image"], pattern)
     elif patient_from_header:
@@ -127,7 +129,7 @@ def read_folder(
         frame["modality"] = modality
     frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
     frame = divide_own(frame, notes, seed, fractions, folds)
-    frame.attrs = {"notes": notes, "classes": names}
+    frame.attrs = {"notes": [*notes, *left_out.notes], "classes": names, "left_out": left_out.counts}
     return check_records(frame, root, names)
 
 
@@ -148,18 +150,20 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
     return compiled
 
 
-def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
+def _listed(root: Path, layout: str, notes: list[str]) -> tuple[pd.DataFrame, LeftOut]:
     """``image``, ``label`` (the class folder's name), ``patient_id`` and ``scan_folder`` where there are such folders,
-    and ``split`` where folders give it."""
+    and ``split`` where folders give it; and what of the folder is not in the table."""
     if not root.is_dir():
         raise RecordsError(f"'{root}' is not a folder; give one that holds a folder for each class")
     try:
-        paths = [Path(item.path).relative_to(root) for item in find_images(root)]
+        images, left_out = survey(root)
     except UnreadableImageError as error:
         raise RecordsError(str(error)) from error
+    paths = [Path(item.path).relative_to(root) for item in images]
     tops = sorted({path.parts[0] for path in paths if len(path.parts) > 1})
     if not tops:
-        raise RecordsError(f"'{root}' holds no images in folders; expected a folder for each class")
+        found = f"; {left_out.notes[0]}" if left_out else ""
+        raise RecordsError(f"'{root}' holds no images in folders; expected a folder for each class{found}")
     splits = [top for top in tops if plain(top) in SPLIT_SPELLINGS]
     if layout == "auto":
         if splits and len(splits) < len(tops):
@@ -173,9 +177,8 @@ def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
         raise RecordsError(f"'{root}': folder '{odd}' is neither train, validation nor test; say --layout class")
     depth = 1 if layout == "split" else 0  # parts of a path above the class
     loose = [path.as_posix() for path in paths if len(path.parts) < depth + 2]
-    if loose:
-        first = ", ".join(f"'{name}'" for name in loose[:_SHOWN])
-        notes.append(f"{len(loose)} images that lie in no class folder were left out, first {first}")
+    for name in loose:
+        left_out.add(NO_CLASS_FOLDER, name)
     rows = []
     for path in paths:
         if len(path.parts) < depth + 2:
@@ -192,11 +195,11 @@ def _listed(root: Path, layout: str, notes: list[str]) -> pd.DataFrame:
         rows.append(row)
     if not rows:
         raise RecordsError(f"'{root}' holds no images in class folders; expected root/<split>/<class>/image")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), left_out
 
 
 def _with_classes(
-    frame: pd.DataFrame, root: Path, classes: list[str], notes: list[str]
+    frame: pd.DataFrame, root: Path, classes: list[str], notes: list[str], left_out: LeftOut
 ) -> tuple[pd.DataFrame, list[str]]:
     folders = sorted(frame["label"].unique(), key=plain)
     if not classes:
@@ -210,8 +213,10 @@ def _with_classes(
         try:
             class_of[folder] = map_labels([folder], classes)[0]
         except RecordsError:
-            count = int((frame["label"] == folder).sum())
-            notes.append(f"folder '{folder}' with {count} images is none of the classes and was left out")
+            images = frame.loc[frame["label"] == folder, "image"].tolist()
+            notes.append(f"folder '{folder}' with {len(images)} images is none of the classes and was left out")
+            for image in images:
+                left_out.add(OTHER_CLASS, image)
     without = [name for name in classes if name not in class_of.values()]
     if without:
         listed = ", ".join(f"'{folder}'" for folder in folders)

@@ -16,7 +16,8 @@ from radimagenet_monai.datasets.slices import choose_slices
 from radimagenet_monai.datasets.splits import assign_splits
 from radimagenet_monai.errors import ConfigurationError, UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames
-from radimagenet_monai.io.reader import count_frames, image_kind, is_junk
+from radimagenet_monai.io.reader import count_frames, image_kind
+from radimagenet_monai.io.walk import walk_files
 
 MODALITIES = ("CT", "MR", "US", "radiograph")
 """Values of the records' ``modality`` column."""
@@ -201,13 +202,7 @@ def _slices_of_folder(folder: str) -> int:
 
 
 def _dicom_files(folder: str) -> list[str]:
-    files = [
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in sorted(names)
-        if not is_junk(name)
-    ]
-    return sorted(file for file in files if _is_dicom(file))
+    return sorted(file for file in walk_files(folder) if _is_dicom(file))
 
 
 def _is_dicom(path: str) -> bool:

@@ -110,8 +110,8 @@ def prepare(
     Returns
     -------
     tuple
-        Path of the table, and the summary: counts beside the published ones, differences, odd files, and ``root``, by
-        which an audit finds the images again.
+        Path of the table, and the summary: counts beside the published ones, differences, odd files, ``left_out`` (how
+        many files or rows were left out for each reason), and ``root``, by which an audit finds the images again.
 
     Raises
     ------
@@ -121,7 +121,11 @@ def prepare(
         For a folder that does not hold it.
     """
     frame = read_dataset(name, root, seed, **options)
-    facts = {**get_reader(name).summary(frame), "root": str(Path(root).resolve())}
+    facts = {
+        **get_reader(name).summary(frame),
+        "left_out": dict(frame.attrs.get("left_out", {})),
+        "root": str(Path(root).resolve()),
+    }
     out = Path(out)
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

@@ -10,6 +10,7 @@ from radimagenet_monai.lazy import lazy_exports
 _MODULES = {
     "HEADER_KEYWORDS": "native_image",
     "ImageItem": "discovery",
+    "LeftOut": "left_out",
     "LoadNativeImaged": "transforms",
     "NativeImage": "native_image",
     "atomic_open": "atomic",
@@ -19,6 +20,7 @@ _MODULES = {
     "read_frame": "reader",
     "read_image": "reader",
     "series_files": "discovery",
+    "survey": "discovery",
 }
 
 __all__ = sorted(_MODULES)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames
-from radimagenet_monai.io.reader import count_frames, image_kind, is_junk
+from radimagenet_monai.io.left_out import MASK, NO_PIXELS, NOT_AN_IMAGE, NOT_UTF8, PIXELS_ALONE, LeftOut, is_utf8
+from radimagenet_monai.io.reader import count_frames, image_kind, junk_reason
+from radimagenet_monai.io.walk import walk_files
 
 _IMAGE_SUFFIXES = (
     *(".dcm", ".dicom", ".dic", ".ima", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".zip", ".npy"),
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
 )
+_PIXEL_SUFFIXES = (".raw", ".zraw", ".img", ".img.gz", ".raw.gz")
+_MASK_NAME = re.compile(
+    r"(.+?)[ _.-]+(?:masks?|seg|segmentation|label|labels|labelmap|annotation|gt|roi)(?:[ _-]?\d+)?", re.IGNORECASE
+)
+_MASK_FOLDERS = frozenset({"mask", "masks", "seg", "segmentation", "segmentations", "annotations"})
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 
 
 @dataclass(frozen=True)
@@ -34,17 +45,39 @@ class ImageItem:
     frames: int
 
 
+class Survey(NamedTuple):
+    """What a folder holds.
+
+    Attributes
+    ----------
+    images
+        Sorted by path.
+    left_out
+        Everything else, by reason.
+    """
+
+    images: list[ImageItem]
+    left_out: LeftOut
+
+
 def find_images(root: str | os.PathLike[str]) -> list[ImageItem]:
-    """List the image files below a folder, or the single file ``root``.
+    """The ``images`` of `survey`.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `survey` does.
+    """
+    return survey(root).images
+
+
+def survey(root: str | os.PathLike[str]) -> Survey:
+    """List the image files below a folder, or the single file ``root``, and what else there is by reason.
 
     Files with the content or the suffix of an image are listed, also when damaged: leaving them out here would hide
-    them, where `read_image` gives the reason. Hidden files and folders, thumbnails, tables and texts are passed over,
-    and so are DICOM objects without an image.
-
-    Returns
-    -------
-    list of ImageItem
-        Sorted by path.
+    them, where `read_image` gives the reason. Content decides, so a DICOM file may have any suffix or none. Links are
+    followed. Left out are hidden files and folders, texts and tables, masks beside their image (``x_mask.png`` beside
+    ``x.png``), DICOM objects without pixels, names that are not UTF-8, and links that lead to nothing or in circles.
 
     Raises
     ------
@@ -55,16 +88,46 @@ def find_images(root: str | os.PathLike[str]) -> list[ImageItem]:
     if not Path(name).exists():
         raise UnreadableImageError(name, "open", "there is no such file or folder")
     if not Path(name).is_dir():
-        return [ImageItem(name, count_frames(name))]
+        return Survey([ImageItem(name, count_frames(name))], LeftOut(name))
+    left_out = LeftOut(name)
+    images = []
+    for path in walk_files(name, left_out):
+        reason = NOT_UTF8 if not is_utf8(path[len(name) :]) else _reason_against(path)
+        if reason is None:
+            images.append(path)
+        else:
+            left_out.add(reason, path)
+    masks = masks_beside_images(images)
+    for path in sorted(masks):
+        left_out.add(MASK, path)
+    return Survey([ImageItem(path, count_frames(path)) for path in sorted(images) if path not in masks], left_out)
 
-    def refuse(error: OSError) -> None:
-        raise UnreadableImageError(str(error.filename), "open", f"the folder cannot be listed: {error.strerror}")
 
-    paths = []
-    for parent, folders, files in os.walk(name, onerror=refuse):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        paths += [os.path.join(parent, file) for file in files if not is_junk(file)]
-    return [ImageItem(path, count_frames(path)) for path in sorted(paths) if _is_candidate(path)]
+def masks_beside_images(paths: Iterable[str]) -> set[str]:
+    """Those of ``paths`` that are masks of others by their names.
+
+    ``x_mask.png``, ``x_mask_1.png`` or ``x-seg.nii.gz`` is one where an image ``x`` of any format lies in the same
+    folder; ``masks/x.png`` where ``x`` lies in the folder above or in ``images`` beside ``masks``.
+    """
+    stems = {path: _stem(path) for path in paths}
+    known = set(stems.values())
+    return {path for path, stem in stems.items() if any(image in known for image in _images_of_mask(stem))}
+
+
+def _stem(path: str) -> str:
+    stem = Path(path).with_suffix("")
+    return str(stem.with_suffix("") if path.lower().endswith(".gz") else stem)
+
+
+def _images_of_mask(stem: str) -> Iterator[str]:
+    folder, name = os.path.split(stem)
+    if match := _MASK_NAME.fullmatch(name):
+        yield os.path.join(folder, match[1])
+    above, inner = os.path.split(folder)
+    if inner.lower() in _MASK_FOLDERS:
+        name = match[1] if match else name
+        yield os.path.join(above, name)
+        yield from (os.path.join(above, images, name) for images in _IMAGE_FOLDERS)
 
 
 def series_files(path: str | os.PathLike[str]) -> list[str]:
@@ -97,7 +160,7 @@ def _series_of_folder(folder: str, _changed: int) -> dict[str, tuple[str, ...]]:
     """By file name, the names of its series; ``_changed`` only makes the cache notice that the folder has changed."""
     series: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for entry in os.scandir(folder):
-        if is_junk(entry.name) or not entry.is_file() or image_kind(entry.path) != "dicom":
+        if entry.name.startswith(".") or not Path(entry.path).is_file() or image_kind(entry.path) != "dicom":
             continue
         try:
             header = load_dataset(
@@ -115,15 +178,19 @@ def _series_of_folder(folder: str, _changed: int) -> dict[str, tuple[str, ...]]:
     return {name: names for names in ordered for name in names}
 
 
-def _is_candidate(path: str) -> bool:
+def _reason_against(path: str) -> str | None:
+    """Why a file is left out; ``None`` for an image and for what claims to be one."""
     try:
         kind = image_kind(path)
     except OSError:
-        return True
+        return None
+    junk = junk_reason(Path(path).name)
     if kind == "dicom":
         try:
             header = load_dataset(path, header_only=True, tags=("Rows", "SOPClassUID"))
         except UnreadableImageError:
-            return True
-        return "Rows" in header or "SOPClassUID" not in header
-    return kind is not None or path.lower().endswith(_IMAGE_SUFFIXES)
+            return junk
+        return None if "Rows" in header or "SOPClassUID" not in header else junk or NO_PIXELS
+    if kind is not None or path.lower().endswith(_IMAGE_SUFFIXES):
+        return None
+    return junk or (PIXELS_ALONE if path.lower().endswith(_PIXEL_SUFFIXES) else NOT_AN_IMAGE)

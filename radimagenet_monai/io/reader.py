@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames, read_dicom_file, read_dicom_series
 from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.left_out import HIDDEN, SYSTEM_FILE, TEXT
 from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.picture import array_slices, picture_pages, read_array, read_picture
@@ -25,6 +26,7 @@ from radimagenet_monai.io.volume import (
     read_nrrd,
     volume_frames,
 )
+from radimagenet_monai.io.walk import walk_files
 
 _HEAD_BYTES = 540
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
@@ -35,25 +37,14 @@ _BARE_DICOM = tuple(
     for order in ("little", "big")
     for group, element in ((2, 0), (2, 1), (2, 2), (2, 0x10), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x16), (8, 0x18))
 )
-_JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "version", "lockfile"})
-_JUNK_SUFFIXES = frozenset(
+_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "version", "lockfile"})
+_TEXT_SUFFIXES = frozenset(
     {
-        ".xml",
-        ".csv",
-        ".txt",
-        ".json",
-        ".md",
-        ".pdf",
-        ".html",
-        ".log",
-        ".yaml",
-        ".yml",
-        ".raw",
-        ".img",
-        ".ini",
-        ".sha256",
+        *(".xml", ".csv", ".tsv", ".xlsx", ".xls", ".txt", ".json", ".md", ".rst", ".pdf", ".html", ".htm", ".log"),
+        *(".yaml", ".yml", ".ini", ".cfg", ".toml", ".sha256", ".md5", ".py", ".docx", ".doc"),
     }
 )
+_TEXT_NAMES = frozenset({"readme", "license", "licence", "changelog", "makefile", "md5sums", "sha256sums"})
 
 
 def read_image(path: str | os.PathLike[str]) -> NativeImage:
@@ -142,9 +133,18 @@ def count_frames(path: str | os.PathLike[str]) -> int:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file name is none of an image: hidden files, thumbnails, tables, text."""
+    """Whether a file's name says that it is no image: hidden files, thumbnails, tables, texts."""
+    return junk_reason(name) is not None
+
+
+def junk_reason(name: str) -> str | None:
+    """Why a file is no image, as far as its name says; ``None`` where only the content can tell."""
     lower = name.lower()
-    return name.startswith(".") or lower in _JUNK_NAMES or Path(lower).suffix in _JUNK_SUFFIXES
+    if name.startswith("."):
+        return HIDDEN
+    if lower in _SYSTEM_NAMES:
+        return SYSTEM_FILE
+    return TEXT if lower in _TEXT_NAMES or Path(lower).suffix in _TEXT_SUFFIXES else None
 
 
 def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImage, int]:
@@ -226,14 +226,13 @@ def _unknown(path: str) -> str:
 def _files_below(folder: str) -> list[str]:
     """The files below ``folder`` that may belong to a series, sorted; refused where there are too many."""
     files: list[str] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [os.path.join(parent, name) for name in sorted(names) if not is_junk(name)]
+    for path in walk_files(folder):
+        files.append(path)
         if len(files) > MAX_SERIES_FILES:
             raise UnreadableImageError(
                 folder, "open", f"it holds more than {MAX_SERIES_FILES} files; give the folder of one series"
             )
-    return files
+    return sorted(files)
 
 
 def _read_folder(folder: str) -> NativeImage:

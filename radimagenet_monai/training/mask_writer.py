@@ -23,7 +23,13 @@ from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDist
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
 from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.lesion_overlap import LESION
-from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, relative_to, report_problems
+from radimagenet_monai.training.outputs import (
+    EVALUATION_JSON,
+    PREDICTIONS_CSV,
+    relative_to,
+    report_problems,
+    write_left_out,
+)
 
 MASKS_FOLDER = "masks"
 OVERLAYS_FOLDER = "overlays"
@@ -156,6 +162,7 @@ class MaskWriter:
         writer.writeheader()
         writer.writerows(ordered)
         atomic_write_text(self.folder / PREDICTIONS_CSV, stream.getvalue())
+        write_left_out(self.folder, self.data)
         problems = [f"{row['file']}: {row['problem']}" for row in ordered if row["problem"]]
         report_problems(problems, len(ordered), self.folder)
 

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from radimagenet_monai.data.native_dataset import left_out_of
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.classification import evaluate_binary
 from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.left_out import printable
 from radimagenet_monai.training.distributed import rank
 from radimagenet_monai.training.model_file import operating_points
 from radimagenet_monai.training.predictions import (
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 PREDICTIONS_CSV = "predictions.csv"
 PREDICTIONS_JSON = "predictions.json"
 EXAMS_CSV = "exams.csv"
+LEFT_OUT_CSV = "left_out.csv"
 EVALUATION_JSON = "evaluation.json"
 
 _MOST_COLUMNS = 20  # of more classes only the most probable are written
@@ -49,6 +52,8 @@ class PredictionWriter:
     not be read. With findings, each has its probability and its decision, 1 or 0. Nothing of an image's header is
     written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam, with the file of
     its first slice.
+
+    ``left_out.csv`` names the files of the folder that were left out, with the reason.
 
     Where no image at all could be read, the run ends in a `RecordsError` after the files are written.
 
@@ -122,6 +127,7 @@ class PredictionWriter:
         table, thresholds = engine.state.predictions, engine.state.thresholds
         rows = self.rows(table, thresholds)
         _write_csv(self.folder / PREDICTIONS_CSV, rows, "file")
+        write_left_out(self.folder, self.data)
         report: dict[str, Any] = {
             "classes": self.findings or self.classes,
             "thresholds": thresholds,
@@ -275,9 +281,19 @@ class EvaluationWriter:
         return evaluate_multiclass(labels, table.probabilities, self.classes, patients).to_dict()
 
 
+def write_left_out(folder: Path, data: Any) -> None:
+    """Write ``left_out.csv``, a row for each file that was left out of ``data``; remove the one of an earlier run."""
+    left_out = left_out_of(data)
+    rows = [{"file": path, "reason": reason} for reason, paths in left_out.items() for path in paths]
+    if rows:
+        _write_csv(folder / LEFT_OUT_CSV, rows, "file")
+    else:
+        (folder / LEFT_OUT_CSV).unlink(missing_ok=True)
+
+
 def relative_to(root: Path, image: str) -> str:
     """How outputs name a file: relative to the folder of the images, with ``/``."""
-    return Path(os.path.relpath(image, images_folder(root))).as_posix()
+    return printable(Path(os.path.relpath(image, images_folder(root))).as_posix())
 
 
 def images_folder(root: Path) -> Path:

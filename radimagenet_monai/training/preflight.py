@@ -6,9 +6,11 @@ import os
 from collections.abc import Sized
 from pathlib import Path
 
+from radimagenet_monai.data.native_dataset import left_out_of
 from radimagenet_monai.data.sealed_store import is_sealed
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.networks.architectures import get_architecture
+from radimagenet_monai.training.distributed import rank
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:
@@ -56,6 +58,8 @@ def require_image_size(architecture: str, image_size: int) -> None:
 def require_images(*datasets: Sized) -> None:
     """Refuse to run on nothing: a bundle can be built and checked without data, but not run.
 
+    Says how many files of a folder are left out, and for which reasons.
+
     Raises
     ------
     RecordsError
@@ -67,3 +71,5 @@ def require_images(*datasets: Sized) -> None:
                 "no images to run on; give --dataset_dir with the file or folder that holds them, or --store_dir with "
                 "a store that 'radimagenet pack' has sealed"
             )
+        for note in left_out_of(getattr(dataset, "data", ())).notes if rank() == 0 else ():
+            print(f"note: {note}", flush=True)

@@ -34,10 +34,16 @@ def test_class_folders(tmp_path: Path) -> None:
     assert "exam" not in frame.columns
     assert set(frame["split"]) == {"train", "validation", "test"}
     notes = frame.attrs["notes"]
-    assert notes[0] == "1 images that lie in no class folder were left out, first 'loose.png'"
-    assert "classes in alphabetical order: normal, tumor; the last, 'tumor', is the positive one" in notes[1]
-    assert notes[2].startswith("20 of 20 images name no patient")
-    assert len(notes) == 3
+    assert "left out: 1 x image in no class folder, 'loose.png'" in notes
+    assert frame.attrs["left_out"] == {
+        "file of an operating system or DICOM directory": 1,
+        "hidden": 2,
+        "image in no class folder": 1,
+        "text or table": 1,
+    }
+    assert "classes in alphabetical order: normal, tumor; the last, 'tumor', is the positive one" in notes[0]
+    assert notes[1].startswith("20 of 20 images name no patient")
+    assert len(notes) == 6, "classes, patients, three reasons, folds"
     facts = summary(frame)
     assert json.loads(json.dumps(facts)) == facts
     assert facts["classes"] == ["normal", "tumor"]
