@@ -56,7 +56,7 @@ def _load(reference: str, shape: tuple[int, int], frame: int) -> np.ndarray:
             return fill_polygons(read_outlines(file, int(reference[len(file) + 1 :])), shape)
         except RecordsError as error:
             raise UnreadableImageError(reference, "decode", re.sub(f"^{re.escape(file)}: ", "", str(error))) from None
-    image, _ = read_frame(file)
+    image, _ = read_frame(file, 0)
     if len(image) > 1:
         image, _ = read_frame(file, frame)
     pixels = image.pixels[frame if len(image) > 1 else 0]

@@ -5,7 +5,8 @@ intensity policies need them so and because the conversion to RGB costs several 
 known orientation leave upright (`radimagenet_monai.io.geometry`).
 
 The frames of a multi-frame object keep the object's own order: annotations and reports refer to them by number.
-The slices of a series have no such number and are sorted by position.
+The slices of a series have no such number and are sorted by position, volume after volume where a series repeats its
+positions. In another plane than the acquired one, both are stacked and their axes exchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,10 @@ from pydicom.valuerep import DSfloat
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io import codestream
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import Upright, series_normal, upright
+from radimagenet_monai.io.geometry import PlaneChoice, Upright, series_normal, slice_axis, upright
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
+from radimagenet_monai.io.volume import upright_volume
 
 _HEADER_TAGS = frozenset(tag for keyword in HEADER_KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
@@ -79,16 +81,25 @@ _NOT_IMAGES = {
     UID("1.2.840.10008.5.1.4.1.1.66.7"): "it is a label map, a mask and not an image",
 }
 _SAME_DIRECTION = 1e-3
+_IRREGULAR = 0.05  # of the distance between slices, that a slice may lie off its place
+_UPRIGHT_STACK = 0.9999  # cosine of the angle between normal and step, about 0.8 degrees
+# What decides which value a stored value stands for; a slice through a stack needs one meaning for all its pixels.
+_MEANING = (
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PhotometricInterpretation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "BitsStored", "PixelRepresentation"),
+)
 _SAME_POSITION_DIGITS = 3
 
 
-def read_dicom_file(path: str) -> NativeImage:
+def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     """Read one DICOM file with all its frames.
 
     Parameters
     ----------
     path
         A Part 10 file, or one without preamble or file meta information.
+    plane
+        The plane of the frames. Another one than the acquired needs frames that are a regular stack.
 
     Returns
     -------
@@ -113,10 +124,20 @@ def read_dicom_file(path: str) -> NativeImage:
         if any(turns):
             headers = _turned_headers(headers, turns, pixels.shape[1:3])
             pixels = np.concatenate(frames)
-    return NativeImage(path, "dicom", np.ascontiguousarray(pixels), headers, _spacing(headers[0]))
+        planes = {None if turn is None else turn.plane for turn in turns}
+    image = NativeImage(
+        path,
+        "dicom",
+        np.ascontiguousarray(pixels),
+        headers,
+        _spacing(headers[0]),
+        planes.pop() if len(planes) == 1 else None,
+        stack_affine(headers),
+    )
+    return _in_plane(image, plane)
 
 
-def read_dicom_series(path: str, files: Sequence[str]) -> NativeImage:
+def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acquired") -> NativeImage:
     """Read the single-frame files of one series as one volume.
 
     Slices are sorted by their position along the normal, in the slice order of `geometry`; slices at one position
@@ -128,6 +149,8 @@ def read_dicom_series(path: str, files: Sequence[str]) -> NativeImage:
         The folder or archive, for the result and for errors about the series as a whole.
     files
         Its DICOM files, all of one Series Instance UID.
+    plane
+        The plane of the slices. Another one than the acquired needs slices that are a regular stack.
 
     Raises
     ------
@@ -136,8 +159,7 @@ def read_dicom_series(path: str, files: Sequence[str]) -> NativeImage:
         orientation, as a localizer in the same folder does.
     """
     if len(files) == 1:
-        image = read_dicom_file(files[0])
-        return NativeImage(path, image.source, image.pixels, image.headers, image.spacing)
+        return replace(read_dicom_file(files[0], plane), path=path)
     slices = []
     total = 0
     for file in sorted(files):
@@ -159,7 +181,113 @@ def read_dicom_series(path: str, files: Sequence[str]) -> NativeImage:
         if turn is not None:
             headers = _turned_headers(headers, [turn] * len(headers), pixels.shape[1:3])
             pixels = turn.slices(pixels)
-    return NativeImage(path, "dicom", np.ascontiguousarray(pixels), headers, _spacing(headers[0]))
+    image = NativeImage(
+        path,
+        "dicom",
+        np.ascontiguousarray(pixels),
+        headers,
+        _spacing(headers[0]),
+        None if turn is None else turn.plane,
+        stack_affine(headers),
+    )
+    return _in_plane(image, plane)
+
+
+def stack_affine(headers: Sequence[Dataset]) -> np.ndarray | None:
+    """The affine of upright frames that are one regular stack in this order.
+
+    Parameters
+    ----------
+    headers
+        One a frame, with Image Orientation and Position (Patient) and Pixel Spacing of the upright frame.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (4, 4) float64 from (column, row, frame, 1) to LPS mm. The step of a single frame is its thickness, or 1 mm.
+        ``None`` where frames differ in orientation or spacing, or are not equally far apart.
+    """
+    orientations = [_vector(header, "ImageOrientationPatient", 6) for header in headers]
+    positions = [_vector(header, "ImagePositionPatient", 3) for header in headers]
+    spacings = [_vector(header, "PixelSpacing", 2) for header in headers]
+    if any(value is None for values in (orientations, positions, spacings) for value in values):
+        return None
+    orientation, spacing = np.stack(orientations), np.stack(spacings)  # type: ignore[arg-type]  # None was returned
+    place = np.stack(positions)  # type: ignore[arg-type]
+    if np.ptp(orientation, axis=0).max() > _SAME_DIRECTION or np.ptp(spacing, axis=0).max() > _SAME_DIRECTION:
+        return None
+    column_step, row_step = orientation[0].reshape(2, 3)
+    if len(headers) > 1:
+        step = (place[-1] - place[0]) / (len(place) - 1)
+        line = place[0] + np.arange(len(place))[:, None] * step
+        length = float(np.linalg.norm(step))
+        if length < _SAME_DIRECTION or np.abs(place - line).max() > _IRREGULAR * length:
+            return None
+    else:
+        normal = series_normal(orientation[0])
+        step = normal * (_length(headers[0], "SpacingBetweenSlices") or _length(headers[0], "SliceThickness") or 1.0)
+    affine = np.eye(4)
+    affine[:3] = np.stack([column_step * spacing[0, 1], row_step * spacing[0, 0], step, place[0]], axis=1)
+    return affine
+
+
+def _length(header: Dataset, keyword: str) -> float:
+    value = _vector(header, keyword, 1)
+    return 0.0 if value is None else abs(float(value[0]))
+
+
+def _in_plane(image: NativeImage, plane: PlaneChoice) -> NativeImage:
+    """The frames of an upright image, or the slices in another plane through the stack that they are."""
+    if plane in ("acquired", "stored", image.plane):
+        return image
+    with stage(image.path, "geometry"):
+        if image.plane is None or len(image) == 1:
+            found = f"its one slice is {image.plane}" if image.plane else "the file does not say in which plane it is"
+            raise UnreadableImageError(image.path, "geometry", f"{plane} slices were asked for; {found}")
+        if image.affine is None:
+            raise UnreadableImageError(
+                image.path,
+                "geometry",
+                f"{plane} slices were asked for; it is {image.plane}, and its {len(image)} frames are not equally far "
+                "apart along one line, so that they cannot be stacked",
+            )
+        column_step, row_step, slice_step = image.affine[:3, :3].T
+        normal = np.cross(column_step, row_step)
+        if abs(normal @ slice_step) < _UPRIGHT_STACK * np.linalg.norm(normal) * np.linalg.norm(slice_step):
+            raise UnreadableImageError(
+                image.path,
+                "geometry",
+                f"{plane} slices were asked for; its slices are shifted against each other (gantry tilt), so that "
+                "stacking them would skew the picture",
+            )
+        odd = next((k for k in _MEANING if len({_text(header, k) for header in image.headers}) > 1), None)
+        if odd is not None:
+            raise UnreadableImageError(
+                image.path,
+                "geometry",
+                f"{plane} slices were asked for; its slices differ in {odd}, so that one through all of them has no "
+                "meaning of its own",
+            )
+        axis = slice_axis(image.affine[:3, :3], 2, plane)
+        turned = upright_volume(image.path, image.pixels[None], image.affine, axis, plane)
+        header = _stacked_header(image.headers[0], turned)
+    return replace(turned, source="dicom", headers=[header] * len(turned))
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    return repr(header.get(keyword))
+
+
+def _stacked_header(header: Dataset, image: NativeImage) -> Dataset:
+    """The header of a slice through a stack: no position of its own, since it is shared by all."""
+    header = _copy(header)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices"):
+        header.pop(keyword, None)
+    header.Rows, header.Columns = image.pixels.shape[1:3]
+    header.NumberOfFrames = len(image)
+    if image.spacing is not None:
+        header.PixelSpacing = _decimals(*image.spacing)
+    return header
 
 
 def load_dataset(path: str, *, header_only: bool = False, tags: Sequence[str] | None = None) -> FileDataset:

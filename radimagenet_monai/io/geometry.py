@@ -11,19 +11,28 @@ coronal   inferior (-z)     left (+x)      posterior (+y)
 sagittal  inferior (-z)     posterior (+y) left (+x)
 ========  ================  =============  =====================
 
-The slices of a volume lie along its third stored axis, as it was acquired; nothing is resampled. The plane is that
-whose normal is nearest to this axis. Rows and columns of an oblique slice go to the nearest of the two remaining
-axes. A DICOM series, a NIfTI and an NRRD file of one study therefore give the same slices in the same order.
+The slices of a volume lie in the plane in which it was acquired (`acquisition_axis`), or in another one that is asked
+for by name; nothing is ever resampled. The plane is named after the axis nearest to the normal of the slices. Rows and
+columns of an oblique slice go to the nearest of the two remaining axes. A DICOM series, a NIfTI and an NRRD file of one
+study therefore give the same slices in the same order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import permutations
+from typing import Literal, get_args
 
 import numpy as np
 
+from radimagenet_monai.errors import ConfigurationError
+
 Plane = Literal["axial", "coronal", "sagittal"]
+PlaneChoice = Literal["axial", "coronal", "sagittal", "acquired", "stored"]
+"""What may be asked for: a plane by name, ``"acquired"``, or ``"stored"``, which reads volumes along their third stored
+axis and series with all slices at one position side by side, as release 0.1 did, for tables that it wrote."""
+PLANES: tuple[Plane, ...] = get_args(Plane)
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """From the coordinates of NIfTI (right-anterior-superior is positive) to those of DICOM."""
@@ -34,7 +43,10 @@ _DISPLAY: dict[Plane, tuple[tuple[int, int], tuple[int, int]]] = {
     "coronal": ((2, -1), (0, +1)),
     "axial": ((1, +1), (0, +1)),
 }
-_PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+# The plane whose normal is x, y, z.
+_PLANE_OF_AXIS: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+# A spacing is clearly the largest when it exceeds the others by a tenth.
+_CLEARLY = 1.1
 # Directions closer than this are a tie; float32 quaternions and 6-digit DICOM strings differ by less.
 _TIE = 1e-4
 
@@ -77,14 +89,109 @@ class Upright:
         """The stored distances between rows and between columns, in the displayed order."""
         return (columns, rows) if self.transpose else (rows, columns)
 
+    def affine(self, stored: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """The affine of what `volume` gives, from that of the stored slices.
 
-def upright(column_step: np.ndarray, row_step: np.ndarray, slice_step: np.ndarray) -> Upright:
+        Parameters
+        ----------
+        stored
+            (4, 4), from stored (column, row, slice, 1) to mm.
+        shape
+            Stored slices, rows and columns.
+
+        Returns
+        -------
+        numpy.ndarray
+            (4, 4) float64, from upright (column, row, frame, 1) to the same mm.
+        """
+        slices, rows, columns = (int(length) for length in shape[:3])
+        lengths = [columns, rows, slices]
+        source = [1, 0, 2] if self.transpose else [0, 1, 2]  # the stored axis of the upright column, row and frame
+        to_stored = np.zeros((4, 4))
+        to_stored[3, 3] = 1
+        for place, flip in enumerate((self.flip_columns, self.flip_rows, self.flip_slices)):
+            to_stored[source[place], place] = -1 if flip else 1
+            to_stored[source[place], 3] = lengths[source[place]] - 1 if flip else 0
+        return np.asarray(stored, float) @ to_stored
+
+
+def acquisition_axis(spacings: Sequence[float], sizes: Sequence[int], stated: int | None = None) -> int:
+    """The axis along which a volume was most likely acquired slice by slice.
+
+    An axis of a single voxel; else the axis of the largest spacing where it exceeds the others by a tenth; else the one
+    that the file states; else the axis of fewest voxels; else the third.
+
+    Parameters
+    ----------
+    spacings, sizes
+        Of the three stored axes, in mm and voxels.
+    stated
+        The slice axis that a header names, if it does.
+    """
+    single = [axis for axis in range(3) if sizes[axis] == 1]
+    if single:
+        return single[-1]
+    order = sorted(range(3), key=lambda axis: spacings[axis])
+    if spacings[order[2]] > _CLEARLY * spacings[order[1]]:
+        return order[2]
+    if stated is not None:
+        return stated
+    fewest = [axis for axis in range(3) if sizes[axis] == min(sizes)]
+    return fewest[0] if len(fewest) == 1 else 2
+
+
+def slice_axis(directions: np.ndarray, acquired: int, plane: PlaneChoice) -> int:
+    """The stored axis along which the slices of a plane lie.
+
+    Parameters
+    ----------
+    directions
+        (3, 3); its columns are the LPS steps of the three stored axes.
+    acquired
+        The axis along which the volume was acquired, see `acquisition_axis`.
+    plane
+        The plane asked for.
+    """
+    if plane == "stored":
+        return 2
+    lengths = np.linalg.norm(directions, axis=0)
+    if plane == "acquired" or not (lengths > 0).all():
+        return acquired
+    steps = directions / lengths
+    own = _nearest_axis(steps[:, acquired])
+    wanted = _PLANE_OF_AXIS.index(plane)
+    if own == wanted:
+        return acquired
+    # Each stored axis gets an axis of the patient of its own, the acquired one that which names its plane.
+    best = max(
+        (order for order in permutations(range(3)) if order[acquired] == own),
+        key=lambda order: sum(abs(steps[order[axis], axis]) for axis in range(3)),
+    )
+    return best.index(wanted)
+
+
+def require_plane(plane: str) -> None:
+    """Refuse a word that names no plane.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    if plane not in get_args(PlaneChoice):
+        raise ConfigurationError(f"plane '{plane}' is unknown; expected {', '.join(PLANES)} or acquired")
+
+
+def upright(
+    column_step: np.ndarray, row_step: np.ndarray, slice_step: np.ndarray, plane: Plane | None = None
+) -> Upright:
     """Find out how stored slices have to be turned.
 
     Parameters
     ----------
     column_step, row_step, slice_step
         Where one goes, in LPS, when the stored column, row or slice index grows by one. Any length but zero.
+    plane
+        The plane that the slices are shown as; that nearest to them by default.
 
     Returns
     -------
@@ -104,7 +211,7 @@ def upright(column_step: np.ndarray, row_step: np.ndarray, slice_step: np.ndarra
     if abs(np.linalg.det([column, row, normal])) < 1e-3:
         raise ValueError("the directions of the image axes are parallel")
 
-    plane = _PLANES[_nearest_axis(normal)]
+    plane = plane or _PLANE_OF_AXIS[_nearest_axis(normal)]
     (row_axis, row_sign), (column_axis, column_sign) = _DISPLAY[plane]
     straight = abs(row[row_axis]) + abs(column[column_axis])
     crossed = abs(column[row_axis]) + abs(row[column_axis])
@@ -116,7 +223,7 @@ def upright(column_step: np.ndarray, row_step: np.ndarray, slice_step: np.ndarra
         transpose=transpose,
         flip_rows=bool(row[row_axis] * row_sign < 0),
         flip_columns=bool(column[column_axis] * column_sign < 0),
-        flip_slices=bool(normal[_PLANES.index(plane)] < 0),
+        flip_slices=bool(normal[_PLANE_OF_AXIS.index(plane)] < 0),
     )
 
 

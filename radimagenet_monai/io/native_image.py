@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from pydicom.dataset import Dataset
 
+from radimagenet_monai.io.geometry import Plane
+
 Source = Literal["dicom", "volume", "picture", "array"]
 
 
@@ -35,6 +37,15 @@ class NativeImage:
         a date or an institution.
     spacing
         Millimetres between rows and between columns, where known.
+    plane
+        The anatomical plane of the frames, ``"axial"``, ``"coronal"`` or ``"sagittal"``; ``None`` where the file does
+        not place them in the patient, or places them in several planes.
+    affine
+        (4, 4) float64 from upright (column, row, frame, 1) to LPS mm (x to the left, y to posterior, z superior);
+        ``None`` where positions are unknown or the frames are not a regular stack. Of several volumes, which lie one
+        behind the other, that of the first: ``frame`` then counts within a volume.
+    volumes
+        How many volumes of equally many frames lie one behind the other.
     """
 
     path: str
@@ -42,6 +53,9 @@ class NativeImage:
     pixels: np.ndarray
     headers: Sequence[Dataset] = field(repr=False)
     spacing: tuple[float, float] | None = None
+    plane: Plane | None = None
+    affine: np.ndarray | None = field(default=None, repr=False)
+    volumes: int = 1
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])

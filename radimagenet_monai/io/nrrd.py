@@ -58,6 +58,8 @@ class NrrdHeader:
         Whether a first axis of three RGB samples precedes them.
     directions
         One LPS vector an axis, in mm; identity times the spacings where the file has no space.
+    origin
+        The LPS position of the first sample, or ``None`` where the file does not place it in the patient.
     """
 
     sizes: tuple[int, ...]
@@ -65,6 +67,7 @@ class NrrdHeader:
     dtype: np.dtype
     encoding: str
     directions: np.ndarray
+    origin: np.ndarray | None
     data_file: str | None
     data_offset: int
     line_skip: int
@@ -124,6 +127,7 @@ def read_nrrd_header(path: str) -> NrrdHeader:
         dtype=dtype,
         encoding=fields.get("encoding", "").lower(),
         directions=_directions(fields, len(sizes), color),
+        origin=_origin(fields),
         data_file=fields.get("data file", fields.get("datafile")),
         data_offset=offset,
         line_skip=skips[0],
@@ -201,6 +205,16 @@ def _directions(fields: dict[str, str], axes: int, color: bool) -> np.ndarray:
     if any(len(row) != 3 for row in rows):
         raise ValueError("the NRRD directions are not in three dimensions")
     return np.array(rows) @ _SPACES.get(space, np.eye(3))
+
+
+def _origin(fields: dict[str, str]) -> np.ndarray | None:
+    space = _SPACES.get(fields.get("space", "").lower())
+    words = fields.get("space origin", "").strip("()").split(",")
+    try:
+        origin = np.array([float(word) for word in words])
+    except ValueError:
+        return None
+    return None if space is None or origin.shape != (3,) or not np.isfinite(origin).all() else origin @ space
 
 
 def _detached(path: str, name: str) -> str:

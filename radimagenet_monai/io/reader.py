@@ -8,12 +8,14 @@ import threading
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames, read_dicom_file, read_dicom_series
 from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.geometry import PlaneChoice, require_plane
 from radimagenet_monai.io.left_out import HIDDEN, SYSTEM_FILE, TEXT
 from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
 from radimagenet_monai.io.native_image import NativeImage
@@ -47,7 +49,7 @@ _TEXT_SUFFIXES = frozenset(
 _TEXT_NAMES = frozenset({"readme", "license", "licence", "changelog", "makefile", "md5sums", "sha256sums"})
 
 
-def read_image(path: str | os.PathLike[str]) -> NativeImage:
+def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") -> NativeImage:
     """Read all frames of an image file, or of the one DICOM series in a folder or ZIP archive.
 
     The format is told by content; the suffix only decides about files without any signature.
@@ -56,6 +58,10 @@ def read_image(path: str | os.PathLike[str]) -> NativeImage:
     ----------
     path
         A DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, BMP, NPY or ZIP file, or a folder.
+    plane
+        The plane of the frames: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"acquired"``, that in which a volume
+        was acquired slice by slice (`radimagenet_monai.io.geometry.acquisition_axis`). Slices in another plane than the
+        acquired one are taken by exchanging the axes of the volume or the stack; nothing is interpolated.
 
     Returns
     -------
@@ -65,12 +71,15 @@ def read_image(path: str | os.PathLike[str]) -> NativeImage:
     Raises
     ------
     UnreadableImageError
-        For everything that cannot be read whole. No other exception leaves this function.
+        For everything that cannot be read whole, and where slices in ``plane`` cannot be had without interpolation.
+    ConfigurationError
+        For an unknown plane. No other exception leaves this function.
     """
+    require_plane(plane)
     name = os.fspath(path)
     with stage(name, "open"):
         if Path(name).is_dir():
-            return _read_folder(name)
+            return _read_folder(name, plane)
         if not Path(name).exists():
             raise UnreadableImageError(name, "open", "there is no such file")
         if not Path(name).is_file():
@@ -78,7 +87,7 @@ def read_image(path: str | os.PathLike[str]) -> NativeImage:
         kind = image_kind(name)
         if kind is None:
             raise UnreadableImageError(name, "open", _unknown(name))
-        return _READERS[kind](name)
+        return _READERS[kind](name, plane)
 
 
 def image_kind(path: str | os.PathLike[str]) -> str | None:
@@ -120,14 +129,21 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def count_frames(path: str | os.PathLike[str]) -> int:
-    """The frames that ``read_image`` would give, from headers alone; 1 where that cannot be told."""
+def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") -> int:
+    """The frames that ``read_image`` would give, from headers alone; 1 where that cannot be told.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown plane.
+    """
+    require_plane(plane)
     name = os.fspath(path)
     try:
         kind = image_kind(name)
         if kind is None:
             return 1
-        return _COUNTERS[kind](name)
+        return _COUNTERS[kind](name, plane)
     except (OSError, UnreadableImageError):
         return 1
 
@@ -147,7 +163,7 @@ def junk_reason(name: str) -> str | None:
     return TEXT if lower in _TEXT_NAMES or Path(lower).suffix in _TEXT_SUFFIXES else None
 
 
-def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImage, int]:
+def read_frame(path: str | os.PathLike[str], frame: int, plane: PlaneChoice = "acquired") -> tuple[NativeImage, int]:
     """An image through a small cache of this process, so that the frames of one volume do not read it again each.
 
     Parameters
@@ -156,6 +172,8 @@ def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImag
         As for `read_image`.
     frame
         The frame wanted, from 0.
+    plane
+        As for `read_image`; frames are counted in it.
 
     Returns
     -------
@@ -167,7 +185,7 @@ def read_frame(path: str | os.PathLike[str], frame: int = 0) -> tuple[NativeImag
     UnreadableImageError
         As `read_image`, or when the image has no such frame.
     """
-    image = _cache.get(os.fspath(path))
+    image = _cache.get(os.fspath(path), plane)
     if not 0 <= frame < len(image):
         raise UnreadableImageError(
             image.path, "decode", f"frame {frame} was asked for; it has {len(image)} frame(s), counted from 0"
@@ -179,18 +197,18 @@ class _ImageCache:
     """The images read last, as many as fit into ``MAX_CACHED_BYTES``, but always the last one."""
 
     def __init__(self) -> None:
-        self._images: OrderedDict[tuple[str, str], NativeImage] = OrderedDict()
+        self._images: OrderedDict[tuple[str, str, str], NativeImage] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> NativeImage:
+    def get(self, path: str, plane: PlaneChoice) -> NativeImage:
         with stage(path, "open"):
-            key = (str(Path(path).resolve()), _stamp(path))
+            key = (str(Path(path).resolve()), _stamp(path), plane)
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
                 return self._images[key]
-        image = read_image(path)
+        image = read_image(path, plane)
         image.pixels.setflags(write=False)
         with self._lock:
             if key in self._images:  # another thread read it meanwhile
@@ -235,14 +253,14 @@ def _files_below(folder: str) -> list[str]:
     return sorted(files)
 
 
-def _read_folder(folder: str) -> NativeImage:
+def _read_folder(folder: str, plane: PlaneChoice) -> NativeImage:
     files = [file for file in _files_below(folder) if image_kind(file) == "dicom"]
     if not files:
         raise UnreadableImageError(folder, "open", "the folder holds no DICOM image; give an image file")
-    return _read_series(folder, files)
+    return _read_series(folder, files, plane)
 
 
-def _read_series(path: str, files: Iterable[str]) -> NativeImage:
+def _read_series(path: str, files: Iterable[str], plane: PlaneChoice) -> NativeImage:
     """Read DICOM files that have to be one series; objects without an image, such as reports, are passed over."""
     series: dict[str, list[str]] = defaultdict(list)
     for file in files:
@@ -255,27 +273,27 @@ def _read_series(path: str, files: Iterable[str]) -> NativeImage:
         raise UnreadableImageError(
             path, "open", f"it holds {len(series)} series; give the folder of one series, or single files"
         )
-    return read_dicom_series(path, *series.values())
+    return read_dicom_series(path, next(iter(series.values())), plane)
 
 
-def _read_zip(path: str) -> NativeImage:
+def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
     """Read the one image or series of an archive, unpacked into a temporary folder within the limits."""
     with TemporaryDirectory(prefix="radimagenet-") as folder:
         files = _unpacked(path, folder)
         try:
             if len(files) == 1 and image_kind(files[0]) not in (None, "zip"):
-                image = read_image(files[0])
+                image = read_image(files[0], plane)
             else:
                 dicom = [file for file in files if image_kind(file) == "dicom"]
                 if not dicom:
                     raise UnreadableImageError(
                         path, "open", f"the archive holds {len(files)} files, not one image or DICOM series; unpack it"
                     )
-                image = _read_series(path, dicom)
+                image = _read_series(path, dicom, plane)
         except UnreadableImageError as exc:
             # The temporary name means nothing to the reader of the error.
             raise UnreadableImageError(path, exc.stage, exc.cause) from None
-    return NativeImage(path, image.source, image.pixels, image.headers, image.spacing)
+    return replace(image, path=path)
 
 
 def _unpacked(path: str, folder: str) -> list[str]:
@@ -307,33 +325,48 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return sorted(members, key=lambda member: member.filename)
 
 
-def _zip_frames(path: str) -> int:
+def _zip_frames(path: str, plane: PlaneChoice) -> int:
     """Archives are counted by members; a single member by its own frames."""
     with stage(path, "open"), zipfile.ZipFile(path) as archive:
         members = _members(archive)
     if len(members) != 1:
         return max(1, len(members))
     with TemporaryDirectory(prefix="radimagenet-") as folder:
-        return count_frames(_unpacked(path, folder)[0])
+        return count_frames(_unpacked(path, folder)[0], plane)
 
 
-def _dicom_frames(path: str) -> int:
+def _dicom_frames(path: str, plane: PlaneChoice) -> int:
+    if plane not in ("acquired", "stored"):
+        return len(read_image(path, plane))
     return number_of_frames(load_dataset(path, header_only=True, tags=("NumberOfFrames",)))
 
 
-_READERS: dict[str, Callable[[str], NativeImage]] = {
+def _flat(read: Callable[[str], NativeImage]) -> Callable[[str, PlaneChoice], NativeImage]:
+    """A reader of files that do not say where they lie in the patient: they are read as they are or not at all."""
+
+    def read_in_plane(path: str, plane: PlaneChoice) -> NativeImage:
+        if plane not in ("acquired", "stored"):
+            raise UnreadableImageError(
+                path, "geometry", f"{plane} slices were asked for; the file does not say in which plane it is"
+            )
+        return read(path)
+
+    return read_in_plane
+
+
+_READERS: dict[str, Callable[[str, PlaneChoice], NativeImage]] = {
     "dicom": read_dicom_file,
     "nifti": read_nifti,
     "nrrd": read_nrrd,
-    "picture": read_picture,
-    "npy": read_array,
+    "picture": _flat(read_picture),
+    "npy": _flat(read_array),
     "zip": _read_zip,
 }
-_COUNTERS: dict[str, Callable[[str], int]] = {
+_COUNTERS: dict[str, Callable[[str, PlaneChoice], int]] = {
     "dicom": _dicom_frames,
     "nifti": volume_frames,
     "nrrd": volume_frames,
-    "picture": picture_pages,
-    "npy": array_slices,
+    "picture": lambda path, _: picture_pages(path),
+    "npy": lambda path, _: array_slices(path),
     "zip": _zip_frames,
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.reader import read_frame
 
 
@@ -22,6 +23,8 @@ class LoadNativeImaged(MapTransform):
     frame_key
         Key of the frame wanted, 0 where absent. It is checked and left in place for the intensity policy, which takes
         the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
+    plane_key
+        Key of the plane that the frame is counted in, see `read_image`; the acquired one where absent or empty.
     allow_missing_keys
         Whether a missing key is passed over.
 
@@ -30,9 +33,16 @@ class LoadNativeImaged(MapTransform):
     Images come through the cache of `read_frame`: their pixels are read-only.
     """
 
-    def __init__(self, keys: KeysCollection, frame_key: str = "frame", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        frame_key: str = "frame",
+        allow_missing_keys: bool = False,
+        plane_key: str = "plane",
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.frame_key = frame_key
+        self.plane_key = plane_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read every key of ``data``.
@@ -44,6 +54,7 @@ class LoadNativeImaged(MapTransform):
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):
-            image, _ = read_frame(os.fspath(loaded[key]), int(loaded.get(self.frame_key, 0) or 0))
+            plane = cast(PlaneChoice, loaded.get(self.plane_key) or "acquired")  # read_image refuses any other word
+            image, _ = read_frame(os.fspath(loaded[key]), int(loaded.get(self.frame_key, 0) or 0), plane)
             loaded[key] = image
         return loaded

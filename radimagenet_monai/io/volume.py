@@ -1,12 +1,13 @@
 """Reading volumes: NIfTI (.nii, .nii.gz) and NRRD (.nrrd, .nhdr).
 
-A volume leaves as upright slices along its third stored axis (`radimagenet_monai.io.geometry`), with the file's own
-scaling applied, so that a CT volume is in Hounsfield units.
+A volume leaves as upright slices in the plane in which it was acquired, or in that which is asked for
+(`radimagenet_monai.io.geometry`), with the file's own scaling applied, so that a CT volume is in Hounsfield units.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import nibabel as nib
@@ -14,16 +15,17 @@ import numpy as np
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import RAS_TO_LPS, upright
+from radimagenet_monai.io.geometry import PLANES, PlaneChoice, acquisition_axis, slice_axis, upright
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import NativeImage
-from radimagenet_monai.io.nrrd import read_nrrd_header, read_nrrd_samples
+from radimagenet_monai.io.nrrd import NrrdHeader, read_nrrd_header, read_nrrd_samples
 
 if TYPE_CHECKING:
     from nibabel.arrayproxy import ArrayProxy
 
 GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_CLASSES: dict[bytes, type[nib.Nifti1Image]] = {b"n+1\0": nib.Nifti1Image, b"n+2\0": nib.Nifti2Image}
+_RAS_TO_LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RGB_FIELDS = ("R", "G", "B")
 
 
@@ -43,11 +45,18 @@ def gunzipped_head(path: str, size: int) -> bytes:
             return b""
 
 
-def read_nifti(path: str) -> NativeImage:
+def read_nifti(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     """Read a single-file NIfTI-1 or NIfTI-2 volume, gzipped or not.
 
     Further axes (time, echoes, directions) are unrolled: all slices of the first volume, then those of the second.
     Without sform and qform the file's axes are taken as nibabel takes them (to the left, anterior, superior).
+
+    Parameters
+    ----------
+    path
+        The file.
+    plane
+        The plane of the slices.
 
     Returns
     -------
@@ -88,20 +97,30 @@ def read_nifti(path: str) -> NativeImage:
             raise UnreadableImageError(
                 path, "decode", f"it holds {present} bytes of voxels, its header describes {expected}"
             )
-        affine = np.asarray(image.affine, float)
+        affine = _RAS_TO_LPS_AFFINE @ np.asarray(image.affine, float)
+        placed = _is_placed(image.header)
+        stated = _stated_slice_axis(image.header)
     with stage(path, "decode"):
         if color:
             raw = np.asanyarray(image.dataobj)
             volumes = np.stack([_volumes(raw[name]) for name in _RGB_FIELDS], axis=-1)
         else:
             volumes = _volumes(_scaled(image))
-    return _upright_volume(path, volumes, RAS_TO_LPS @ affine[:3, :3])
+    axis = _axis_of(affine, volumes.shape[3:0:-1], plane, stated)
+    return upright_volume(path, volumes, affine, axis, plane, placed)
 
 
-def read_nrrd(path: str) -> NativeImage:
+def read_nrrd(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     """Read an NRRD volume or picture: raw, gzip, bzip2 or ascii, attached or detached beside its header.
 
     Without a space the axes are taken as LPS, as ITK does.
+
+    Parameters
+    ----------
+    path
+        The file, or the header of a detached one.
+    plane
+        The plane of the slices.
 
     Raises
     ------
@@ -114,30 +133,67 @@ def read_nrrd(path: str) -> NativeImage:
     with stage(path, "decode"):
         samples = read_nrrd_samples(path, header)
     with stage(path, "geometry"):
-        directions = header.directions
         if len(header.sizes) == 2:
             samples = samples[None]
-            directions = np.vstack([directions, np.cross(*directions)])
-    return _upright_volume(path, samples[None], directions.T)
+        affine = _nrrd_affine(header)
+        axis = _axis_of(affine, (*header.sizes, 1)[:3], plane, None)
+    return upright_volume(path, samples[None], affine, axis, plane, header.origin is not None)
 
 
-def volume_frames(path: str) -> int:
-    """The slices of a NIfTI or NRRD file, from its header alone; 1 where it cannot be opened."""
+def volume_frames(path: str, plane: PlaneChoice = "acquired") -> int:
+    """The slices of a NIfTI or NRRD file in a plane, from its header alone; 1 where it cannot be opened."""
     try:
-        with stage(path, "open"), open(path, "rb") as stream:
-            head = stream.read(540)
-            if head.startswith(b"NRRD"):
-                sizes = read_nrrd_header(path).sizes
-                return sizes[2] if len(sizes) > 2 else 1
-            if head.startswith(GZIP_MAGIC):
-                head = gunzipped_head(path, 540)
-            kind = nifti_class(head)
-            if kind is None:
-                return 1
-            header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-            return max(1, int(np.prod(header.get_data_shape()[2:])))
+        slices, volumes = _slices_and_volumes(path, plane)
+        return max(1, slices * volumes)
     except UnreadableImageError:
         return 1
+
+
+def _slices_and_volumes(path: str, plane: PlaneChoice) -> tuple[int, int]:
+    with stage(path, "open"), open(path, "rb") as stream:
+        head = stream.read(540)
+        if head.startswith(b"NRRD"):
+            nrrd = read_nrrd_header(path)
+            sizes = (*nrrd.sizes, 1)[:3]
+            return sizes[_axis_of(_nrrd_affine(nrrd), sizes, plane, None)], 1
+        if head.startswith(GZIP_MAGIC):
+            head = gunzipped_head(path, 540)
+        kind = nifti_class(head)
+        if kind is None:
+            return 1, 1
+        header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+        shape = header.get_data_shape()
+        sizes = (*shape, 1, 1)[:3]
+        affine = _RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
+        axis = _axis_of(affine, sizes, plane, _stated_slice_axis(header))
+        return int(sizes[axis]), int(np.prod(shape[3:]))
+
+
+def _axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:
+    directions = affine[:3, :3]
+    return slice_axis(directions, acquisition_axis(np.linalg.norm(directions, axis=0), sizes, stated), plane)
+
+
+def _is_placed(header: nib.Nifti1Header) -> bool:
+    """Whether the header says where the voxels lie, by an sform or a qform."""
+    return int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+
+
+def _stated_slice_axis(header: nib.Nifti1Header) -> int | None:
+    axis = header.get_dim_info()[2]
+    return axis if axis in (0, 1, 2) else None
+
+
+def _nrrd_affine(header: NrrdHeader) -> np.ndarray:
+    """(4, 4) from samples (x, y, z) to LPS mm; the origin is zero where the file names none."""
+    directions = header.directions
+    if len(header.sizes) == 2:
+        directions = np.vstack([directions, np.cross(*directions)])
+    affine = np.eye(4)
+    affine[:3, :3] = directions.T
+    if header.origin is not None:
+        affine[:3, 3] = header.origin
+    return affine
 
 
 def _gunzip(path: str, data: bytes) -> bytes:
@@ -171,11 +227,46 @@ def _volumes(voxels: np.ndarray) -> np.ndarray:
     return voxels.reshape(*spatial, -1, order="F").transpose(3, 2, 1, 0)
 
 
-def _upright_volume(path: str, volumes: np.ndarray, directions: np.ndarray) -> NativeImage:
-    """Turn (volumes, slices, rows, columns, ...) upright; ``directions`` holds the LPS step of x, y, z as columns."""
+def upright_volume(
+    path: str,
+    volumes: np.ndarray,
+    affine: np.ndarray,
+    axis: int,
+    plane: PlaneChoice = "acquired",
+    placed: bool = True,
+) -> NativeImage:
+    """Turn stored volumes into upright slices.
+
+    Parameters
+    ----------
+    path
+        Of the image, for errors.
+    volumes
+        (volumes, z, y, x[, 3]).
+    affine
+        (4, 4) from voxel (x, y, z, 1) to LPS mm.
+    axis
+        The axis of the slices: 0 for x, 1 for y, 2 for z.
+    plane
+        The plane that was asked for.
+    placed
+        Whether the file itself says where the voxels lie; the image has no affine otherwise.
+    """
     with stage(path, "geometry"):
-        column_step, row_step, slice_step = directions.T
-        turn = upright(column_step, row_step, slice_step)
-        pixels = np.concatenate([turn.volume(volume) for volume in volumes])
+        columns, rows = (other for other in range(3) if other != axis)
+        column_step, row_step, slice_step = affine[:3, [columns, rows, axis]].T
+        turn = upright(column_step, row_step, slice_step, plane if plane in PLANES else None)
+        stacks = volumes.transpose(0, 3 - axis, 3 - rows, 3 - columns, *range(4, volumes.ndim))
+        pixels = np.concatenate([turn.volume(stack) for stack in stacks])
         spacing = turn.spacing(float(np.linalg.norm(row_step)), float(np.linalg.norm(column_step)))
-    return NativeImage(path, "volume", np.ascontiguousarray(pixels), (), spacing)
+        turned = turn.affine(affine[:, [columns, rows, axis, 3]], stacks.shape[1:4])
+    return NativeImage(
+        path,
+        "volume",
+        np.ascontiguousarray(pixels),
+        (),
+        spacing,
+        turn.plane,
+        turned if placed and np.isfinite(turned).all() else None,
+        len(volumes),
+    )

@@ -94,7 +94,7 @@ def test_heads_of_different_patients_are_told_apart(tmp_path: Path) -> None:
     assert audit.verdict == "clean"
     assert audit.compared == audit.images > 100
     hashes = pack_hashes(
-        np.stack([difference_hash(gray_picture(*read_frame(path))) for path in sorted(root.rglob("*.dcm"))])
+        np.stack([difference_hash(gray_picture(*read_frame(path, 0))) for path in sorted(root.rglob("*.dcm"))])
     )
     assert sum(block.shape[1] for block in near_pairs(hashes, audit.near_bits or 0)) > 200
 
@@ -114,12 +114,12 @@ def test_ct_is_shown_through_its_window(tmp_path: Path, window: tuple[int, int] 
     if window is None:
         expected = np.clip((hounsfield - 50) / 400 + 0.5, 0, 1)
         np.save(tmp_path / "volume.npy", hounsfield.astype(np.float32)[None])
-        volume = gray_picture(*read_frame(tmp_path / "volume.npy"))
+        volume = gray_picture(*read_frame(tmp_path / "volume.npy", 0))
         np.testing.assert_allclose(volume, 255 * expected, atol=0.51)
     else:
         expected = apply_windowing(hounsfield, header) / (2**header.BitsStored - 1)
         expected = (expected - expected.min()) / np.ptp(expected)
-    np.testing.assert_allclose(gray_picture(*read_frame(path)), 255 * expected, atol=1)
+    np.testing.assert_allclose(gray_picture(*read_frame(path, 0)), 255 * expected, atol=1)
 
 
 def test_a_patient_on_both_sides(clean: Path, table: pd.DataFrame) -> None:

@@ -128,7 +128,7 @@ def counted(monkeypatch):
     """How often a file is really read, with an empty cache."""
     reads = []
     monkeypatch.setattr(reader, "_cache", reader._ImageCache())
-    monkeypatch.setattr(reader, "read_image", lambda path: reads.append(path) or read_image(path))
+    monkeypatch.setattr(reader, "read_image", lambda path, plane: reads.append(path) or read_image(path, plane))
     return reads
 
 

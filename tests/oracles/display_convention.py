@@ -13,9 +13,19 @@ _SHOWN = {
 }
 
 
-def shown(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Voxels (x, y, z) with a RAS affine as (slices, rows, columns) in the order and the way up a viewer shows them."""
+_NORMALS = {"axial": "SI", "coronal": "AP", "sagittal": "LR"}
+
+
+def shown(voxels: np.ndarray, affine: np.ndarray, plane: str | None = None) -> np.ndarray:
+    """Voxels (x, y, z) with a RAS affine as (slices, rows, columns) in the order and the way up a viewer shows them.
+
+    The slices lie along the third axis, or in ``plane``.
+    """
     start = nib.orientations.io_orientation(affine)
+    if plane is not None:
+        axis = next(k for k, code in enumerate(nib.orientations.ornt2axcodes(start)) if code in _NORMALS[plane])
+        order = [*(other for other in range(3) if other != axis), axis]
+        voxels, start = voxels.transpose(order), start[order]
     codes = _SHOWN[nib.orientations.ornt2axcodes(start)[2]]
     turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(codes))
     return nib.orientations.apply_orientation(voxels, turn).transpose(2, 1, 0)
