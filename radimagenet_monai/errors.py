@@ -16,8 +16,10 @@ def one_line(text: object) -> str:
 class RadImageNetError(Exception):
     """Base of all errors that are the input's fault and not the program's.
 
-    The command line prints such an error as one line and exits with status 1, without a traceback.
+    The command line prints such an error as one line and exits with ``exit_status``, without a traceback.
     """
+
+    exit_status = 1
 
     def __str__(self) -> str:
         return one_line(super().__str__())
@@ -59,6 +61,12 @@ class RecordsError(RadImageNetError):
 
 class ConfigurationError(RadImageNetError):
     """An unknown name or a combination of settings that contradict each other."""
+
+
+class UsageError(ConfigurationError):
+    """A misspelt flag or key, or a value of the wrong type: nothing was run. Exit status 2, as of any shell command."""
+
+    exit_status = 2
 
 
 class WeightsError(RadImageNetError):

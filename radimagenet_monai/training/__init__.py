@@ -12,6 +12,7 @@ from radimagenet_monai.lazy import lazy_exports
 if TYPE_CHECKING:
     from radimagenet_monai.training.checkpoint import BestModel, TrainingCheckpoint
     from radimagenet_monai.training.compilation import compile_network
+    from radimagenet_monai.training.config_keys import check_keys
     from radimagenet_monai.training.determinism import SeedIterations
     from radimagenet_monai.training.distributed import (
         BroadcastBuffers,
@@ -79,6 +80,7 @@ _MODULE_OF = {
     "TrainingCheckpoint": "checkpoint",
     "TrainingStep": "step",
     "WeightAverage": "weight_average",
+    "check_keys": "config_keys",
     "compile_network": "compilation",
     "intensity_facts": "trained_input",
     "is_first_process": "distributed",
@@ -131,6 +133,7 @@ __all__ = [
     "TrainingCheckpoint",
     "TrainingStep",
     "WeightAverage",
+    "check_keys",
     "compile_network",
     "intensity_facts",
     "is_first_process",

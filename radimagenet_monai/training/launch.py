@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from types import TracebackType
 
@@ -11,7 +12,7 @@ from radimagenet_monai.training.distributed import is_lost_process
 
 
 def show_errors_in_one_line() -> None:
-    """Print an error that is the input's fault as one line, without MONAI's chain of tracebacks; exit status 1.
+    """Print an error that is the input's fault as one line, without MONAI's chain of tracebacks; exit status 1 or 2.
 
     MONAI wraps every error of a config in "Failed to instantiate ..."; the reader needs the innermost one. Has an
     effect only in a process that was started as ``python -m monai.bundle``: a library must not change how other
@@ -41,6 +42,16 @@ def user_error_line(error: BaseException) -> str | None:
     return None
 
 
+def exit_status(error: BaseException) -> int:
+    """2 for a misspelt flag or key or a value of the wrong type, else 1."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, RadImageNetError):
+            return seen.exit_status
+        seen = seen.__cause__ or seen.__context__
+    return 1
+
+
 def _describe_os_error(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename else ""
     way_out = {
@@ -56,5 +67,10 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
     line = user_error_line(error)
     if line is None:
         sys.__excepthook__(kind, error, traceback)
-    else:
+        return
+    status = exit_status(error)
+    # Every process of a run reads the same command line: its mistakes are told once.
+    if status == 1 or os.environ.get("RANK", "0") == "0":
         print(line, file=sys.stderr)
+    if status != 1:
+        raise SystemExit(status)  # from a hook for exceptions, this is what sets another status than 1

@@ -188,8 +188,8 @@ def test_words_of_the_command_line_switch_off_too(trained: Path, busi: Path, tmp
     assert run["first_epoch"] == 1, "resumed although told not to"
     assert workflow.train_inferer.amp is False
     done = run_command(bundle, "train", tmp_path, **options, amp="perhaps")
-    assert done.returncode == 1
-    assert "error: 'perhaps' is neither true nor false" in done.stderr
+    assert done.returncode == 2
+    assert "error: --amp perhaps was given: expected true or false" in done.stderr
 
 
 @pytest.mark.parametrize(
