@@ -132,10 +132,7 @@ class NewPart:
         try:
             with self._images as images:
                 os.fsync(images.fileno())
-            for name, array in ((_KEYS, self._keys), (_HASHES, self._hashes)):
-                with open(self._building / name, "wb") as stream:
-                    np.save(stream, array)
-                    _flush(stream)
+            write_arrays(self._building, self._keys, self._hashes)
             if self._unreadable:
                 with open(self._building / _UNREADABLE, "w", encoding="utf-8") as stream:
                     json.dump(entries_of(self._unreadable), stream, indent=0)
@@ -150,6 +147,20 @@ class NewPart:
         if self._images is not None:
             self._images.close()
         shutil.rmtree(self._building, ignore_errors=True)
+
+
+def write_arrays(part: Path, keys: np.ndarray, hashes: np.ndarray) -> None:
+    """Bring the keys and the hashes of a part to the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take them.
+    """
+    for name, array in ((_KEYS, keys), (_HASHES, hashes)):
+        with open(part / name, "wb") as stream:
+            np.save(stream, array)
+            _flush(stream)
 
 
 def write_row(descriptor: int, target: Target, row: int, pixels: np.ndarray) -> None:

@@ -24,6 +24,7 @@ from radimagenet_monai.data.filling import Progress
 from radimagenet_monai.data.mask_channel import AppendMaskd
 from radimagenet_monai.data.packed_store import QUARANTINE_FILE, PackedStore
 from radimagenet_monai.data.sealed_store import seal_store
+from radimagenet_monai.data.shared_store import check_shared_folder, pseudonymized, share_store
 from radimagenet_monai.datasets.readers import get_reader, read_dataset
 from radimagenet_monai.datasets.records import MASK_SEPARATOR, RECORDS_FILE, read_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
@@ -142,6 +143,9 @@ def pack_records(
     blank: Blank = "skip",
     progress: Progress = "lines",
     verify: bool = False,
+    share: str | os.PathLike[str] | None = None,
+    share_salt: str | None = None,
+    share_columns: Sequence[str] = (),
 ) -> PackSummary:
     """Pack the images of a records table into a store, and seal it.
 
@@ -175,6 +179,10 @@ def pack_records(
         See `radimagenet_monai.data.packing_progress.PackingProgress`.
     verify
         Read the whole store again at the end and compare each row with its hash.
+    share
+        Folder for a copy to give away, see `radimagenet_monai.data.shared_store.share_store`; it must not exist.
+    share_salt, share_columns
+        As ``salt`` and ``columns`` there.
 
     Raises
     ------
@@ -189,7 +197,11 @@ def pack_records(
         if value not in get_args(words):
             raise ConfigurationError(f"{name}={value!r}: expected one of {', '.join(get_args(words))}")
     description = get_task(task)
+    if share is not None:
+        check_shared_folder(share)
     frame, folder = _table(records, root, description)
+    if share is not None:
+        frame_to_share = pseudonymized(frame, description.findings, share_columns, share_salt)
     started = time.monotonic()
     transform, options = task_preparation(description)
     store = PackedStore(
@@ -217,6 +229,8 @@ def pack_records(
         raise StoreError(_refusal(store, left_out, len(rows)))
     with store.locked():
         seal_store(store.folder, frame, places, is_phantom(folder))
+        if share is not None:
+            share_store(store.folder, share, frame_to_share, places, is_phantom(folder))
     seconds = time.monotonic() - started
     if verify:
         _verify(store)

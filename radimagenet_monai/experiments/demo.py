@@ -23,6 +23,7 @@ from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.experiments.comparison.compare import compare
+from radimagenet_monai.io.named_roots import shell_command
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, write_phantom
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.figures import contact_sheet
@@ -219,7 +220,7 @@ def _write_report(
             ],
             ["setting", "value"],
             [[name, value] for name, value in run["settings"].items()],
-            details=" ".join(command) + "\n\n" + json.dumps(run, indent=2),
+            details=shell_command(command, {"DEMO": out.resolve()}) + "\n\n" + json.dumps(run, indent=2),
         ),
     ]
     return write_page(

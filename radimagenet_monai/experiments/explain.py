@@ -33,6 +33,7 @@ from radimagenet_monai.experiments.localize import (
 )
 from radimagenet_monai.experiments.trained_classifier import TrainedClassifier
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.networks.classifier import Classifier
 from radimagenet_monai.report.explanation_page import write_explanation_page
 from radimagenet_monai.report.heat_overlay import draw_heat_overlay
@@ -162,6 +163,7 @@ def explain(
     columns = list(found.table.columns)
     table = found.table.round({name: 6 for name in columns if found.table[name].dtype == np.float64})
     atomic_write_text(folder / TABLE_FILE, table.to_csv(index=False, lineterminator="\n"))
+    explanation = without_folders(explanation)
     atomic_write_text(folder / JSON_FILE, json.dumps(explanation, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return write_explanation_page(folder / PAGE_FILE, explanation, folder)
 

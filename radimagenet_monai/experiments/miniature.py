@@ -23,6 +23,7 @@ from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.experiments.comparison.compare import compare
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.named_roots import shell_command
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, write_phantom
 from radimagenet_monai.report.comparison_report import read_analysis, write_comparison_report
 from radimagenet_monai.report.run_report import write_run_report
@@ -198,7 +199,7 @@ def _pretrain(out: Path, store: Path, recipe: Recipe) -> tuple[Path, float]:
         known = {
             "recipe": key,
             "seconds": time.monotonic() - started,
-            "command": bundle_command(bundle, "train", settings),
+            "command": shell_command(bundle_command(bundle, "train", settings), {"OUT": out}),
         }
         atomic_write_text(finished, json.dumps(known, indent=2) + "\n")
     return bundle, float(known["seconds"])

@@ -30,6 +30,7 @@ from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE, FeatureTable, encoder_features
 from radimagenet_monai.experiments.probe_heads import C_PATH, INNER_FOLDS, Head, fit_head
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.tasks import Kind, Task, get_task
 from radimagenet_monai.training.model_file import DEFAULT_THRESHOLD
 from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
@@ -269,7 +270,7 @@ def _run_record(path: Path, settings: dict[str, Any]) -> Iterator[dict[str, Any]
     }
 
     def write() -> None:
-        atomic_write_text(path, json.dumps(record, indent=2) + "\n")
+        atomic_write_text(path, json.dumps(without_folders(record), indent=2) + "\n")
 
     write()
     try:

@@ -20,6 +20,7 @@ from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.named_roots import shell_command
 from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.tasks import Kind, Task, get_task
 
@@ -146,7 +147,7 @@ def _rehearse_one(out: Path, task: Task, plan: Plan, seed: int) -> dict[str, Any
     evaluation = json.loads((bundle / "output" / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     result = {
         "recipe": recipe,
-        "command": bundle_command(bundle, "train", training),
+        "command": shell_command(bundle_command(bundle, "train", training), {"OUT": out}),
         "bundle": task.name,
         "architecture": plan.training["architecture"],
         "image_size": plan.training["image_size"],

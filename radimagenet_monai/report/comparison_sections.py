@@ -246,7 +246,8 @@ def commands_section(analysis: Analysis) -> Section:
         "How to repeat each run",
         [
             *([f"The whole comparison: {analysis['command']}"] if analysis["command"] else []),
-            "Each run is an ordinary one that can be repeated alone by its command, folded below.",
+            "Each run is an ordinary one that can be repeated alone by its command, folded below. Its shell variables "
+            "stand for places on the machine it ran on; roots.env in the comparison's folder sets them there.",
         ],
         tables=[
             Table(

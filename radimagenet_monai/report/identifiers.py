@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radimagenet_monai.io.named_roots import without_folders
+
 HIDDEN = "[hidden]"
 MOST_GROUPS = 20
 """Groups of a column; more are taken for ids."""
@@ -43,7 +45,8 @@ def without_identifiers(analysis: Mapping[str, Any], show_ids: bool = False) -> 
         Leave messages about failures as they are, with the names of files. Groups that look like ids stay hidden.
     """
     known = _vocabulary(analysis)
-    copy = {key: _cleaned(value, key, known, show_ids) for key, value in analysis.items()}
+    # What this version writes holds no folders; an analysis of 0.1 may.
+    copy = {key: _cleaned(without_folders(value), key, known, show_ids) for key, value in analysis.items()}
     copy["subgroups"] = _without_id_groups(copy["subgroups"])
     return copy
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.many_class_sections import is_many_class, many_class_headline, many_class_sections
 from radimagenet_monai.report.page import Section, write_page
@@ -46,7 +47,7 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
         raise RecordsError(
             f"'{folder}' holds no evaluation.json; give the output folder of an evaluate run, or the bundle's folder"
         )
-    evaluation = read_json(place / "evaluation.json")
+    evaluation = without_folders(read_json(place / "evaluation.json"))
     settings = evaluation["settings"]
     if is_many_class(evaluation):
         rows = []  # one page needs no row of a million
@@ -56,11 +57,13 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
         rows = read_predictions(place)
         sections = evaluation_sections(evaluation, rows, place)
         shown = headline(evaluation)
-    problems = [[f"{row['file']}, frame {row['frame']}", row["problem"]] for row in rows if row["problem"]]
+    problems = [
+        [f"{row['file']}, frame {row['frame']}", without_folders(row["problem"])] for row in rows if row["problem"]
+    ]
     if problems:
         sections.append(Section("Images that could not be used", [], ["image", "reason"], problems))
     run_file = place / "run.json"
-    run = read_json(run_file) if run_file.is_file() else {}
+    run = without_folders(read_json(run_file)) if run_file.is_file() else {}
     sections.append(
         Section(
             "Run",

@@ -20,6 +20,9 @@ def pack(
     unreadable: str = "skip",
     blank: str = "skip",
     verify: bool = False,
+    share: str | None = None,
+    share_salt: str | None = None,
+    share_columns: str = "",
 ) -> None:
     """Pack the images of a records table, once, into a store that training reads in their place.
 
@@ -37,9 +40,13 @@ def pack(
         unreadable: skip leaves unreadable images out; stop ends with an error once all others are packed.
         blank: skip leaves blank images out, whose gray levels span at most 3 of 255; keep packs them.
         verify: read the whole store again at the end and compare each image with its hash.
+        share: a new folder for a copy to give away: no patient ids, names of files or folders, or further columns.
+        share_salt: secret text behind the pseudonyms of patients and exams; by default random, and kept nowhere.
+        share_columns: columns that the copy keeps as they are, such as sex,site.
     """
     from radimagenet_monai.data.packed_store import QUARANTINE_FILE
     from radimagenet_monai.data.packing import pack_records
+    from radimagenet_monai.datasets.own_images import named
     from radimagenet_monai.training.flags import parse_flag
 
     # Lines with rate and time to finish, where there is no terminal for a bar.
@@ -62,6 +69,9 @@ def pack(
             unreadable,  # type: ignore[arg-type]  # checked there
             blank,  # type: ignore[arg-type]  # checked there
             verify=parse_flag(verify),
+            share=None if share is None else str(share),
+            share_salt=None if share_salt is None else str(share_salt),
+            share_columns=named(share_columns),
         )
     except KeyboardInterrupt:
         print(f"stopped; the finished parts in {out} are kept, and the same command goes on with them", file=sys.stderr)
@@ -78,6 +88,8 @@ def pack(
     if done.unreadable or done.blank:
         print(f"left out: {done.unreadable} unreadable, {done.blank} blank, see {out}/{QUARANTINE_FILE}")
     print(f"{'verified' if verify else 'sealed'}: {done.folder}")
+    if share is not None:
+        print(f"to give away: {share}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -21,6 +21,7 @@ from radimagenet_monai.datasets.masks import load_masks
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.lesion_overlap import LESION
 from radimagenet_monai.training.outputs import (
@@ -183,7 +184,7 @@ class OverlapWriter:
         overlaps, distances = engine.state.overlaps, engine.state.distances
         order = sorted(overlaps)
         evaluation = evaluate_segmentation([overlaps[index] for index in order], [distances[index] for index in order])
-        report = {"settings": self.settings, "metrics": evaluation.to_dict()}
+        report = {"settings": without_folders(self.settings), "metrics": evaluation.to_dict()}
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.weights.strict import load_strictly
 from radimagenet_monai.weights.tensor_file import is_state_dict, read_torch_file
 
@@ -33,7 +34,7 @@ def save_model(path: str | os.PathLike[str], network: nn.Module, facts: dict[str
     torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, stream)
     data = stream.getvalue()
     atomic_write_bytes(path, data)
-    facts = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
+    facts = without_folders({**facts, "sha256": hashlib.sha256(data).hexdigest()})
     atomic_write_text(_facts_path(path), json.dumps(facts, indent=2) + "\n")
 
 

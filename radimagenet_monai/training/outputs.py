@@ -21,6 +21,7 @@ from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.left_out import printable
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.training.distributed import rank
 from radimagenet_monai.training.model_file import operating_points
 from radimagenet_monai.training.predictions import (
@@ -259,7 +260,7 @@ class EvaluationWriter:
             return
         table, thresholds = engine.state.predictions, engine.state.thresholds
         report: dict[str, Any] = {
-            "settings": self.settings,
+            "settings": without_folders(self.settings),
             "classes": self.findings or self.classes,
             "aggregate": self.aggregate,
             "metrics": self._metrics(by_exam(table, self.data, self.aggregate), thresholds),

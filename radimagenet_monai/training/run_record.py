@@ -21,6 +21,7 @@ from torch import nn
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.errors import one_line
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.training.distributed import rank, unwrap_network
 from radimagenet_monai.training.stop_signal import RunStopped
 
@@ -43,6 +44,8 @@ _PACKAGES = (
 
 class RunRecord:
     """Handler that keeps ``run.json`` up to date from the start of a run to its end, also a failed one.
+
+    No path of this machine is written: of a file of weights, its name.
 
     Attach it after `MeasuredRates` and `Throughput`, whose figures it keeps.
 
@@ -142,7 +145,8 @@ class RunRecord:
 
     def _write(self) -> None:
         if rank() == 0:
-            atomic_write_text(self.path, json.dumps(self.record, indent=2, default=str) + "\n")
+            record = without_folders(json.loads(json.dumps(self.record, default=str)))
+            atomic_write_text(self.path, json.dumps(record, indent=2) + "\n")
 
 
 def package_versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
 from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
+from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, images_folder
@@ -159,7 +160,7 @@ class StreamingEvaluationWriter:
             writer.writerow(["true class", *self.classes])
             writer.writerows([name, *row] for name, row in zip(self.classes, counts.confusion.tolist(), strict=True))
         report = {
-            "settings": self.settings,
+            "settings": without_folders(self.settings),
             "classes": self.classes,
             "aggregate": "none",
             "image_warning": PHANTOM_NOTICE if self._are_phantoms() else None,

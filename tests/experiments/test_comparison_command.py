@@ -63,7 +63,8 @@ def test_the_command_beside_a_run_repeats_it(finished: Path) -> None:
     predictions = finished / "runs" / run["id"] / "output" / "evaluation" / "predictions.csv"
     before = predictions.read_bytes()
     shutil.rmtree(predictions.parent)
-    subprocess.run(run["command"], shell=True, check=True, capture_output=True)
+    typed = f". {finished / 'roots.env'} && {run['command']}"
+    subprocess.run(typed, shell=True, check=True, capture_output=True)
     assert predictions.read_bytes() == before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +21,16 @@ from radimagenet_monai.experiments.comparison.jobs import (
     Job,
     finished_before,
     make_job,
+    named_roots,
     prepare_bundle,
     read_result,
+    write_roots,
 )
 from radimagenet_monai.experiments.comparison.plan import Plan, identify, make_plan, save_plan, whole_number
 from radimagenet_monai.experiments.comparison.progress import ComparisonProgress
 from radimagenet_monai.experiments.comparison.subgroup_differences import check_columns
 from radimagenet_monai.experiments.comparison.training_sets import RECORDS_FOLDER, with_folds, write_training_sets
+from radimagenet_monai.io.named_roots import shell_command
 
 
 def compare(
@@ -97,8 +99,11 @@ def compare(
     plan = identify(plan)
     frame = with_folds(frame, plan)
     check_columns(frame, subgroups)
-    command = "radimagenet compare " + shlex.join(sys.argv[2:]) if "compare" in sys.argv[1:2] else ""
+    roots = named_roots(plan, out, folder)
+    typed = {**roots, "RECORDS": os.path.abspath(records)}  # noqa: PTH100  # a link keeps its name
+    command = shell_command(["radimagenet", *sys.argv[1:]], typed) if "compare" in sys.argv[1:2] else ""
     save_plan(plan, out, command)
+    write_roots(typed, out)
     _write_records(plan, frame, out)
     prepare_bundle(plan, out)
 

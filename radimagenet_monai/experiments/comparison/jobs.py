@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from radimagenet_monai.experiments.bundle_run import bundle_command
 from radimagenet_monai.experiments.comparison.plan import Plan, Run
 from radimagenet_monai.experiments.comparison.training_sets import records_path
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.named_roots import shell_command, without_folders
 from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.checkpoint import CHECKPOINT_NAME
 from radimagenet_monai.training.run_record import RUN_FILE
 
 RESULT_FILE = "result.json"
+ROOTS_FILE = "roots.env"
 RUNS_FOLDER = "runs"
 STORE_FOLDER = "store"
 FEATURES_FOLDER = "features"
@@ -58,6 +61,8 @@ class Job:
         Of the computation. The same number everywhere gives the same numbers everywhere.
     keep_model
         Whether the trained model stays.
+    roots
+        Names of the folders and files of this machine that the commands hold, see `named_roots`.
     """
 
     id: str
@@ -68,11 +73,33 @@ class Job:
     recipe: Mapping[str, Any]
     threads: int
     keep_model: bool = True
+    roots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
-        """What to type to repeat the run."""
-        return " && ".join(f"OMP_NUM_THREADS={self.threads} {shlex.join(each)}" for each in self.commands.values())
+        """What to type to repeat the run, where the shell has the variables of ``roots.env``."""
+        return " && ".join(
+            f"OMP_NUM_THREADS={self.threads} {shell_command(each, self.roots)}" for each in self.commands.values()
+        )
+
+
+def named_roots(plan: Plan, out: Path, root: Path) -> dict[str, str]:
+    """Names for the places that a comparison's commands and messages hold.
+
+    ``COMPARISON``, its folder; ``DATA``, the folder of the images; ``WEIGHTS_name``, each file of weights.
+    """
+    roots = {"COMPARISON": os.fspath(out), "DATA": os.fspath(root)}
+    for item in plan.initializations:
+        if Path(item.weights).is_absolute():
+            roots["WEIGHTS_" + re.sub(r"\W", "_", item.name)] = item.weights
+    return roots
+
+
+def write_roots(roots: Mapping[str, str], out: Path) -> None:
+    """Write ``roots.env``, which a shell reads before it repeats a run: the paths of this machine."""
+    lines = ["# Paths of this machine, for the commands that repeat a run: . ./roots.env", "set -a"]
+    lines += [f"{name}={shlex.quote(path)}" for name, path in roots.items()]
+    atomic_write_text(out / ROOTS_FILE, "\n".join([*lines, "set +a", ""]))
 
 
 def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads: int, keep_model: bool) -> Job:
@@ -104,6 +131,7 @@ def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads:
         "threads": threads,
     }
     weights = plan.weights_of(run.initialization)
+    roots = named_roots(plan, out, root)
     if plan.is_probe:
         probe: dict[str, Any] = {
             "task": plan.task,
@@ -123,7 +151,7 @@ def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads:
         for name, value in probe.items():
             if value is not None:
                 command += [f"--{name}", str(value)]
-        return Job(run.id, str(folder), "", {"probe": command}, probe, recipe, threads, keep_model)
+        return Job(run.id, str(folder), "", {"probe": command}, probe, recipe, threads, keep_model, roots)
 
     assert run.scenario is not None
     place = {"dataset_dir": root, "datalist": records, "store_dir": out / STORE_FOLDER}
@@ -146,7 +174,8 @@ def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads:
         "train": bundle_command(folder, "train", {**place, **settings, "resume": "true"}),
         "evaluate": bundle_command(folder, "evaluate", {**place, "num_workers": workers}),
     }
-    return Job(run.id, str(folder), str(out / "bundle" / plan.task), commands, {}, recipe, threads, keep_model)
+    bundle = str(out / "bundle" / plan.task)
+    return Job(run.id, str(folder), bundle, commands, {}, recipe, threads, keep_model, roots)
 
 
 def prepare_bundle(plan: Plan, out: Path) -> None:
@@ -193,7 +222,7 @@ def write_result(job: Job, problem: str | None, seconds: float | None) -> dict[s
         "id": job.id,
         "status": FAILED if problem else FINISHED,
         "seconds": seconds,
-        "problem": problem,
+        "problem": without_folders(problem, job.roots),
         "command": job.command,
         "recipe": _plain(job.recipe),
     }
@@ -236,7 +265,12 @@ def _bundle_run(job: Job, folder: Path, environment: Mapping[str, str], lock: Se
     for name, command in job.commands.items():
         if name == "train" and _is_trained(folder):
             continue
-        problem = _run(command, folder / f"{name}.log", variables, lock)
+        log = folder / f"{name}.log"
+        try:
+            problem = _run(command, log, variables, lock)
+        finally:
+            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            atomic_write_text(log, "".join(without_folders(line, job.roots) for line in text.splitlines(True)))
         if problem:
             return f"the {name} run failed: {problem}"
     return None
