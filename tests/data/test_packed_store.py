@@ -25,8 +25,10 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, LoadImaged, RandFlipd, Resized, ScaleIntensityRanged, Transposed
+from processes import PATIENCE, is_running, take_default_signals, wait_until
 from tqdm import tqdm
 
+from radimagenet_monai.data import filling
 from radimagenet_monai.data.packed_store import PackedDataset
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
@@ -372,51 +374,75 @@ def build(records, transform, store_dir, num_workers=2) -> None:
     PackedDataset(records, transform, store_dir, SIZE, num_workers=num_workers)
 
 
-def test_kill_leaves_nothing_that_is_taken_for_a_store(records, slow_picture, store_dir, tmp_path):
-    slow_picture.seconds = 0.01
-    context = multiprocessing.get_context("fork")
+def build_until_killed(records, transform, store_dir, image: str) -> None:
+    """Build, and be killed by whichever process comes to ``image``."""
+    builder, row = os.getpid(), filling.Packer._row
+
+    def deadly(self, path, *rest):
+        if path == image:
+            os.kill(builder, signal.SIGKILL)
+        return row(self, path, *rest)
+
+    filling.Packer._row = deadly
+    build(records, transform, store_dir)
+
+
+def check_killed_builder(builder, records, transform, store_dir, expected) -> None:
+    """Whatever a killed builder left is not taken for a store, and is gone after the next build."""
+    builder.join()
+    build(records, transform, store_dir)
+    assert tree(store_dir) == expected
+    assert not list(store_dir.glob("*/.building-*"))
+    shutil.rmtree(store_dir)
+
+
+@pytest.mark.parametrize("position", [0, 13, 39])
+def test_kill_at_an_image_leaves_no_half_store(records, read_picture, store_dir, tmp_path, position):
+    build(records, read_picture, tmp_path / "reference")
+    builder = multiprocessing.get_context("fork").Process(
+        target=build_until_killed, args=(records, read_picture, store_dir, records[position]["image"])
+    )
+    builder.start()
+    builder.join()
+    assert builder.exitcode == -signal.SIGKILL
+    assert position == 0 or list(store_dir.glob("*/.building-*"))
+    check_killed_builder(builder, records, read_picture, store_dir, tree(tmp_path / "reference"))
+
+
+def test_kill_at_any_moment_leaves_no_half_store(records, slow_picture, store_dir, tmp_path):
     started = time.monotonic()
     build(records, slow_picture, tmp_path / "reference")
     duration = time.monotonic() - started
     expected = tree(tmp_path / "reference")
-    moments = np.random.default_rng(5).uniform(0, duration, 12)
-    caught_at_work = 0
-    for moment in moments:
-        shutil.rmtree(store_dir, ignore_errors=True)
-        builder = context.Process(target=build, args=(records, slow_picture, store_dir))
+    # Wherever a kill falls, even before the start or after the end.
+    for moment in np.random.default_rng(5).uniform(0, duration, 8):
+        builder = multiprocessing.get_context("fork").Process(target=build, args=(records, slow_picture, store_dir))
         builder.start()
         time.sleep(moment)
         os.kill(builder.pid, signal.SIGKILL)
-        builder.join()
-        caught_at_work += bool(list(store_dir.glob("*/.building-*")))
-        build(records, slow_picture, store_dir)
-        assert tree(store_dir) == expected
-        assert not list(store_dir.glob("*/.building-*"))
-    assert caught_at_work >= 3
+        check_killed_builder(builder, records, slow_picture, store_dir, expected)
 
 
 def test_workers_of_a_killed_builder_end(records, store_dir, tmp_path):
-    pids = tmp_path / "pids"
+    pids, killed = tmp_path / "pids", tmp_path / "killed"
 
     def transform(data: dict) -> dict:
         with pids.open("a") as stream:
             stream.write(f"{os.getpid()}\n")
-        time.sleep(0.02)
+        if not data["image"].endswith("000.png"):  # which is tried by one worker, before all others
+            wait_until(killed.exists, "the end of the builder")
         return {"image": np.zeros((1, 8, 8), np.float32)}
+
+    def workers() -> set[int]:
+        return set(map(int, pids.read_text().split())) if pids.exists() else set()
 
     builder = multiprocessing.get_context("fork").Process(target=build, args=(records, transform, store_dir))
     builder.start()
-    deadline = time.monotonic() + 20
-    while not pids.exists() or len(set(pids.read_text().split())) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: len(workers()) == 2, "two workers at work")
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in set(pids.read_text().split())):
-        time.sleep(0.05)
-    states = [Path(f"/proc/{pid}/stat") for pid in set(pids.read_text().split())]
-    assert all(not state.exists() or state.read_text().split()[2] == "Z" for state in states)
+    killed.touch()
+    wait_until(lambda: not any(map(is_running, workers())), "the end of the workers")
 
 
 def test_two_processes_build_once(records, journal, read_picture, store_dir, calls):
@@ -462,21 +488,27 @@ def test_memory_that_runs_out_names_the_image(records, store_dir):
         PackedDataset(records, transform, store_dir, SIZE, num_workers=2)
 
 
-def test_interrupt_leaves_nothing(records, slow_picture, store_dir):
+def test_interrupt_leaves_nothing(records, store_dir, tmp_path):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+
+    def transform(data: dict) -> dict:
+        if not data["image"].endswith("000.png"):  # which is tried by one worker, before all others
+            (pids / str(os.getpid())).touch()
+            time.sleep(600)  # until it is ended
+        return {"image": np.zeros((1, 8, 8), np.float32)}
+
     def interrupted() -> None:
+        take_default_signals()
         try:
-            build(records, slow_picture, store_dir)
+            build(records, transform, store_dir)
         except KeyboardInterrupt:
             os._exit(7 if not multiprocessing.active_children() else 1)
 
-    slow_picture.seconds = 0.1
     builder = multiprocessing.get_context("fork").Process(target=interrupted)
     builder.start()
-    deadline = time.monotonic() + 20
-    while not list(store_dir.glob("*/.building-*/images.npy")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)  # Python swallows an interrupt that falls into a fork; by now the workers are up
+    # Python swallows an interrupt that falls into a fork: once both work, there is none to come.
+    wait_until(lambda: len(list(pids.iterdir())) == 2, "two workers at work")
     os.kill(builder.pid, signal.SIGINT)
     builder.join()
     assert builder.exitcode == 7
@@ -511,7 +543,7 @@ def test_lock_that_a_killed_process_held_stops_nobody(records, read_picture, sto
         dead.join()
         builder = context.Process(target=build, args=(records, read_picture, store_dir))
         builder.start()
-        builder.join(timeout=20)
+        builder.join(timeout=PATIENCE)
         builder.kill()
         assert builder.exitcode == 0
     finally:
