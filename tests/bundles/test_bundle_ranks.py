@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from bundle_runs import REPOSITORY, command, copy_bundle
+from processes import PATIENCE, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -42,11 +42,8 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen:
 
 
 def wait_for(path: Path, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 240
-    while not path.exists():
-        assert process.poll() is None, log.read_text()[-2000:]
-        assert time.monotonic() < deadline, log.read_text()[-2000:]
-        time.sleep(0.05)
+    wait_until(lambda: path.exists() or process.poll() is not None, path.name)
+    assert process.poll() is None, log.read_text()[-2000:]
 
 
 def finish(process: subprocess.Popen, seconds: float) -> int:
@@ -72,7 +69,7 @@ def test_a_lost_process_ends_the_run_and_the_rest_goes_on(settings: dict[str, An
     run = start(ranks_of(bundle, {**settings, "max_epochs": 500}), log)
     wait_for(saved, run, log)
     os.kill(children(run.pid)[1], signal.SIGKILL)
-    assert finish(run, 90) != 0
+    assert finish(run, PATIENCE) != 0
     before = torch.load(saved, weights_only=True)
     assert before["processes"] == 2
     assert before["epoch"] < 500
@@ -91,13 +88,13 @@ def test_a_time_limit_saves_and_the_run_goes_on(settings: dict[str, Any], tmp_pa
     run = start(ranks_of(bundle, {**settings, "max_epochs": 500}), log)
     wait_for(saved, run, log)
     run.send_signal(signal.SIGTERM)
-    assert finish(run, 90) != 0
+    assert finish(run, PATIENCE) != 0
     record = bundle / "output" / "run.json"
     assert json.loads(record.read_text())["status"] == "stopped", log.read_text()[-4000:]
     assert log.read_text().count("stopped by SIGTERM after") == 1
     last = torch.load(saved, weights_only=True)["epoch"] + 2
     again = start(ranks_of(bundle, {**settings, "max_epochs": last, "resume": True}), log)
-    assert finish(again, 280) == 0, log.read_text()[-4000:]
+    assert finish(again, PATIENCE) == 0, log.read_text()[-4000:]
     assert torch.load(saved, weights_only=True)["epoch"] == last
     assert json.loads(record.read_text())["processes"] == 2
 
@@ -142,9 +139,9 @@ def test_the_batch_script_requeues_what_was_stopped_and_nothing_else(settings: d
     job = submit(max_epochs=500)
     wait_for(output / "checkpoint.pt", job, log)
     os.kill(int((tmp_path / "srun.pid").read_text()), signal.SIGTERM)
-    assert finish(job, 120) != 0
+    assert finish(job, PATIENCE) != 0
     assert (tmp_path / "requeued").read_text() == "requeue 7\n", log.read_text()[-4000:]
     # A job that fails at its start finds the record of the stopped one, and is not requeued for it.
-    assert finish(submit(max_epochs=500, seed=1), 120) != 0
+    assert finish(submit(max_epochs=500, seed=1), PATIENCE) != 0
     assert "seed=0, this run has seed=1" in log.read_text()
     assert (tmp_path / "requeued").read_text() == "requeue 7\n"

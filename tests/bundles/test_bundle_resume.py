@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,28 +35,35 @@ def settings(busi: Path, store: Path, workers: int) -> dict:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, busi: Path, trained: Path) -> Path:
     bundle = copy_bundle(NAME, tmp_path_factory.mktemp("uninterrupted"))
     arguments = command(bundle, "train", settings(busi, trained / "output" / "store", 0))
-    subprocess.run(arguments, check=True, capture_output=True, timeout=300)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
     return bundle
 
 
-def kill_in_second_epoch(arguments: list[str], bundle: Path) -> None:
-    """Start a run and SIGKILL its process group when the second epoch is under way."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    record = bundle / "output" / "run.json"
-    deadline = time.monotonic() + 240
-    try:
-        while process.poll() is None and time.monotonic() < deadline:
-            if record.exists() and json.loads(record.read_text()).get("epochs") == 1:
-                break
-            time.sleep(0.02)
-        else:
-            pytest.fail("the run ended before it could be killed")
-        seconds = json.loads(record.read_text())["epoch_seconds"][0]
-        time.sleep(min(0.4 * seconds, 5))
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+KILLED = """
+import json, os, signal, sys
+from ignite.engine import Events
+from monai.bundle import create_workflow
+
+bundle, options, batches = json.loads(sys.argv[1])
+workflow = create_workflow(
+    config_file=bundle + "/configs/train.json", workflow_type="train", bundle_root=bundle, **options
+)
+trainer = workflow.trainer
+
+def kill():
+    if trainer.state.epoch == 2 and trainer.state.iteration - trainer.state.epoch_length == batches + 1:
+        os.killpg(0, signal.SIGKILL)
+
+trainer.add_event_handler(Events.ITERATION_STARTED, kill)
+workflow.run()
+"""
+
+
+def kill_in_second_epoch(bundle: Path, options: dict, batches: int) -> None:
+    """Train, and be killed by SIGKILL with all workers after so many batches of the second epoch."""
+    arguments = [sys.executable, "-c", KILLED, json.dumps([str(bundle), options, batches])]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500, check=False, start_new_session=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
 
 
 def states(bundle: Path) -> dict[str, torch.Tensor]:
@@ -78,10 +84,11 @@ def test_killed_and_resumed_run_ends_bit_identical(
     workers: int, uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path
 ) -> None:
     bundle = copy_bundle(NAME, tmp_path)
-    arguments = command(bundle, "train", settings(busi, trained / "output" / "store", workers))
-    kill_in_second_epoch(arguments, bundle)
+    options = settings(busi, trained / "output" / "store", workers)
+    kill_in_second_epoch(bundle, options, batches=12)
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
-    subprocess.run([*arguments, "--resume", "True"], check=True, capture_output=True, timeout=300)
+    arguments = command(bundle, "train", {**options, "resume": True})
+    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert (run["status"], run["first_epoch"], run["epochs"]) == ("completed", 2, EPOCHS)
     expected, resumed = states(uninterrupted), states(bundle)
@@ -117,22 +124,12 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
         "checkpoint_minutes": 1e-6,  # after every step of the optimizer
     }
     whole, killed = (copy_bundle(name, tmp_path / folder) for folder in ("whole", "killed"))
-    for bundle in (whole, killed):
-        arguments = command(bundle, "train", options)
-        if bundle is whole:
-            subprocess.run(arguments, check=True, capture_output=True, timeout=280)
-            continue
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 240
-        path = bundle / "output" / "checkpoint.pt"
-        while not path.exists() or torch.load(path, weights_only=True)["epoch"] < 1 or not samples_saved(path):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
-        assert samples_saved(path) == 6
-        subprocess.run([*arguments, "--resume", "True"], check=True, capture_output=True, timeout=280)
+    subprocess.run(command(whole, "train", options), check=True, capture_output=True, timeout=500)
+    kill_in_second_epoch(killed, options, batches=4)
+    saved = torch.load(killed / "output" / "checkpoint.pt", weights_only=True)
+    assert (saved["epoch"], saved["samples"]) == (1, 6)
+    arguments = command(killed, "train", {**options, "resume": True})
+    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
     expected, resumed = states(whole), states(killed)
     assert expected.keys() == resumed.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
@@ -142,11 +139,6 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
     )
     assert ours["steps"] == theirs["steps"] == 9
     assert [key for key, value in theirs["network"].items() if not torch.equal(value, ours["network"][key])] == []
-
-
-def samples_saved(path: Path) -> int:
-    """How far into its epoch a checkpoint is."""
-    return torch.load(path, weights_only=True)["samples"]
 
 
 def test_another_seed_gives_other_weights(uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path) -> None:

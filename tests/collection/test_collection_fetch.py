@@ -6,7 +6,7 @@ import hashlib
 import http.server
 import io
 import shutil
-import time
+import threading
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 from released_bundle import ARCHIVE, NAME
 
 from radimagenet_monai.collection import commands
@@ -167,12 +168,14 @@ def test_redirects_from_https_to_http_are_not_followed() -> None:
 
 
 def test_servers_that_do_not_answer(release: Path, serve: Serve, out: Path) -> None:
-    def hang(request: http.server.BaseHTTPRequestHandler) -> None:
-        time.sleep(1)
+    done = threading.Event()
 
-    refused(
-        f"{serve(handler=handler(hang))}/{ARCHIVE}", out, "cannot be read: .*timed out", sha256="0" * 64, timeout=0.2
-    )
+    def hang(request: http.server.BaseHTTPRequestHandler) -> None:
+        done.wait(PATIENCE)
+
+    url = f"{serve(handler=handler(hang))}/{ARCHIVE}"
+    refused(url, out, "cannot be read: .*timed out", sha256="0" * 64, timeout=0.2)
+    done.set()
     refused(f"{serve(release)}/none_v1.0.0.zip", out, "answered 404", sha256="0" * 64)
     refused(f"http://127.0.0.1:1/{ARCHIVE}", out, "cannot be read: .*refused", sha256="0" * 64)
     # A server without TLS answers in plain text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import PATIENCE, is_running, wait_until
 
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.comparison import engines
@@ -153,9 +155,17 @@ def test_models_go_where_they_are_not_wanted(tmp_path: Path) -> None:
         assert not (Path(job.folder) / "output" / "checkpoint.pt").exists()
 
 
-def test_a_run_waits_for_one_that_outlived_its_comparison(tmp_path: Path) -> None:
+def test_a_run_waits_for_one_that_outlived_its_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL of a comparison leaves its training run alive: the next start waits for it to end."""
-    script = "import time; open('started', 'w'); time.sleep(2)\n" + counted()
+    script = f"""
+        import os, time
+        open("started", "w")
+        end = time.monotonic() + {PATIENCE}
+        while not os.path.exists("waited for"):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        {counted()}
+    """
     job = job_of(tmp_path, "a", script)
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     command = (
@@ -163,20 +173,22 @@ def test_a_run_waits_for_one_that_outlived_its_comparison(tmp_path: Path) -> Non
         "execute(pickle.load(open(sys.argv[1], 'rb')))"
     )
     parent = subprocess.Popen([sys.executable, "-c", command, str(tmp_path / "job")])
-    until(lambda: (Path(job.folder) / "started").exists())
+    wait_until((Path(job.folder) / "started").exists, "the start of the run")
     parent.kill()
     parent.wait()
     assert read_result(Path(job.folder)) is None
     assert lines(job) == 0
+
+    # The orphan goes on once the second run has come to the lock that it holds.
+    lock = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        (Path(job.folder) / "waited for").touch()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     assert execute(job)["status"] == FINISHED
     assert lines(job) == 2, "the orphan ended first, then the run was done anew"
-
-
-def until(what: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def probe_job(folder: Path, name: str, action: str) -> Job:
@@ -219,7 +231,7 @@ def test_processes_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
 
             def sleep(job):
                 pathlib.Path({str(tmp_path)!r}, f"pid-{{os.getpid()}}").touch()
-                time.sleep(60)
+                time.sleep(600)
 
             if __name__ == "__main__":
                 engines.execute = sleep
@@ -229,38 +241,34 @@ def test_processes_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
         )
     )
     parent = subprocess.Popen([sys.executable, str(script)])
-    until(lambda: list(tmp_path.glob("pid-*")), 60)
+    wait_until(lambda: list(tmp_path.glob("pid-*")), "the process of the pool")
     child = int(next(tmp_path.glob("pid-*")).name.removeprefix("pid-"))
-    assert alive(child)
+    assert is_running(child)
     parent.kill()
     parent.wait()
     try:
-        until(lambda: not alive(child), 20)
+        wait_until(lambda: not is_running(child), "the end of the process of the pool")
     finally:
-        if alive(child):
+        if is_running(child):
             os.kill(child, signal.SIGKILL)
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def test_a_gpu_is_given_to_whoever_finds_it_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[str] = []
+    """While the first run keeps its GPU, all others are done on the other one."""
+    taken: list[tuple[str, str]] = []
     at_once: dict[str, int] = {}
-    lock = threading.Lock()
+    lock, others_done = threading.Lock(), threading.Event()
 
     def on_gpu(job: Job, environment: Mapping[str, str]) -> dict[str, Any]:
         gpu = environment["CUDA_VISIBLE_DEVICES"]
         with lock:
-            taken.append(gpu)
+            taken.append((gpu, job.id))
             at_once[gpu] = at_once.get(gpu, 0) + 1
             assert at_once[gpu] == 1
-        time.sleep(0.3 if job.id == "run0" else 0.02)
+            if len(taken) == 8:
+                others_done.set()
+        if job.id == "run0":
+            assert others_done.wait(PATIENCE)
         with lock:
             at_once[gpu] -= 1
         return {"id": job.id, "status": FINISHED}
@@ -269,7 +277,8 @@ def test_a_gpu_is_given_to_whoever_finds_it_free(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(engines, "_gpus", lambda: 2)
     wanted = [job_of(tmp_path, f"run{number}") for number in range(8)]
     assert len(list(do_all(wanted))) == 8
-    assert sorted(set(taken)) == ["0", "1"]
+    (of_the_first,) = (gpu for gpu, name in taken if name == "run0")
+    assert {gpu for gpu, name in taken if name != "run0"} == {"0", "1"} - {of_the_first}
 
 
 def test_no_jobs_are_done_at_once() -> None:

@@ -43,13 +43,13 @@ BYTE_FILES = {
 
 def outcome(image: NativeImage, policy: AutoIntensityd) -> str:
     """``"canonical"`` or the name of an allowed error; anything else passes on and fails the test."""
-    start = time.monotonic()
+    start = time.process_time()
     error: Exception | None = None
     try:
         CHECK(policy({"image": image, "frame": 0}))
     except (UnreadableImageError, IntensityError) as caught:
         error = caught
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10, "seconds of the processor, whatever else the machine does"
     if isinstance(error, UnreadableImageError):
         assert error.stage == "intensity"
     # The range check is the last resort for users, not a part of the policies.

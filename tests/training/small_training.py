@@ -15,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.handlers import TensorBoardStatsHandler
+from processes import PATIENCE
 from torch import nn
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
@@ -211,7 +212,7 @@ def run_many(folder: Path, processes: int, signals_of: dict[int, dict[int, int]]
     for process in started:
         process.start()
     for process in started:
-        process.join(120)
+        process.join(PATIENCE)
         if process.is_alive():
             os.kill(process.pid, signal.SIGKILL)
             process.join()

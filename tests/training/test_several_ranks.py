@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Activationsd
+from processes import PATIENCE
 from small_training import CONTEXT, run, run_many, seen
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
@@ -62,11 +62,9 @@ def test_going_on_with_another_number_of_processes_uses_each_sample_once(tmp_pat
     assert run(one, save_at=[11], signals_of={0: {13: signal.SIGKILL}}, **options) == -signal.SIGKILL
     two.mkdir()
     (one / "checkpoint.pt").rename(two / "checkpoint.pt")
-    started = time.monotonic()
     lost = run_many(two, 2, resume=True, save_at=[10], signals_of={1: {11: signal.SIGKILL}}, **options)
-    # The loss of one process ends the other, at once, with an error.
+    # The loss of one process ends the other with an error; `run_many` fails where it waits for ever.
     assert lost == [1, -signal.SIGKILL]
-    assert time.monotonic() - started < 60
     assert json.loads((two / "run.json").read_text())["status"] == "failed"
     again.mkdir()
     (two / "checkpoint.pt").rename(again / "checkpoint.pt")
@@ -155,7 +153,7 @@ def test_metrics_of_uneven_processes_equal_those_of_one(tmp_path: Path) -> None:
         for process in ranks:
             process.start()
         for process in ranks:
-            process.join(60)
+            process.join(PATIENCE)
         assert [process.exitcode for process in ranks] == [0] * processes
     expected = json.loads((tmp_path / "1-0.json").read_text())
     assert 0.2 < expected["auc"] < 0.8

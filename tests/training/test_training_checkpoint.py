@@ -76,9 +76,10 @@ def test_what_does_not_fit_is_refused(
     state = {**saved, "also": dict(saved["also"]), "settings": dict(saved["settings"])}
     change(state)
     torch.save(state, tmp_path / "checkpoint.pt")
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(kind, match=words):
         train(tmp_path, resume=True)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_torn_file_is_refused_and_leftovers_are_removed(saved: dict[str, Any], tmp_path: Path) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
+from processes import wait_until
+from small_training import CONTEXT
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.networks import build_classifier
+from radimagenet_monai.training import TrainingCheckpoint
 from radimagenet_monai.training.model_file import load_model, operating_points, save_model, trained_fact
 
 
@@ -112,38 +115,34 @@ def test_facts_that_are_no_json_are_refused(tmp_path: Path) -> None:
         trained_fact(tmp_path, "architecture", "resnet50")
 
 
-_SAVE_MODELS = """
-import sys, torch
-from radimagenet_monai.training.model_file import save_model
-network = torch.nn.Linear(1000, 2000)
-for version in range(10**6):
-    torch.nn.init.constant_(network.weight, version)
-    save_model(sys.argv[1], network, {"version": version})
-"""
-
-_SAVE_CHECKPOINTS = """
-import pathlib, sys, torch
-from ignite.engine import Engine, Events
-from radimagenet_monai.training import TrainingCheckpoint
-network = torch.nn.Linear(1000, 2000)
-optimizer = torch.optim.Adam(network.parameters())
-engine = Engine(lambda e, b: torch.nn.init.constant_(network.weight, e.state.epoch))
-TrainingCheckpoint(pathlib.Path(sys.argv[1]).parent, network, optimizer, {}, []).attach(engine)
-engine.run([0], max_epochs=10**6)
-"""
+def save_models(path: Path) -> None:
+    """Overwrite a model with the next version, for ever."""
+    network = torch.nn.Linear(1000, 2000)
+    for version in range(10**6):
+        torch.nn.init.constant_(network.weight, version)
+        save_model(path, network, {"version": version})
 
 
-@pytest.mark.parametrize(("script", "name"), [(_SAVE_MODELS, "model.pt"), (_SAVE_CHECKPOINTS, "checkpoint.pt")])
-def test_kill_while_saving_leaves_a_whole_file(script: str, name: str, tmp_path: Path) -> None:
+def save_checkpoints(path: Path) -> None:
+    """Train epochs of one iteration, for ever; the weights are the number of the epoch."""
+    network = torch.nn.Linear(1000, 2000)
+    optimizer = torch.optim.Adam(network.parameters())
+    engine = Engine(lambda engine, batch: torch.nn.init.constant_(network.weight, engine.state.epoch))
+    TrainingCheckpoint(path.parent, network, optimizer, {}, []).attach(engine)
+    engine.run([0], max_epochs=10**6)
+
+
+@pytest.mark.parametrize(("save", "name"), [(save_models, "model.pt"), (save_checkpoints, "checkpoint.pt")])
+def test_kill_while_saving_leaves_a_whole_file(save: Callable[[Path], None], name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     for attempt in range(3):
-        process = subprocess.Popen([sys.executable, "-c", script, str(path)])
-        deadline = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.05 + 0.033 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = CONTEXT.Process(target=save, args=(path,))
+        process.start()
+        wait_until(path.exists, "the first file")
+        time.sleep(0.05 + 0.033 * attempt)  # any moment will do
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         state = torch.load(path, weights_only=True)
         weight = state["weight"] if name == "model.pt" else state["network"]["weight"]
         assert len(weight.unique()) == 1, "a file of two versions"

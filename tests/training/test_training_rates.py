@@ -16,7 +16,6 @@ from ignite.engine import Events
 from tiny_training import TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
 from torch import nn
 
-from radimagenet_monai.training import progress as progress_module
 from radimagenet_monai.training.determinism import SeedIterations
 from radimagenet_monai.training.progress import Progress, duration
 from radimagenet_monai.training.rates import MeasuredRates, rates_line
@@ -61,23 +60,55 @@ def test_off_measures_nothing():
     assert not hasattr(trainer.state, "rates")
 
 
+class Clock:
+    """Time that passes as a test says."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
 class SlowPictures(TinyPictures):
+    """5 ms an image."""
+
+    def __init__(self, images, clock):
+        super().__init__(images)
+        self.clock = clock
+
     def __getitem__(self, key):
-        time.sleep(0.005)
+        self.clock.wait(0.005)
         return super().__getitem__(key)
 
 
-def test_rate_of_a_loader_is_that_of_its_pace(caplog):
-    trainer = tiny_trainer(tiny_network(), [MeasuredRates(), Throughput()], dataset=SlowPictures(96), max_epochs=1)
+class SlowLoss(nn.Module):
+    """8 ms a batch."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    def forward(self, logits, labels):
+        self.clock.wait(0.008)
+        return nn.functional.cross_entropy(logits, labels)
+
+
+def test_rates_are_those_of_a_known_pace(monkeypatch, caplog):
+    """Batches of 8: 40 ms to load one, 8 ms to train on it."""
+    clock = Clock(monkeypatch)
+    handlers = [MeasuredRates(), Throughput()]
+    dataset = SlowPictures(96, clock)
+    trainer = tiny_trainer(tiny_network(), handlers, dataset=dataset, loss_function=SlowLoss(clock), max_epochs=1)
     with caplog.at_level(logging.INFO):
         trainer.run()
-    # 5 ms an image, and what the machine adds to a sleep.
-    assert 100 < trainer.state.rates["loader_images_per_second"] < 200
+    assert trainer.state.rates["loader_images_per_second"] == pytest.approx(200)
+    assert trainer.state.rates["network_images_per_second"] == pytest.approx(1000)
     (line,) = [record.message for record in caplog.records if "alone" in record.message]
     assert "the loader limits; give more --num_workers (now 0" in line
-    figures = trainer.state.metrics
-    assert 80 < figures["images_per_second"] < 200
-    assert 0.7 < figures["data_wait"] <= 1
+    assert trainer.state.metrics["images_per_second"] == pytest.approx(8 / 0.048)
+    assert trainer.state.metrics["data_wait"] == pytest.approx(40 / 48)
 
 
 def test_lines_say_what_limits():
@@ -93,17 +124,13 @@ def test_too_few_batches_give_no_rate_of_the_loader():
     assert trainer.state.rates["loader_images_per_second"] is None
 
 
-def test_waiting_is_counted_and_validation_is_not():
-    class Slow(nn.Module):
-        def forward(self, logits, labels):
-            time.sleep(0.02)
-            return nn.functional.cross_entropy(logits, labels)
-
-    trainer = tiny_trainer(tiny_network(), [Throughput()], loss_function=Slow(), max_epochs=1)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: time.sleep(0.3))
+def test_waiting_is_counted_and_validation_is_not(monkeypatch):
+    clock = Clock(monkeypatch)
+    trainer = tiny_trainer(tiny_network(), [Throughput()], loss_function=SlowLoss(clock), max_epochs=1)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: clock.wait(300))
     trainer.run()
-    assert trainer.state.metrics["data_wait"] < 0.5
-    assert trainer.state.metrics["images_per_second"] == pytest.approx(40 / (5 * 0.022), rel=0.5)
+    assert trainer.state.metrics["data_wait"] == 0
+    assert trainer.state.metrics["images_per_second"] == pytest.approx(40 / (5 * 0.008))
 
 
 def test_words_of_an_epoch():
@@ -124,17 +151,6 @@ def test_words_of_an_epoch():
 )
 def test_durations_in_words(seconds, words):
     assert duration(seconds) == words
-
-
-class Clock:
-    """Time that passes as a test says."""
-
-    def __init__(self, monkeypatch):
-        self.now = 1000.0
-        monkeypatch.setattr(progress_module.time, "monotonic", lambda: self.now)
-
-    def wait(self, seconds):
-        self.now += seconds
 
 
 def test_time_to_go_is_said_within_the_first_epoch(monkeypatch, caplog):
