@@ -10,12 +10,19 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from radimagenet_monai.io.limits import MAX_CODESTREAM_TILES
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
+_DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE})  # the others hold samples as they are
+_APP0, _APP14 = 0xE0, 0xEE
+_RGB_IDS = (b"RGB", b"rgb")
+_CODING_STYLE = b"\xff\x52"
+
+Color = Literal["RGB", "YBR"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,37 @@ class Frame:
     bits_allocated: int
 
 
-def require_whole_jpeg(data: bytes, frame: Frame) -> None:
+@dataclass(frozen=True)
+class Stream:
+    """What a compressed frame says of itself.
+
+    Attributes
+    ----------
+    precision
+        Bits of a sample.
+    color
+        The color space that the stream declares for three samples, as libjpeg reads it: a JFIF marker means YCbCr, an
+        Adobe marker names the transform, component ids R, G, B mean RGB. ``None`` where it declares nothing. Of
+        JPEG 2000: RGB where a component transform has to be undone.
+    dct
+        Whether it is a JPEG of the discrete cosine transform; only those are converted to YCbCr by encoders.
+    subsampled
+        Whether the second sample has a lower resolution than the first: then it is chroma.
+    """
+
+    precision: int
+    color: Color | None = None
+    dct: bool = False
+    subsampled: bool = False
+
+
+def require_whole_jpeg(data: bytes, frame: Frame) -> Stream:
     """Check a JPEG or JPEG-LS stream: its size, and that it has an end.
+
+    Returns
+    -------
+    Stream
+        What it says of itself.
 
     Raises
     ------
@@ -38,7 +74,9 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> None:
     """
     if data[:2] != b"\xff\xd8":
         raise ValueError("the frame is no JPEG stream")
-    sized = False
+    sized = jfif = dct = False
+    adobe: int | None = None
+    precision, ids, sampling = 0, b"", b""
     position = 2
     while True:
         if position + 4 > len(data):
@@ -58,6 +96,13 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> None:
             sized = True
             precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
             _require_size(frame, rows, columns, samples, precision)
+            dct = marker in _DCT
+            components = data[position + 10 : position + 2 + length]
+            ids, sampling = components[::3], components[1::3]
+        body = data[position + 4 : position + 2 + length]
+        jfif = jfif or (marker == _APP0 and body.startswith(b"JFIF\0"))
+        if marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
+            adobe = body[11]
         if marker == _START_OF_SCAN:
             break
         position += 2 + length
@@ -65,10 +110,24 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> None:
         raise ValueError("the JPEG stream holds no frame header")
     if data.rfind(_END_OF_IMAGE) < position:
         raise ValueError("the JPEG stream is cut short (no end-of-image marker)")
+    color: Color | None = None
+    if dct and len(ids) == 3:
+        if jfif:
+            color = "YBR"
+        elif adobe is not None:
+            color = "YBR" if adobe else "RGB"
+        elif ids in _RGB_IDS:
+            color = "RGB"
+    return Stream(precision, color, dct, len(sampling) == 3 and sampling[1] != sampling[0])
 
 
-def require_whole_jpeg2000(data: bytes, frame: Frame) -> None:
+def require_whole_jpeg2000(data: bytes, frame: Frame) -> Stream:
     """Check a JPEG 2000 codestream, bare or in a JP2 file: its size, and that every tile is there whole.
+
+    Returns
+    -------
+    Stream
+        What it says of itself.
 
     Raises
     ------
@@ -93,9 +152,14 @@ def require_whole_jpeg2000(data: bytes, frame: Frame) -> None:
         raise ValueError(f"the JPEG 2000 stream claims {tiles} tiles; at most {MAX_CODESTREAM_TILES} are read")
 
     position = start + 4 + length
+    transformed = False
     while data[position : position + 2] != b"\xff\x90":
         if position + 4 > len(data) or data[position] != 0xFF:
             raise ValueError("the JPEG 2000 stream ends within its header or holds a damaged one")
+        if data[position : position + 2] == _CODING_STYLE:
+            transformed = (
+                data[position + 8 : position + 9] == b"\1"
+            )  # T.800, A.6.1: SGcod, multiple component transform
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
     seen: set[int] = set()
     while data[position : position + 2] == b"\xff\x90":
@@ -110,6 +174,7 @@ def require_whole_jpeg2000(data: bytes, frame: Frame) -> None:
         position = end
     if seen != set(range(tiles)):
         raise ValueError(f"the JPEG 2000 stream holds {len(seen)} of {tiles} tiles")
+    return Stream(max(precisions), "RGB" if transformed and samples == 3 else None)
 
 
 def require_whole_rle(data: bytes, frame: Frame) -> None:

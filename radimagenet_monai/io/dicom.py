@@ -12,8 +12,9 @@ positions. In another plane than the acquired one, both are stacked and their ax
 from __future__ import annotations
 
 import math
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +23,7 @@ import pydicom
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     UID,
@@ -31,10 +31,6 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-    RLELossless,
     UID_dictionary,
 )
 from pydicom.valuerep import DSfloat
@@ -45,6 +41,7 @@ from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.geometry import PlaneChoice, Upright, series_normal, slice_axis, upright
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
+from radimagenet_monai.io.stored_values import PIXEL_KEYWORDS, decode_stored
 from radimagenet_monai.io.volume import upright_volume
 
 _HEADER_TAGS = frozenset(tag for keyword in HEADER_KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
@@ -72,9 +69,9 @@ _DESCRIPTIVE = frozenset(
         "ViewPosition",
     }
 )
+_DECIMAL = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?")
+_Encoding = tuple[bool | None, bool | None]
 _NUMBERS = frozenset({"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL"})
-_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_COLOR_OF_DECODED = {"YBR_FULL_422": "YBR_FULL"}
 _NOT_IMAGES = {
     UID("1.2.840.10008.1.3.10"): "it is a DICOMDIR, an index of other files; give one of those",
     UID("1.2.840.10008.5.1.4.1.1.66.4"): "it is a segmentation, a mask and not an image",
@@ -88,6 +85,7 @@ _MEANING = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PhotometricInterpretation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "BitsStored", "PixelRepresentation"),
 )
+DECIMAL_COMMA = "the header writes a number with a decimal comma"
 _SAME_POSITION_DIGITS = 3
 
 
@@ -111,7 +109,8 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     UnreadableImageError
         When the file is damaged, holds no image, or uses a transfer syntax that no decoder here knows.
     """
-    pixels, headers = _read_frames(path)
+    notes: list[str] = []
+    pixels, headers = _decode(path, load_dataset(path), notes)
     with stage(path, "geometry"):
         turns = [_frame_upright(header) for header in headers]
         frames = [
@@ -133,6 +132,7 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
         _spacing(headers[0]),
         planes.pop() if len(planes) == 1 else None,
         stack_affine(headers),
+        notes=tuple(dict.fromkeys(notes)),
     )
     return _in_plane(image, plane)
 
@@ -161,10 +161,11 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
     if len(files) == 1:
         return replace(read_dicom_file(files[0], plane), path=path)
     slices = []
+    notes: list[str] = []
     total = 0
     for file in sorted(files):
         dataset = load_dataset(file)
-        pixels, headers = _decode(file, dataset)
+        pixels, headers = _decode(file, dataset, notes)
         if len(pixels) != 1:
             raise UnreadableImageError(
                 file, "geometry", f"a series of {len(files)} files holds a multi-frame file; give one file at a time"
@@ -189,6 +190,7 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
         _spacing(headers[0]),
         None if turn is None else turn.plane,
         stack_affine(headers),
+        notes=tuple(dict.fromkeys(notes)),
     )
     return _in_plane(image, plane)
 
@@ -332,10 +334,6 @@ class _Slice:
     instance: int
 
 
-def _read_frames(path: str) -> tuple[np.ndarray, list[Dataset]]:
-    return _decode(path, load_dataset(path))
-
-
 def _require_modest_inflation(path: str, head: bytes, size: int) -> None:
     """Refuse a deflated file that inflates beyond the limit: pydicom inflates it in one piece."""
     if head[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in head:
@@ -356,42 +354,19 @@ def _require_modest_inflation(path: str, head: bytes, size: int) -> None:
             pending = inflater.unconsumed_tail or stream.read(1 << 20)
 
 
-def _decode(path: str, dataset: FileDataset) -> tuple[np.ndarray, list[Dataset]]:
+def _decode(path: str, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, list[Dataset]]:
     """The stored values of ``dataset`` as (frames, rows, columns[, 3]), and a header for each frame."""
     with stage(path, "header"):
         _require_image(path, dataset)
         syntax = _transfer_syntax(path, dataset)
         frames, frame = _image_size(path, dataset)
         dtype_size = max(1, frame.bits_allocated // 8)
-        shape = (frames, frame.rows, frame.columns, frame.samples)
-        require_affordable(path, shape, dtype_size)
-        headers = _frame_headers(path, dataset, frames)
+        require_affordable(path, (frames, frame.rows, frame.columns, frame.samples), dtype_size)
+        headers = _frame_headers(path, dataset, frames, notes)
     with stage(path, "decode"):
-        try:
-            decoder = get_decoder(syntax)
-        except NotImplementedError:
-            name = UID_dictionary[syntax][0] if syntax in UID_dictionary else "unknown or private"
-            raise UnreadableImageError(path, "decode", f"no decoder for its transfer syntax ({name})") from None
-        if syntax.is_encapsulated:
-            _require_whole_encapsulated(dataset, syntax, frames, frame)
-        else:
-            _require_whole_native(dataset, frames, frame)
-        pixels, properties = decoder.as_array(
-            dataset,
-            raw=True,
-            decoding_plugin=_plugin(syntax),
-            allow_excess_frames=False,  # type: ignore[arg-type]  # pydicom annotates **kwargs as the whole TypedDict
-        )
-        expected = shape if frame.samples > 1 else shape[:3]
-        if pixels.size != math.prod(expected):
-            raise UnreadableImageError(path, "decode", f"it decodes to {pixels.shape}, not to {expected}")
-        pixels = pixels.reshape(expected)
-        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise UnreadableImageError(path, "decode", "its float pixel data hold values that are not finite")
+        pixels, photometric = decode_stored(path, dataset, syntax, frames, frame, notes)
     for header in {id(header): header for header in headers}.values():
-        photometric = str(properties["photometric_interpretation"])
-        header.PhotometricInterpretation = _COLOR_OF_DECODED.get(photometric, photometric)
+        header.PhotometricInterpretation = photometric
         header.NumberOfFrames = frames
         if frame.samples > 1:
             header.PlanarConfiguration = 0
@@ -404,7 +379,7 @@ def _require_image(path: str, dataset: Dataset) -> None:
         raise UnreadableImageError(path, "header", _NOT_IMAGES[sop_class])
     if "DirectoryRecordSequence" in dataset:
         raise UnreadableImageError(path, "header", _NOT_IMAGES[UID("1.2.840.10008.1.3.10")])
-    present = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
+    present = [keyword for keyword in PIXEL_KEYWORDS if keyword in dataset]
     if len(present) == 1:
         return
     # Only names out of the dictionary of DICOM: an unknown UID could be anything.
@@ -417,7 +392,7 @@ def _require_image(path: str, dataset: Dataset) -> None:
 def _transfer_syntax(path: str, dataset: FileDataset) -> UID:
     """The declared transfer syntax, or for a file without file meta information the one it was parsed by."""
     declared = dataset.file_meta.get("TransferSyntaxUID")
-    undefined_length = any(k in dataset and dataset[k].is_undefined_length for k in _PIXEL_KEYWORDS)
+    undefined_length = any(k in dataset and dataset[k].is_undefined_length for k in PIXEL_KEYWORDS)
     if declared:
         syntax = UID(str(declared))
         if syntax in UID_dictionary and syntax.is_transfer_syntax and syntax.is_encapsulated != undefined_length:
@@ -477,56 +452,11 @@ def _integer(path: str, dataset: Dataset, keyword: str, low: int, high: int, def
     return value
 
 
-def _plugin(syntax: UID) -> str:
-    """The fastest plug-in whose result is pydicom's own.
-
-    Pillow decodes JPEG baseline twice as fast as libjpeg, but rounds differently in one pixel of a few hundred.
-    """
-    if not syntax.is_encapsulated:
-        return ""
-    return "pyjpegls" if syntax in JPEGLSTransferSyntaxes else "pylibjpeg"
-
-
-def _encoded_frames(dataset: Dataset, frames: int) -> Iterator[bytes]:
-    offsets = None
-    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
-        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    return generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=offsets)
-
-
-def _require_whole_encapsulated(dataset: Dataset, syntax: UID, frames: int, frame: codestream.Frame) -> None:
-    """Look through every compressed frame before a decoder does."""
-    count = 0
-    for data in _encoded_frames(dataset, frames):
-        count += 1
-        if syntax in JPEG2000TransferSyntaxes:
-            codestream.require_whole_jpeg2000(data, frame)
-        elif syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes:
-            codestream.require_whole_jpeg(data, frame)
-        elif syntax == RLELossless:
-            codestream.require_whole_rle(data, frame)
-    if count != frames:
-        raise ValueError(f"it holds {count} frames, its header says {frames}")
-
-
-def _require_whole_native(dataset: Dataset, frames: int, frame: codestream.Frame) -> None:
-    keyword = next(keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset)
-    present = len(dataset[keyword].value or b"")
-    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else frame.samples
-    bits = frame.rows * frame.columns * samples * frame.bits_allocated
-    expected = math.ceil(frames * bits / 8)
-    if present < expected:
-        raise ValueError(f"it is cut short: {present} of {expected} bytes of pixel data are there")
-    # Some writers pad the pixel data; a whole further frame is no padding.
-    if present - expected >= max(2, bits // 8):
-        raise ValueError(f"it holds {present} bytes of pixel data, its header describes {expected}")
-
-
-def _frame_headers(path: str, dataset: FileDataset, frames: int) -> list[Dataset]:
+def _frame_headers(path: str, dataset: FileDataset, frames: int, notes: list[str]) -> list[Dataset]:
     """The header of each frame, functional groups flattened; one shared object where frames do not differ."""
-    base = _allowed_elements(path, dataset, dataset.original_encoding)
+    base = _allowed_elements(path, dataset, dataset.original_encoding, notes)
     for item in _items(dataset, "SharedFunctionalGroupsSequence")[:1]:
-        _flatten(path, item, base, dataset.original_encoding)
+        _flatten(path, item, base, dataset.original_encoding, notes)
     groups = _items(dataset, "PerFrameFunctionalGroupsSequence")
     if not groups:
         return [base] * frames
@@ -535,7 +465,7 @@ def _frame_headers(path: str, dataset: FileDataset, frames: int) -> list[Dataset
     headers = []
     for item in groups[:frames]:
         header = _copy(base)
-        _flatten(path, item, header, dataset.original_encoding)
+        _flatten(path, item, header, dataset.original_encoding, notes)
         headers.append(header)
     return headers
 
@@ -547,10 +477,10 @@ def _copy(header: Dataset) -> Dataset:
     return twin
 
 
-def _flatten(path: str, functional_group: Dataset, header: Dataset, encoding: tuple[bool | None, bool | None]) -> None:
+def _flatten(path: str, functional_group: Dataset, header: Dataset, encoding: _Encoding, notes: list[str]) -> None:
     for keyword in _FUNCTIONAL_GROUPS:
         for item in _items(functional_group, keyword)[:1]:
-            header.update({element.tag: element for element in _allowed_elements(path, item, encoding)})
+            header.update({element.tag: element for element in _allowed_elements(path, item, encoding, notes)})
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
@@ -558,7 +488,7 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
     return list(value) if isinstance(value, DicomSequence) else []
 
 
-def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, bool | None]) -> Dataset:
+def _allowed_elements(path: str, dataset: Dataset, encoding: _Encoding, notes: list[str]) -> Dataset:
     """A dataset of nothing but ``HEADER_KEYWORDS``, at every depth."""
     header = Dataset()
     for tag in sorted(_HEADER_TAGS.intersection(dataset.keys())):
@@ -566,10 +496,14 @@ def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, 
         try:
             element = dataset[tag]
             if isinstance(element.value, DicomSequence):
-                items = [_allowed_elements(path, item, encoding) for item in element.value]
+                items = [_allowed_elements(path, item, encoding, notes) for item in element.value]
                 header.add_new(tag, "SQ", DicomSequence(items))
             else:
-                _require_kind(element)
+                try:
+                    _require_kind(element)
+                except TypeError:
+                    element = _with_decimal_points(element)
+                    notes.append(DECIMAL_COMMA)
                 header[tag] = element
         except UnreadableImageError:
             raise
@@ -580,6 +514,21 @@ def _allowed_elements(path: str, dataset: Dataset, encoding: tuple[bool | None, 
             raise UnreadableImageError(path, "header", cause) from None
     header.set_original_encoding(*encoding)
     return header
+
+
+def _with_decimal_points(element: DataElement) -> DataElement:
+    """A decimal string written with commas, as some languages do; the values of DS hold no other comma (PS3.5, 6.2).
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    values = element.value if isinstance(element.value, MultiValue) else str(element.value).split("\\")
+    words = [str(value).strip() for value in values]
+    if dictionary_VR(element.tag) != "DS" or not all(_DECIMAL.fullmatch(word) for word in words):
+        raise TypeError
+    return DataElement(element.tag, "DS", [word.replace(",", ".") for word in words])
 
 
 def _require_kind(element: DataElement) -> None:

@@ -46,6 +46,8 @@ class NativeImage:
         behind the other, that of the first: ``frame`` then counts within a volume.
     volumes
         How many volumes of equally many frames lie one behind the other.
+    notes
+        What was doubtful and how it was decided, one fixed sentence each, so that they can be counted over files.
     """
 
     path: str
@@ -56,6 +58,7 @@ class NativeImage:
     plane: Plane | None = None
     affine: np.ndarray | None = field(default=None, repr=False)
     volumes: int = 1
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])

@@ -6,11 +6,14 @@ as 0 and 255. Sixteen bits stay sixteen bits, also in color, where Pillow alone 
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
+import struct
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.failures import stage
@@ -29,9 +32,17 @@ _EXIF_TURNS = {
     7: (True, True, True),
     8: (True, True, False),
 }
+# Pillow knows this kind only in the other byte order.
+TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 _COLOR_MODES = frozenset({"RGB", "YCbCr", "RGBA", "RGBX", "P", "PA"})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
+_TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 262, 284, 338
+_MIN_IS_WHITE = 0
+# Photometric interpretation (1 gray, 2 RGB) and samples of 16-bit color that is read.
+_DEEP_TIFF = frozenset({(2, 3), (2, 4)})
+# What says how strips or tiles are to be decoded: sizes, compression, fill order, rows a strip, predictor, tile sizes.
+_TIFF_LAYOUT = (256, 257, 259, 266, 278, 317, 322, 323)
 
 
 def read_picture(path: str) -> NativeImage:
@@ -48,7 +59,12 @@ def read_picture(path: str) -> NativeImage:
         When the file is damaged or cut short, is animated, or holds CMYK, 32-bit or float samples.
     """
     with stage(path, "open"):
-        picture = Image.open(path, formats=_FORMATS)
+        try:
+            picture = Image.open(path, formats=_FORMATS)
+        except UnidentifiedImageError:
+            raise UnreadableImageError(
+                path, "open", "its header is damaged or of a rare kind; save it as gray or RGB of 8 or 16 bits"
+            ) from None
     with picture:
         with stage(path, "header"):
             pages = getattr(picture, "n_frames", 1)
@@ -61,11 +77,12 @@ def read_picture(path: str) -> NativeImage:
         for page in range(pages):
             with stage(path, "decode"):
                 picture.seek(page)
-                # Pillow notices cut and damaged files where OpenCV returns grey; so it always decodes first.
-                picture.load()
                 if page:
                     deep = _has_deep_color(path, picture)
-                samples = _deep_color(path, page) if deep else _samples(path, picture)
+                if not (deep and _is_planar(picture)):
+                    # Pillow notices cut and damaged files where OpenCV returns grey; so it always decodes first.
+                    picture.load()
+                samples = _deep_color(path, picture, page) if deep else _samples(path, picture)
                 frames.append(_turned(samples, picture.getexif().get(_EXIF_ORIENTATION, 1)))
             first = frames[0]
             if frames[-1].shape != first.shape or frames[-1].dtype != first.dtype:
@@ -147,17 +164,83 @@ def _has_deep_color(path: str, picture: Image.Image) -> bool:
     return False
 
 
-def _deep_color(path: str, page: int) -> np.ndarray:
+def _is_planar(picture: Image.Image) -> bool:
+    return picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PLANAR, 1) == 2  # type: ignore[attr-defined]
+
+
+def _deep_color(path: str, picture: Image.Image, page: int) -> np.ndarray:
+    extra: int | None = 2  # of PNG: alpha that the color is still to be multiplied by
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]  # only TIFF pictures have it
+        bits, photometric = tags[_TIFF_BITS_PER_SAMPLE], tags.get(_TIFF_PHOTOMETRIC)
+        if set(bits) != {16} or (photometric, len(bits)) not in _DEEP_TIFF:
+            raise UnreadableImageError(
+                path, "decode", "16-bit color of this kind is not read; RGB with or without alpha is"
+            )
+        extra = tags.get(_TIFF_EXTRA_SAMPLES, (0,))[0]
+        if _is_planar(picture):
+            # OpenCV takes planes for interleaved samples, and Pillow has no such mode.
+            samples = np.stack([_samples(path, plane) for plane in _tiff_planes(path, tags)], axis=-1)
+            return _flattened(samples, extra)
     ok, pages = cv2.imreadmulti(path, start=page, count=1, flags=cv2.IMREAD_UNCHANGED)
     if not ok or pages[0].dtype != np.uint16:
         raise UnreadableImageError(path, "decode", "16-bit color of this kind is not read")
     samples = np.asarray(pages[0])
     if samples.ndim == 2:
         return samples
-    color = samples[..., 2::-1]
-    if samples.shape[-1] == 4:
-        color = _over_black(color, samples[..., 3:])
-    return color
+    order = [2, 1, 0, 3][: samples.shape[-1]] if samples.shape[-1] > 2 else [0, 1]
+    return _flattened(samples[..., order], extra)
+
+
+def _flattened(samples: np.ndarray, extra: int | None) -> np.ndarray:
+    """Gray or color without the alpha behind it; TIFF may keep it multiplied already, or as something else (0)."""
+    kept = samples.shape[-1] - 1 + samples.shape[-1] % 2
+    color = samples[..., :kept]
+    if kept < samples.shape[-1] and extra == 2:
+        color = _over_black(color, samples[..., kept:])
+    return color[..., 0] if kept == 1 else color
+
+
+def _tiff_planes(path: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list[Image.Image]:
+    """Each plane of a planar TIFF page as a picture of its own: its tags, and its part of the strips or tiles."""
+    offsets_tag, lengths_tag = (324, 325) if 324 in tags else (273, 279)
+    offsets, lengths = tags[offsets_tag], tags[lengths_tag]
+    count = len(offsets) // len(tags[_TIFF_BITS_PER_SAMPLE])
+    planes = []
+    with open(path, "rb") as stream:
+        for start in range(0, len(offsets), count):
+            chunks = []
+            for offset, length in zip(offsets[start : start + count], lengths[start : start + count], strict=True):
+                stream.seek(offset)
+                chunks.append(stream.read(length))
+            entries = {tag: [int(tags[tag])] for tag in _TIFF_LAYOUT if tag in tags}
+            entries |= {_TIFF_BITS_PER_SAMPLE: [16], _TIFF_PHOTOMETRIC: [1]}
+            single = io.BytesIO(_tiff_page(tags.prefix, entries, (offsets_tag, lengths_tag), chunks))
+            planes.append(Image.open(single, formats=("TIFF",)))
+            planes[-1].load()
+    return planes
+
+
+def _tiff_page(prefix: bytes, entries: dict[int, list[int]], parts: tuple[int, int], chunks: list[bytes]) -> bytes:
+    """A TIFF file of one page: ``entries`` and, under the tags ``parts``, where its chunks lie and how long they are.
+
+    All numbers are written as LONG, which readers take for any number (TIFF 6.0, section 2).
+    """
+    order = "<" if prefix == b"II" else ">"
+    behind = 8 + 2 + 12 * (len(entries) + 2) + 4 + 8 * len(chunks)
+    lengths = list(map(len, chunks))
+    starts = [behind + end for end in itertools.accumulate([0, *lengths[:-1]])]
+    arrays = b""
+    directory = struct.pack(f"{order}H", len(entries) + 2)
+    for tag, values in sorted((entries | dict(zip(parts, (starts, lengths), strict=True))).items()):
+        packed = struct.pack(f"{order}{len(values)}I", *values)
+        place = behind - 8 * len(chunks) + len(arrays)
+        if len(values) > 1:
+            arrays += packed
+            packed = struct.pack(f"{order}I", place)
+        directory += struct.pack(f"{order}HHI", tag, TiffTags.LONG, len(values)) + packed
+    arrays = arrays.ljust(8 * len(chunks), b"\0")
+    return b"".join((prefix, struct.pack(f"{order}HI", 42, 8), directory, bytes(4), arrays, *chunks))
 
 
 def _samples(path: str, picture: Image.Image) -> np.ndarray:
@@ -165,7 +248,12 @@ def _samples(path: str, picture: Image.Image) -> np.ndarray:
     if mode == "1":
         return np.asarray(picture.convert("L"))
     if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
+        samples = np.asarray(picture).astype(np.uint16)
+        if picture.format == "TIFF":
+            tags = picture.tag_v2  # type: ignore[attr-defined]  # only TIFF pictures have it
+            if tags.get(_TIFF_PHOTOMETRIC) == _MIN_IS_WHITE:  # Pillow turns only up to 8 bits
+                return ((1 << tags[_TIFF_BITS_PER_SAMPLE][0]) - 1 - samples).astype(np.uint16)
+        return samples
     transparent = "transparency" in picture.info or mode in _ALPHA_MODES
     if mode in ("L", "LA", "La"):
         if not transparent:
