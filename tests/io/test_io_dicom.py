@@ -21,6 +21,7 @@ from written_series import dicom_slice, save
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io import codestream
+from radimagenet_monai.io.dicom import DECIMAL_COMMA
 from radimagenet_monai.io.failures import anonymous
 from radimagenet_monai.io.reader import read_image
 
@@ -117,6 +118,29 @@ def test_a_damaged_element_is_named_and_not_quoted(tmp_path, keyword):
     data[start : start + length] = b"Doe^Jane"[:length].ljust(length)
     path.write_bytes(data)
     refused(path, f"{keyword} is damaged", "header")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "written", "read"),
+    [("PixelSpacing", [11, 22], b"0,5\\1,25"), ("WindowCenter", 123456, b"2048,5"), ("RescaleSlope", 1234, b"1,5")],
+)
+def test_a_decimal_comma_is_a_decimal_point(tmp_path, keyword, written, read):
+    path = save(dicom_slice(PIXELS, **{keyword: written}), tmp_path / "a.dcm")
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    head = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little") + b"DS"
+    data = bytearray(path.read_bytes())
+    start = data.index(head) + 6
+    length = int.from_bytes(data[start : start + 2], "little")
+    padded = read + b" " * (len(read) % 2)
+    data[start : start + 2 + length] = len(padded).to_bytes(2, "little") + padded
+    path.write_bytes(data)
+    image = read_image(path)
+    assert np.ravel(image.headers[0][keyword].value).tolist() == [
+        float(word.replace(b",", b".")) for word in read.split(b"\\")
+    ]
+    assert image.notes == (DECIMAL_COMMA,)
+    if keyword == "PixelSpacing":
+        assert image.spacing == (0.5, 1.25)
 
 
 def test_the_libraries_are_kept_from_quoting_the_header(tmp_path, caplog, capfd):

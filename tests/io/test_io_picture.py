@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.io
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -167,3 +168,63 @@ def test_an_npy_that_claims_terabytes_is_refused_at_once(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(UnreadableImageError, match="at most 4 GiB"):
         read_image(tmp_path / "a.npy")
+
+
+DEEP = RNG.integers(0, 65536, (23, 40, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(
+    "layout",
+    [{}, {"rowsperstrip": 7}, {"tile": (16, 16)}, {"rowsperstrip": 7, "compression": "zlib", "predictor": 2}],
+    ids=["one strip", "strips", "tiles", "deflated"],
+)
+def test_color_of_sixteen_bits_in_planes_as_tifffile_wrote_it(tmp_path, layout, byteorder):
+    pages = np.stack([DEEP, DEEP[::-1]])
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, np.moveaxis(pages, -1, 1), photometric="rgb", planarconfig="separate", byteorder=byteorder, **layout
+    )
+    np.testing.assert_array_equal(read_image(path).pixels, pages)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_where_small_values_are_white_they_are_at_any_depth(tmp_path, bits, byteorder):
+    stored = GREY > 127 if bits == 1 else GREY if bits == 8 else GREY16
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored, photometric="miniswhite", byteorder=byteorder)
+    expected = {1: (1 - stored) * 255.0, 8: 255.0 - stored, 16: 65535.0 - stored}[bits]
+    np.testing.assert_array_equal(read_image(path).pixels[0], expected)
+
+
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
+def test_a_fourth_sample_of_sixteen_bits_is_what_the_file_says(tmp_path, extra, planarconfig):
+    """Alpha may be multiplied into the colors already, and another sample is no alpha at all (TIFF 6.0, section 18)."""
+    alpha = RNG.integers(0, 65536, (*DEEP.shape[:2], 1), dtype=np.uint16)
+    color = np.minimum(DEEP, alpha) if extra == "assocalpha" else DEEP
+    samples = np.dstack([color, alpha])
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        *(path, np.moveaxis(samples, -1, 0) if planarconfig == "separate" else samples),
+        **{"photometric": "rgb", "planarconfig": planarconfig, "extrasamples": [extra]},
+    )
+    expected = color * (alpha / 65535) if extra == "unassalpha" else color
+    np.testing.assert_allclose(read_image(path).pixels[0], expected, atol=0.5 + 1e-6)
+
+
+def test_four_inks_of_sixteen_bits_are_no_color_with_alpha(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.dstack([DEEP, GREY16[:1, :1].repeat(23, 0).repeat(40, 1)]), photometric="separated"
+    )
+    with pytest.raises(UnreadableImageError, match="16-bit color of this kind"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_cut_plane_is_noticed(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.moveaxis(DEEP, -1, 0), photometric="rgb", planarconfig="separate")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UnreadableImageError):
+        read_image(path)
