@@ -206,7 +206,7 @@ def _tiff_planes(path: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list
     offsets_tag, lengths_tag = (324, 325) if 324 in tags else (273, 279)
     offsets, lengths = tags[offsets_tag], tags[lengths_tag]
     count = len(offsets) // len(tags[_TIFF_BITS_PER_SAMPLE])
-    planes = []
+    planes: list[Image.Image] = []
     with open(path, "rb") as stream:
         for start in range(0, len(offsets), count):
             chunks = []
