@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from radimagenet_monai import __version__
+from radimagenet_monai import __version__, command_line
 from radimagenet_monai.collection import commands as bundle_commands
+from radimagenet_monai.command_line import Options, Parameter
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.experiments import commands as experiment_commands
+from radimagenet_monai.flags import Count, Whole
 from radimagenet_monai.report import commands as report_commands
 from radimagenet_monai.training import commands as training_commands
 from radimagenet_monai.weights import commands as weights_commands
@@ -32,7 +35,14 @@ def info(json: bool = False, task: str | None = None) -> None:
     print(_to_json(catalogue) if json else _to_text(catalogue, detailed=task is not None))
 
 
-def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", **options: Any) -> None:
+def prepare(
+    name: str,
+    root: str,
+    out: str,
+    seed: Whole = 0,
+    audit: Literal["auto", "true", "false"] = "auto",
+    **options: Any,
+) -> None:
     """Turn a dataset, as its authors give it out, into records.csv with patient-disjoint splits and folds; audit it.
 
     What the audit finds is printed and shown in audit.html; the exit status stays 0, since published datasets have
@@ -49,7 +59,7 @@ def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", 
     """
     from radimagenet_monai.datasets.readers import prepare as write_prepared
 
-    table, facts = write_prepared(str(name), str(root), str(out), seed, **_typed(options))
+    table, facts = write_prepared(str(name), str(root), str(out), seed, **options)
     exams = f", {facts['exams']} exams" if "exams" in facts else ""
     print(f"{facts['images']} images of {facts['patients'] or 'unknown'} patients{exams}: {_counts(facts['labels'])}")
     print(f"split: {_counts(facts['splits'])}")
@@ -61,12 +71,6 @@ def prepare(name: str, root: str, out: str, seed: int = 0, audit: Any = "auto", 
         print(f"note: {len(facts['notes']) - 10} more in {Path(out) / 'summary.json'}")
     _audit_prepared(table, facts["images"], audit)
     print(table)
-
-
-def _typed(options: dict[str, Any]) -> dict[str, Any]:
-    """Fire reads ``--headers false`` as text, which Python takes for true."""
-    words = {"true": True, "false": False}
-    return {name: words.get(str(value).lower(), value) for name, value in options.items()}
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
@@ -84,7 +88,7 @@ def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
         print(f"audit: the table only, since there are {images} images; 'radimagenet audit {table}' reads them too")
 
 
-def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: int = 2, **options: Any) -> None:
+def phantom(name: str, out: str, patients: Count = 200, seed: Whole = 0, workers: Count = 2, **options: Any) -> None:
     """Write synthetic images in the on-disk format of a dataset. They are phantoms, not patients.
 
     Args:
@@ -97,7 +101,7 @@ def phantom(name: str, out: str, patients: int = 200, seed: int = 0, workers: in
     """
     from radimagenet_monai.phantoms import write_phantom
 
-    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers, **_typed(options)))
+    print(write_phantom(str(name), str(out), patients=patients, seed=seed, workers=workers, **options))
 
 
 def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
@@ -131,7 +135,9 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
         raise SystemExit(1)
 
 
-def demo(out: str = "demo_output", images: int = 480, epochs: int = 14, image_size: int = 96, seed: int = 0) -> None:
+def demo(
+    out: str = "demo_output", images: Count = 480, epochs: Count = 14, image_size: Count = 96, seed: Whole = 0
+) -> None:
     """Walk the whole way on phantoms: images, records, training, evaluation, inference, report.
 
     Args:
@@ -146,7 +152,7 @@ def demo(out: str = "demo_output", images: int = 480, epochs: int = 14, image_si
     print(run_demo(str(out), images=images, epochs=epochs, image_size=image_size, seed=seed))
 
 
-def rehearse(*names: str, out: str = "rehearsal_output", seed: int = 0) -> None:
+def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> None:
     """Train and test every bundle on its phantom and print one table. Exit status 1 where one has not learnt enough.
 
     Takes about an hour on two cores; what is finished is not repeated when the command is given again.
@@ -164,7 +170,7 @@ def rehearse(*names: str, out: str = "rehearsal_output", seed: int = 0) -> None:
         raise SystemExit(1)
 
 
-def miniature(out: str = "miniature_output", seed: int = 0) -> None:
+def miniature(out: str = "miniature_output", seed: Whole = 0) -> None:
     """Do the paper's experiment in miniature, on phantoms: pack, pretrain on 165 classes, compare with random weights.
 
     Takes about half an hour on two cores; what is finished is not repeated when the command is given again.
@@ -178,7 +184,52 @@ def miniature(out: str = "miniature_output", seed: int = 0) -> None:
     print(run_miniature(str(out), Recipe(seed=seed)))
 
 
-COMMANDS: dict[str, Any] = {
+def _reader_options(given: Mapping[str, Any]) -> Options:
+    from radimagenet_monai.datasets.readers import get_reader
+
+    name = str(given["name"])
+    read = get_reader(name).read
+    return Options(f"dataset '{name}'", tuple(command_line.parameters_of(read, leave_out=("root", "seed"))))
+
+
+def _phantom_options(given: Mapping[str, Any]) -> Options:
+    from radimagenet_monai.phantoms import phantom_writer
+
+    name = str(given["name"])
+    own = ("out", "patients", "seed", "workers")
+    return Options(f"phantom '{name}'", tuple(command_line.parameters_of(phantom_writer(name), leave_out=own)))
+
+
+def _import_options(given: Mapping[str, Any]) -> Options:
+    return Options("radimagenet weights import", (Parameter("as", str, None, "name of the weights"),))
+
+
+def _explain_options(given: Mapping[str, Any]) -> Options:
+    from radimagenet_monai.experiments.trained_classifier import settings_of
+
+    known = settings_of(str(given["bundle"]))
+    simple = (bool, int, float, str)
+    return Options(
+        "radimagenet explain",
+        tuple(
+            Parameter(name, type(value) if isinstance(value, simple) and not _is_expression(value) else Any, value)
+            for name, value in known.items()
+        ),
+    )
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("$")
+
+
+_OPTIONS = {
+    "prepare": _reader_options,
+    "phantom": _phantom_options,
+    "weights import": _import_options,
+    "explain": _explain_options,
+}
+
+_FUNCTIONS: dict[str, Any] = {
     "info": info,
     "prepare": prepare,
     "audit": report_commands.audit,
@@ -208,19 +259,34 @@ COMMANDS: dict[str, Any] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Exit status 1 with one line on standard error for what the user can mend."""
-    import fire
+def _checked(functions: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every command behind `command_line.checked`."""
+    return {
+        name: _checked(item, f"{path}{name} ")
+        if isinstance(item, dict)
+        else command_line.checked(item, f"radimagenet {path}{name}", _OPTIONS.get(f"{path}{name}"))
+        for name, item in functions.items()
+    }
 
+
+COMMANDS: dict[str, Any] = _checked(_FUNCTIONS)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. What the user can mend is one line on standard error.
+
+    Exit status 2 for a misspelt flag or a value of the wrong type, with nothing done; 1 for any other error.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[-1:] == ["--help"] and "--" not in arguments:
-        arguments[-1:] = ["--", "--help"]  # a command with options of its own would take it for one of them
     if arguments in (["--version"], ["version"]):
         print(__version__)
         return
     try:
-        fire.Fire(COMMANDS, command=arguments, name="radimagenet")
-    except (RadImageNetError, OSError) as error:
+        command_line.run(COMMANDS, arguments, "radimagenet")
+    except RadImageNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_status) from None
+    except OSError as error:
         from radimagenet_monai.training.launch import user_error_line
 
         print(user_error_line(error), file=sys.stderr)

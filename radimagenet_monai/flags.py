@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from radimagenet_monai.errors import ConfigurationError
 
@@ -32,7 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, or ``None`` where nothing is close.
 
     Considered in this order: the same letters in another case or with other dashes, a prefix, a similar spelling, the
-    initials (``lr`` for ``learning_rate``), a part (``epochs`` for ``max_epochs``).
+    initials (``lr`` for ``learning_rate``), a part (``epochs`` for ``max_epochs``, ``image_size`` for ``size``).
     """
     names = sorted(known, key=len)
     word = name.strip("-+").lower().replace("-", "_")
@@ -52,6 +52,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
             return item
     for item in names:
         if len(word) > 3 and word in item.lower():
+            return item
+    for item in reversed(names):
+        if len(item) > 3 and item.lower() in word.split("_"):
             return item
     return None
 
@@ -127,3 +130,10 @@ def names(value: Any) -> str | None:
     if isinstance(value, list | tuple) and len(value) > 1 and len({str(item) for item in value}) == len(value):
         return None
     return "expected a list of two or more different names, such as \"['benign','malignant']\""
+
+
+Count = Annotated[int, whole(1)]
+"""Type of a flag: a whole number of 1 or more."""
+
+Whole = Annotated[int, whole(0)]
+"""Type of a flag: a whole number of 0 or more."""

@@ -96,7 +96,7 @@ def test_false_switches_an_option_off(monkeypatch: pytest.MonkeyPatch, tmp_path:
         raise RecordsError("seen enough")
 
     monkeypatch.setattr("radimagenet_monai.datasets.readers.prepare", prepare)
-    options = ["--headers", "false", "--hash_files", "True", "--slices", "central:3"]
+    options = ["--official", "false", "--hash_files", "True", "--slices", "central:3"]
     with pytest.raises(SystemExit):
-        main(["prepare", "rsna_ich", "--root", "x", "--out", str(tmp_path), *options])
-    assert seen == {"headers": False, "hash_files": True, "slices": "central:3"}
+        main(["prepare", "mrnet", "--root", "x", "--out", str(tmp_path), *options])
+    assert seen == {"official": False, "hash_files": True, "slices": "central:3"}

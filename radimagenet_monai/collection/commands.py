@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Literal
 
 
-def release(*names: str, out: str, bundles: str = "bundles", url: str | None = None, weights: str = "auto") -> None:
+def release(
+    *names: str,
+    out: str,
+    bundles: str = "bundles",
+    url: str | None = None,
+    weights: Literal["auto", "include", "leave"] = "auto",
+) -> None:
     """Write archives, hashes, MONAI's list and repositories for the Hugging Face hub; the same bytes every time.
 
     Args:
@@ -16,12 +22,10 @@ def release(*names: str, out: str, bundles: str = "bundles", url: str | None = N
         weights: auto includes trained weights and refuses those that derive from RadImageNet; include includes them all
             the same, for who holds the right to pass them on; leave leaves them out.
     """
-    from radimagenet_monai.collection.release import WeightsChoice, release_bundles
+    from radimagenet_monai.collection.release import release_bundles
 
     chosen = [str(name) for name in names]
-    for archive in release_bundles(
-        str(bundles), str(out), chosen, None if url is None else str(url), cast(WeightsChoice, str(weights))
-    ):
+    for archive in release_bundles(str(bundles), str(out), chosen, None if url is None else str(url), weights):
         print(archive)
 
 
@@ -53,7 +57,9 @@ def verify(path: str, run_checks: bool = False) -> None:
         raise SystemExit(1)
 
 
-def fetch(url: str, out: str = ".", sha256: Any = None, name: str | None = None, unverified: bool = False) -> None:
+def fetch(
+    url: str, out: str = ".", sha256: str | None = None, name: str | None = None, unverified: bool = False
+) -> None:
     """Download a bundle, compare its SHA-256, verify it, and extract it.
 
     Args:

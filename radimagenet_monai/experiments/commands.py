@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from radimagenet_monai.flags import Count, Whole
 
 
 def compare(
     task: str,
     records: str,
-    weights: Any,
+    weights: Sequence[str],
     out: str,
     root: str | None = None,
-    protocol: str = "quick",
-    architectures: Any = None,
-    folds: int | None = None,
-    fractions: Any = 1,
-    learning_rates: Any = None,
-    freeze: Any = None,
-    epochs: int | None = None,
-    image_size: int | None = None,
-    batch_size: int | None = None,
-    classes: Any = None,
-    subgroups: Any = (),
-    seed: int = 0,
-    engine: str = "local",
-    workers: int | None = None,
-    threads: int = 1,
-    loaders: int = 0,
+    protocol: Literal["quick", "probe", "paper"] = "quick",
+    architectures: Sequence[str] | None = None,
+    folds: Count | None = None,
+    fractions: Sequence[float] = (1,),
+    learning_rates: Sequence[float] | None = None,
+    freeze: Sequence[str] | None = None,
+    epochs: Count | None = None,
+    image_size: Count | None = None,
+    batch_size: Count | None = None,
+    classes: Sequence[str] | None = None,
+    subgroups: Sequence[str] = (),
+    seed: Whole = 0,
+    engine: Literal["local", "ray"] = "local",
+    workers: Count | None = None,
+    threads: Count = 1,
+    loaders: Whole = 0,
     address: str | None = None,
     keep_models: bool = True,
 ) -> None:
@@ -98,15 +101,15 @@ def explain(
     input: str,
     out: str,
     records: str | None = None,
-    split: str = "test",
-    fold: int | None = None,
+    split: Literal["train", "validation", "test", "all"] = "test",
+    fold: Whole | None = None,
     target: str | None = None,
-    method: str = "gradcam",
-    level: str = "1/32",
+    method: Literal["gradcam", "gradcam++"] = "gradcam",
+    level: Literal["1/32", "1/16"] = "1/32",
     threshold: float | None = None,
     tolerance: float = 0,
     sanity: bool = True,
-    limit: int | None = None,
+    limit: Count | None = None,
     **settings: Any,
 ) -> None:
     """Show where a trained classifier looks, and measure it against lesion masks where there are any.

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from radimagenet_monai import command_line
 from radimagenet_monai.datasets.records import read_records, to_datalist
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError, one_line
 from radimagenet_monai.evaluation.thresholds import youden_threshold
@@ -348,15 +349,14 @@ def probe(
 
 def main() -> None:
     """``python -m radimagenet_monai.experiments.probe``, with errors in one line."""
-    import fire
+    from radimagenet_monai.training.launch import exit_status, user_error_line
 
-    from radimagenet_monai.training.launch import user_error_line
-
+    name = "python -m radimagenet_monai.experiments.probe"
     try:
-        fire.Fire(probe, name="radimagenet_monai.experiments.probe")
+        command_line.run(command_line.checked(probe, name), sys.argv[1:], name)
     except (RadImageNetError, OSError) as error:
         print(user_error_line(error), file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(exit_status(error)) from None
 
 
 if __name__ == "__main__":

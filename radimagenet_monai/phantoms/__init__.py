@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,28 @@ def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Pat
     ConfigurationError
         For an unknown name or option, and as the writer does.
     """
-    if name not in PHANTOMS:
-        raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(PHANTOMS)}")
-    module, function = PHANTOMS[name].split(":")
-    write = getattr(importlib.import_module(module), function)
+    write = phantom_writer(name)
     known = [option for option in inspect.signature(write).parameters if option != "out"]
     for option in options:
         if option not in known:
             raise ConfigurationError(f"phantom '{name}' has no option '{option}'; it has {', '.join(known)}")
     folder: Path = write(out, **options)
     return folder
+
+
+def phantom_writer(name: str) -> Callable[..., Any]:
+    """The function that writes the phantom of the dataset ``name``.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name.
+    """
+    if name not in PHANTOMS:
+        raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(PHANTOMS)}")
+    module, function = PHANTOMS[name].split(":")
+    writer: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return writer
 
 
 def is_phantom(folder: str | os.PathLike[str]) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from radimagenet_monai.flags import Count, Whole
+
 
 def audit(
     records: str,
     root: str | None = None,
     out: str | None = None,
     pixels: bool = True,
-    near_bits: int | None = None,
-    workers: int | None = None,
+    near_bits: Whole | None = None,
+    workers: Count | None = None,
     show_ids: bool = False,
 ) -> None:
     """Look for leakage in a records table: patients and images on both sides of a split, contradicting labels.

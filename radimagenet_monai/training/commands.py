@@ -7,18 +7,21 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import Literal
+
+from radimagenet_monai.flags import Count
 
 
 def pack(
     records: str,
     out: str,
-    size: int | None = None,
+    size: Count | None = None,
     task: str = "radimagenet_resnet50_pretraining",
     root: str | None = None,
-    workers: int | None = None,
+    workers: Count | None = None,
     keep_aspect: bool = False,
-    unreadable: str = "skip",
-    blank: str = "skip",
+    unreadable: Literal["skip", "stop"] = "skip",
+    blank: Literal["skip", "keep"] = "skip",
     verify: bool = False,
     share: str | None = None,
     share_salt: str | None = None,
@@ -66,8 +69,8 @@ def pack(
             None if root is None else str(root),
             workers,
             parse_flag(keep_aspect),
-            unreadable,  # type: ignore[arg-type]  # checked there
-            blank,  # type: ignore[arg-type]  # checked there
+            unreadable,
+            blank,
             verify=parse_flag(verify),
             share=None if share is None else str(share),
             share_salt=None if share_salt is None else str(share_salt),

@@ -48,8 +48,6 @@ def import_(file: str, replace: bool = False, **flags: Any) -> None:
         flags: --as NAME, what the weights are.
     """
     name = flags.pop("as", None)  # a keyword of Python, so it cannot be a parameter
-    if flags:
-        raise ConfigurationError(f"unknown flag --{next(iter(flags))}; known: --as NAME, --replace")
     from radimagenet_monai.weights.importers.import_file import import_weights
 
     report = import_weights(str(file), None if name is None else str(name), replace_existing=bool(replace))
