@@ -11,7 +11,7 @@ from typing import Any, Literal
 from radimagenet_monai import __version__, command_line
 from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.command_line import Options, Parameter
-from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.experiments import commands as experiment_commands
 from radimagenet_monai.flags import Count, Whole
 from radimagenet_monai.report import commands as report_commands
@@ -205,9 +205,14 @@ def _import_options(given: Mapping[str, Any]) -> Options:
 
 
 def _explain_options(given: Mapping[str, Any]) -> Options:
-    from radimagenet_monai.experiments.trained_classifier import settings_of
-
-    known = settings_of(str(given["bundle"]))
+    config = Path(str(given["bundle"])) / "configs" / "inference.json"
+    if not config.is_file():
+        raise ConfigurationError(f"'{given['bundle']}' has no configs/inference.json; give the folder of a bundle")
+    known = {
+        key: value
+        for key, value in json.loads(config.read_text(encoding="utf-8")).items()
+        if key != "bundle_root" and not isinstance(value, list | dict)
+    }
     simple = (bool, int, float, str)
     return Options(
         "radimagenet explain",

@@ -69,7 +69,7 @@ def checked(command: Callable[..., Any], name: str, options: OptionsOf | None = 
     # Not functools.wraps: Fire would look through it, and keep to itself what the signature does not name.
     called.__name__ = command.__name__
     called.__doc__ = command.__doc__
-    called.command, called.full_name, called.options = command, name, options  # type: ignore[attr-defined]
+    called.command, called.full_name, called.options = command, name, options
     return called
 
 

@@ -177,21 +177,6 @@ class TrainedClassifier:
         return self.outputs.index(name)
 
 
-def settings_of(bundle: str | os.PathLike[str]) -> dict[str, Any]:
-    """The keys of a bundle's ``inference.json`` that a user may set, with their defaults.
-
-    Raises
-    ------
-    ConfigurationError
-        For a folder that is no bundle.
-    """
-    config = Path(bundle) / "configs" / "inference.json"
-    if not config.is_file():
-        raise ConfigurationError(f"'{bundle}' has no configs/inference.json; give the folder of a bundle")
-    content = ConfigParser.load_config_file(config)
-    return {key: value for key, value in content.items() if key != "bundle_root" and not isinstance(value, list | dict)}
-
-
 def _split(transforms: list[Any], config: Path) -> tuple[list[Any], ResizeCanonicald]:
     """What makes the canonical image, and what resizes it, which must be the last."""
     last = transforms[-1] if transforms else None
