@@ -46,7 +46,7 @@ def without_identifiers(analysis: Mapping[str, Any], show_ids: bool = False) -> 
     """
     known = _vocabulary(analysis)
     # What this version writes holds no folders; an analysis of 0.1 may.
-    copy = {key: _cleaned(without_folders(value), key, known, show_ids) for key, value in analysis.items()}
+    copy = {key: without_folders(_cleaned(value, key, known, show_ids)) for key, value in analysis.items()}
     copy["subgroups"] = _without_id_groups(copy["subgroups"])
     return copy
 
