@@ -17,6 +17,7 @@ from radimagenet_monai.data.remote_store import RemoteStore
 from radimagenet_monai.data.sealed_index import SealedIndex
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.data.sealed_store import check_parts, is_address, sealed_folders
+from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records import Split
 from radimagenet_monai.errors import ConfigurationError, StoreError
 
@@ -78,6 +79,12 @@ def packed_dataset(
     if opened is not None:
         index, source = opened
         records = SealedRecords(index, classes, split, fold, findings, require_mask)
+        if require_mask and index.mask_rules < masks.RULES and (index.integers("frame")[:] > 0).any():
+            logger.warning(
+                "sealed store %s was packed by version 0.1, which took slice 0 of a mask for every slice of its image; "
+                "pack it again",
+                os.fspath(store_dir),
+            )
         return PackedImages(
             records,
             source,

@@ -75,7 +75,7 @@ from radimagenet_monai.data.packed_part import (
 )
 from radimagenet_monai.data.packing_progress import PackingProgress
 from radimagenet_monai.data.packing_workers import Job, PackingWorkers
-from radimagenet_monai.datasets.records import mask_file
+from radimagenet_monai.datasets import masks
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 
@@ -406,6 +406,8 @@ class PackedStore:
         path = os.fspath(record[self.image_key])
         extra: list[Any] = [record.get(key) for key in self.transform_keys]
         extra += [stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
+        if self._packer.with_mask:
+            extra.append(["masks", masks.RULES])
         return image_key(path, self._frame(record), stamp(path), _text(record.get("sha256")), extra)
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
@@ -615,7 +617,7 @@ def _is_vector(value: Any) -> bool:
 
 def _paths(value: Any) -> list[str]:
     references = value if isinstance(value, list | tuple) else [value] if value else []
-    return [mask_file(str(reference)) for reference in references]
+    return [masks.mask_file(str(reference)) for reference in references]
 
 
 def _rows_and_columns(image_size: int | Sequence[int]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 On disk, in ``index/`` of a store's folder::
 
-    index.json          format, records, image_shape, phantoms; parts: name, rows, bytes of
+    index.json          format, records, image_shape, phantoms, mask_rules; parts: name, rows, bytes of
                         images.npy, SHA-256 of hashes.npy; columns: name, kind, file, values; files: bytes and
                         SHA-256 of those below
     00.codes.npy        uint8, uint16 or uint32 (N,): a column of few different values, which are in index.json
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.datasets.masks import RULES
 from radimagenet_monai.datasets.records import MASK_SEPARATOR
 from radimagenet_monai.errors import StoreError
 
@@ -97,6 +98,7 @@ class SealedIndex:
             rows, columns, channels = header["image_shape"]
             self.image_shape: tuple[int, int, int] = (rows, columns, channels)
             self.phantoms = bool(header["phantoms"])
+            self.mask_rules = int(header.get("mask_rules", 1))
             self.parts: list[dict[str, Any]] = header["parts"]
             self.files: dict[str, list[Any]] = header["files"]
             self._columns: dict[str, dict[str, Any]] = {column["name"]: column for column in header["columns"]}
@@ -205,6 +207,7 @@ def write_index(
         "format": INDEX_FORMAT,
         "records": len(rows),
         "phantoms": phantoms,
+        "mask_rules": RULES,
         "image_shape": list(image_shape),
         "parts": list(parts),
         "columns": columns,

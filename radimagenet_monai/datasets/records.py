@@ -9,7 +9,8 @@ a task needs one) must be filled:
 ``patient_id`` text, so ``0001`` keeps its zeros; a patient never has rows in two splits or two folds
 ``split``      ``train``, ``validation``, ``test`` or empty
 ``fold``       0, 1, ... of a cross-validation, or empty
-``mask``       path of the mask, or ``N.xml#K``; several masks of one image are joined by ``;``
+``mask``       path of the mask, with what is stated of it (`radimagenet_monai.datasets.masks.reference`), or
+               ``N.xml#K``; several masks of one image are joined by ``;``
 ``frame``      zero-based frame of a multi-frame file or slice of a volume; empty means 0
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
@@ -27,7 +28,6 @@ import csv
 import io
 import logging
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.datasets.masks.reference import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_open
 
@@ -50,7 +51,6 @@ MASK_SEPARATOR = ";"
 CARRIED_COLUMNS = ("exam", "modality")
 """Free columns that items of a datalist keep."""
 
-_OUTLINES = re.compile(r"(.+\.xml)#\d+", re.IGNORECASE)
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
 
@@ -422,12 +422,6 @@ def missing_files(paths: Sequence[str]) -> list[str]:
         if name not in names[folder]:
             missing.append(path)
     return missing
-
-
-def mask_file(reference: str) -> str:
-    """The file that a mask is in: ``12.xml`` of ``12.xml#1``, see `radimagenet_monai.datasets.masks`."""
-    outlines = _OUTLINES.fullmatch(reference)
-    return outlines[1] if outlines else reference
 
 
 def _header(content: bytes, path: Path) -> list[str]:

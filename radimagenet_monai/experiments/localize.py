@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from radimagenet_monai.data.filling import describe_failure
-from radimagenet_monai.datasets.masks import load_masks
+from radimagenet_monai.datasets.masks import item_mask
 from radimagenet_monai.datasets.records import SPLITS, Split, read_records, to_datalist
 from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import ConfigurationError, RecordsError
@@ -353,7 +353,7 @@ def _read(classifier: TrainedClassifier, item: Mapping[str, Any]) -> ExplainedCa
     try:
         image = classifier.prepare(item)
         rows, columns = image.picture.shape
-        mask = load_masks(list(item.get("mask") or ()), (rows, columns), int(item.get("frame", 0)))
+        mask = item_mask(item, (rows, columns))
     except Exception as error:
         failure = describe_failure(error, item)
         cause = failure.cause.removeprefix(f"{item['image']}: ")

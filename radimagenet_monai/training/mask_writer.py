@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import GEOMETRY
 from radimagenet_monai.data.resize import SPACING
-from radimagenet_monai.datasets.masks import load_masks
+from radimagenet_monai.datasets.masks import item_mask
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
@@ -131,7 +131,7 @@ class MaskWriter:
             )
             reference = None
             if self.references:
-                reference = load_masks(list(record.get("mask") or ()), (mask.shape[0], mask.shape[1]))
+                reference = item_mask(record, (mask.shape[0], mask.shape[1]))
                 overlap = self._overlaps[index] = measure_overlap(mask, reference)
                 row.update(reference_pixels=overlap.reference, dice=_rounded(overlap.dice), iou=_rounded(overlap.iou))
                 measured = [measure_surface_distance(mask, reference, self.tolerance)]

@@ -79,7 +79,7 @@ def test_masks_lie_where_the_nodules_were_drawn(clean: Path, tmp_path: Path) -> 
         number, index = (int(part) for part in Path(item["image"]).stem.split("_"))
         known = simulate(number, seed=3, size=SIZE).images[index - 1]
         drawn = np.logical_or.reduce(known.masks)
-        loaded = load_masks(item["mask"], known.pixels.shape)
+        loaded = load_masks(item["mask"], known.pixels.shape, 0)
         overlap = 2 * (loaded & drawn).sum() / (loaded.sum() + drawn.sum())
         assert overlap > 0.93, item["image"]
 

@@ -44,14 +44,14 @@ def test_pictures_of_every_kind(tmp_path: Path, lesion: np.ndarray, mode: str, v
         picture.save(name)
     else:
         Image.fromarray((lesion * value).astype(np.uint8)).convert(mode).save(name)
-    loaded = load_masks([name], SHAPE)
+    loaded = load_masks([name], SHAPE, 0)
     assert loaded.dtype == bool
     np.testing.assert_array_equal(loaded, lesion)
 
 
 def test_a_jpeg_mask_keeps_its_edge(tmp_path: Path, lesion: np.ndarray) -> None:
     Image.fromarray(lesion.astype(np.uint8) * 255).save(tmp_path / "m.jpg", quality=60)
-    assert (load_masks([str(tmp_path / "m.jpg")], SHAPE) != lesion).mean() < 0.01
+    assert (load_masks([str(tmp_path / "m.jpg")], SHAPE, 0) != lesion).mean() < 0.01
 
 
 def test_a_volume_mask_is_taken_at_the_frame(tmp_path: Path, lesion: np.ndarray) -> None:
@@ -67,11 +67,11 @@ def test_several_lesions_are_joined(tmp_path: Path, lesion: np.ndarray) -> None:
     points = [(1, 30), (12, 30), (12, 40), (1, 40)]
     write_case(tmp_path / "3.xml", points)
     outlined = polygon2mask(SHAPE, np.array([(y, x) for x, y in points]))
-    joined = load_masks([str(tmp_path / "one.png"), f"{tmp_path / '3.xml'}#2"], SHAPE)
+    joined = load_masks([str(tmp_path / "one.png"), f"{tmp_path / '3.xml'}#2"], SHAPE, 0)
     assert joined[lesion].all()
     assert joined[outlined].all()
     assert joined.sum() == lesion.sum() + 12 * 11
-    assert not load_masks([], SHAPE).any()
+    assert not load_masks([], SHAPE, 0).any()
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path, lesion: np.ndarray) -> None:
@@ -79,7 +79,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path, lesion: np.ndarray) -
     with pytest.raises(
         UnreadableImageError, match=r"the mask has 50 x 42 pixels \(rows x columns\), its image 42 x 50"
     ):
-        load_masks([str(tmp_path / "m.png")], SHAPE)
+        load_masks([str(tmp_path / "m.png")], SHAPE, 0)
 
 
 def test_unreadable_references_name_themselves(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_unreadable_references_name_themselves(tmp_path: Path) -> None:
     (tmp_path / "m.png").write_bytes(b"no picture")
     for name, reason in (("3.xml#1", "has no outline of image 1"), ("4.xml#1", "not XML"), ("5.xml#1", "cannot be")):
         with pytest.raises(UnreadableImageError, match=f"{name}: cannot be read .*{reason}") as raised:
-            load_masks([str(tmp_path / name)], SHAPE)
+            load_masks([str(tmp_path / name)], SHAPE, 0)
         assert str(raised.value).count(str(tmp_path)) == 1
     with pytest.raises(UnreadableImageError, match=r"m\.png: cannot be read"):
-        load_masks([str(tmp_path / "m.png")], SHAPE)
+        load_masks([str(tmp_path / "m.png")], SHAPE, 0)
 
 
 def test_the_file_behind_a_reference() -> None:
@@ -107,7 +107,7 @@ def test_a_datalist_checks_the_xml_file(tmp_path: Path, lesion: np.ndarray) -> N
     (tmp_path / "records.csv").write_text("image,label,mask\n3_2.png,benign,3.xml#2\n")
     (item,) = load_datalist(None, tmp_path, ["benign"])
     assert item["mask"] == [f"{tmp_path / '3.xml'}#2"]
-    assert load_masks(item["mask"], SHAPE).any()
+    assert load_masks(item["mask"], SHAPE, 0).any()
     (tmp_path / "3.xml").unlink()
     with pytest.raises(RecordsError, match="1 of 2 files of the records table do not exist"):
         load_datalist(None, tmp_path, ["benign"])
