@@ -40,7 +40,7 @@ class Grid:
     def of(cls, image: NativeImage) -> Grid:
         """The grid of an image."""
         frames, rows, columns = image.pixels.shape[:3]
-        return cls((int(frames), int(rows), int(columns)), getattr(image, "affine", None), getattr(image, "volumes", 1))
+        return cls((int(frames), int(rows), int(columns)), image.affine, image.volumes)
 
     @property
     def frames(self) -> int:
@@ -99,13 +99,13 @@ def place(mask: Grid, image: Grid) -> Placement | str:
     nearest = np.rint(reached)
     fills = bool((nearest.min(axis=0) == 0).all() and (nearest.max(axis=0) == sizes - 1).all())
     covered = _covered(matrix, image, sizes)
-    if covered == 0:
-        return "no pixel of it lies on its image: it belongs to another image, or its affine was lost"
     if not (whole and fills) and sorted(sizes) == sorted(ends + 1) and _other_pixel_size(mask, image):
         return (
             f"it has as many pixels as its image but of another size ({_pixel_size(mask)} mm, its image "
             f"{_pixel_size(image)}): most likely its affine was lost; give it the affine of the image"
         )
+    if covered == 0:
+        return "no pixel of it lies on its image: it belongs to another image, or its affine was lost"
     return Placement(matrix, whole and fills, covered)
 
 

@@ -84,7 +84,7 @@ def frame_of(item: Mapping[str, Any]) -> int:
     if frame is not None and frame != "":
         return int(frame)
     path = os.fspath(item["image"])
-    frames = count_frames(path)
+    frames = count_frames(path, str(item.get("plane") or "acquired"))
     if frames > 1:
         raise UnreadableImageError(path, "header", f"it has {frames} frames and the record names none; state its frame")
     return 0
@@ -198,10 +198,10 @@ def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> P
             raise UnreadableImageError(str(reference), "geometry", cause)
         return None
     if found.grid.affine is None:
-        frames = count_frames(image.path)
+        frames = count_frames(image.path, image.plane)
         _require_frames(found.grid.shape[0], frames, reference)
         return None
-    native, _ = read_frame(image.path, 0)
+    native, _ = read_frame(image.path, 0, image.plane)
     grid = Grid.of(native)
     if grid.affine is None:
         _require_frames(found.grid.shape[0], grid.shape[0], reference)
@@ -228,7 +228,7 @@ def _load(reference: MaskReference, shape: tuple[int, int], frame: int, image: I
         _require_frames(1, frame + 1, reference, at_least=True)
     if placement is not None:
         assert image is not None
-        native, _ = read_frame(image.path, frame)
+        native, _ = read_frame(image.path, frame, image.plane)
         mask = sample(found.frames, found.grid, Grid.of(native), placement, frame)
     else:
         mask = _by_number(found, reference, frame)
