@@ -149,6 +149,25 @@ def volume_frames(path: str, plane: PlaneChoice = "acquired") -> int:
         return 1
 
 
+def stored_affine(path: str) -> np.ndarray:
+    """``(4, 4)`` from the stored voxels of a NIfTI file to RAS mm, as nibabel has it, from its header alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        For a file that is no NIfTI.
+    """
+    with stage(path, "header"), open(path, "rb") as stream:
+        head = stream.read(540)
+        if head.startswith(GZIP_MAGIC):
+            head = gunzipped_head(path, 540)
+        kind = nifti_class(head)
+        if kind is None:
+            raise UnreadableImageError(path, "header", "it holds no single-file NIfTI volume")
+        header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+        return np.asarray(header.get_best_affine(), float)
+
+
 def _slices_and_volumes(path: str, plane: PlaneChoice) -> tuple[int, int]:
     with stage(path, "open"), open(path, "rb") as stream:
         head = stream.read(540)

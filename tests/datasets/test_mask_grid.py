@@ -174,6 +174,40 @@ def test_without_positions_frames_rows_and_columns_have_to_agree(tmp_path: Path)
     assert [int(part.sum()) for part in all_masks(image, one)] == [0, 0, 0, int(stack[3].sum()), 0, 0, 0]
 
 
+def test_positions_of_one_file_alone_pair_nothing_that_may_be_turned(tmp_path: Path) -> None:
+    """A NIfTI file is turned upright by its affine, an array is not."""
+    stack = np.ascontiguousarray(lesions().transpose(2, 1, 0))
+    np.save(tmp_path / "stack.npy", stack)
+    np.save(tmp_path / "image.npy", image_of(stack))
+    turned = AFFINE @ np.diag([-1, 1, 1, 1])
+    image = save(tmp_path / "turned.nii", image_of(lesions()), turned)
+    for one, other in (
+        (image, str(tmp_path / "stack.npy")),
+        (str(tmp_path / "image.npy"), save(tmp_path / "m.nii", lesions(), turned)),
+    ):
+        with pytest.raises(UnreadableImageError, match="does not, so that one of them may be turned; give both"):
+            all_masks(one, other)
+        assert len(all_masks(one, f"{other}#positions=ignore")) == 7
+    # Stored as it is shown, a file is turned by nothing.
+    upright = save(tmp_path / "upright.nii", image_of(lesions()), AFFINE)
+    for frame, part in enumerate(all_masks(upright, str(tmp_path / "stack.npy"))):
+        np.testing.assert_array_equal(part, shown(upright, frame))
+    for frame, part in enumerate(all_masks(str(tmp_path / "image.npy"), save(tmp_path / "u.nii", lesions(), AFFINE))):
+        np.testing.assert_array_equal(part, stack[frame].astype(bool))
+
+
+def test_files_without_positions_are_paired_as_nibabel_turns_them(tmp_path: Path) -> None:
+    for name, voxels in (("i.nii", image_of(lesions())), ("m.nii", lesions())):
+        volume = nib.Nifti1Image(voxels, None)
+        volume.header.set_zooms((1, 1, 4))
+        nib.save(volume, tmp_path / name)
+    image, mask = str(tmp_path / "i.nii"), str(tmp_path / "m.nii")
+    for frame, part in enumerate(all_masks(image, mask)):
+        np.testing.assert_array_equal(part, shown(image, frame))
+    with pytest.raises(UnreadableImageError, match="its image does state the position of its pixels and it does not"):
+        all_masks(save(tmp_path / "placed.nii", image_of(lesions()), AFFINE), mask)
+
+
 def test_a_record_of_a_volume_names_its_frame(tmp_path: Path) -> None:
     image = save(tmp_path / "i.nii", image_of(lesions()), AFFINE)
     mask = save(tmp_path / "m.nii", lesions(), AFFINE)

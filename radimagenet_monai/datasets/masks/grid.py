@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+import nibabel as nib
 import numpy as np
 
+from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.reader import image_kind
+from radimagenet_monai.io.volume import stored_affine
 
 _SAME_PLACE = 0.1  # of a pixel: more than rounding in headers, less than what a nearest pixel could change
 _LEAST_INSIDE = 0.99  # of the lesion, on the image
@@ -50,6 +56,40 @@ class Grid:
     def in_words(self) -> str:
         """``20 x 64 x 64 pixels (frames x rows x columns)``."""
         return f"{' x '.join(map(str, self.shape))} pixels (frames x rows x columns)"
+
+
+Order = Literal["placed", "placed as stored", "stored", "default"]
+"""How a file came to be upright: turned by the positions it states; by these, but they left it as it is stored; not at
+all, as it states none; turned as nibabel does where a NIfTI file states none."""
+
+
+def order_of(image: NativeImage) -> Order:
+    """How an image came to be upright."""
+    if image.source in ("picture", "array"):
+        return "stored"
+    if image.source == "dicom":
+        return "placed" if image.plane is not None or image.affine is not None else "stored"
+    is_nifti = Path(image.path).is_file() and image_kind(image.path) == "nifti"
+    if image.affine is None:
+        return "default" if is_nifti else "stored"
+    if is_nifti:
+        with stage(image.path, "header"):
+            codes = nib.orientations.aff2axcodes(stored_affine(image.path))
+        return "placed as stored" if codes == ("L", "P", "S") else "placed"
+    return "placed"
+
+
+def agree_by_number(mask: Order, image: Order, frames: int) -> bool:
+    """Whether the same frame, row and column of mask and image are the same place, although one states no positions.
+
+    A single frame with positions, such as a DICOM slice, is paired with a picture that has none: such a mask is drawn
+    on the slice as a viewer shows it, which is upright.
+    """
+    if mask == image:
+        return mask in ("stored", "default")
+    if {mask, image} == {"stored", "placed as stored"}:
+        return True
+    return frames == 1 and mask == "stored" and image == "placed"
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,22 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from radimagenet_monai.datasets.ddti_case import fill_polygons, read_outlines
-from radimagenet_monai.datasets.masks.grid import Grid, Placement, lesion_outside, place, sample
+from radimagenet_monai.datasets.masks.grid import (
+    Grid,
+    Order,
+    Placement,
+    agree_by_number,
+    lesion_outside,
+    order_of,
+    place,
+    sample,
+)
 from radimagenet_monai.datasets.masks.reference import MaskReference
 from radimagenet_monai.datasets.masks.samples import read_samples
 from radimagenet_monai.datasets.masks.values import MaskValues, understand
 from radimagenet_monai.errors import RecordsError, UnreadableImageError
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.reader import count_frames, read_frame
+from radimagenet_monai.io.reader import PlaneChoice, count_frames, image_kind, read_frame
 
 _CACHED_BYTES = 128 * 1024**2  # of masks of one bit a pixel
 _CACHED_RELATIONS = 1024
@@ -41,7 +50,7 @@ class ImageOfMask:
     """
 
     path: str
-    plane: str
+    plane: PlaneChoice
 
 
 def item_mask(item: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
@@ -68,7 +77,7 @@ def item_mask(item: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
     references = list(item.get("mask") or ())
     if not references:
         return np.zeros(shape, dtype=bool)
-    image = ImageOfMask(os.fspath(item["image"]), str(item.get("plane") or "acquired"))
+    image = ImageOfMask(os.fspath(item["image"]), item.get("plane") or "acquired")
     return load_masks(references, shape, frame_of(item), image)
 
 
@@ -84,7 +93,7 @@ def frame_of(item: Mapping[str, Any]) -> int:
     if frame is not None and frame != "":
         return int(frame)
     path = os.fspath(item["image"])
-    frames = count_frames(path, str(item.get("plane") or "acquired"))
+    frames = count_frames(path, item.get("plane") or "acquired")
     if frames > 1:
         raise UnreadableImageError(path, "header", f"it has {frames} frames and the record names none; state its frame")
     return 0
@@ -139,12 +148,18 @@ class LoadedMask:
         Of the file.
     kind
         As of `radimagenet_monai.datasets.masks.samples.MaskSamples`.
+    order
+        How the file came to be upright.
+    plane
+        Of the frames, where the file states it.
     """
 
     values: MaskValues
     packed: np.ndarray = field(repr=False)
     grid: Grid
     kind: str
+    order: Order
+    plane: str | None
 
     @property
     def lesion(self) -> np.ndarray:
@@ -197,14 +212,23 @@ def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> P
             )
             raise UnreadableImageError(str(reference), "geometry", cause)
         return None
-    if found.grid.affine is None:
-        frames = count_frames(image.path, image.plane)
-        _require_frames(found.grid.shape[0], frames, reference)
+    if reference.ignore_positions or (found.order == "stored" and _is_flat(image.path)):
+        _require_frames(found.grid.shape[0], count_frames(image.path, image.plane), reference)
         return None
     native, _ = read_frame(image.path, 0, image.plane)
     grid = Grid.of(native)
-    if grid.affine is None:
+    if found.grid.affine is None or grid.affine is None:
         _require_frames(found.grid.shape[0], grid.shape[0], reference)
+        # Slices that are not equally far apart have no affine, but they are upright and in order.
+        irregular = order_of(native) == "placed" and found.order.startswith("placed") and native.plane == found.plane
+        if not irregular and not agree_by_number(found.order, order_of(native), grid.shape[0]):
+            one, other = ("its image does", "it") if found.grid.affine is None else ("it does", "its image")
+            raise UnreadableImageError(
+                str(reference),
+                "geometry",
+                f"{one} state the position of its pixels and {other} does not, so that one of them may be turned; give "
+                "both positions (NIfTI), or pair them as they are with '#positions=ignore' in the mask column",
+            )
         return None
     related = place(found.grid, grid)
     if isinstance(related, str):
@@ -283,7 +307,20 @@ def _understood(reference: MaskReference) -> LoadedMask:
     samples = read_samples(reference.file)
     values = understand(samples, reference)
     lesion = values.lesion if values.lesion is not None else np.zeros(samples.values.shape, bool)
-    return LoadedMask(replace(values, lesion=None), np.packbits(lesion, axis=-1), Grid.of(samples.image), samples.kind)
+    image = samples.image
+    return LoadedMask(
+        replace(values, lesion=None),
+        np.packbits(lesion, axis=-1),
+        Grid.of(image),
+        samples.kind,
+        order_of(image),
+        image.plane,
+    )
+
+
+def _is_flat(path: str) -> bool:
+    """Whether an image is a picture or an array, which never state positions."""
+    return Path(path).is_file() and image_kind(path) in ("picture", "npy")
 
 
 def _stamp(path: str) -> Hashable:

@@ -5,6 +5,7 @@
 ``m.nii.gz#values=2``      pixels of value 2 are the lesion; ``values=1+2`` takes both
 ``m.tif#at_least=128``     pixels of 128 and more are the lesion
 ``m.png#frame=7``          the file holds one frame, which was drawn on frame 7 of the image, counted from 0
+``m.nii#positions=ignore`` frames are paired by number, whatever image and mask say of their positions
 ``12.xml#1``               the outlines of image 1 in the XML file of a DDTI case
 ========================== ==================================================================================
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from radimagenet_monai.errors import UnreadableImageError
 
 _OUTLINES = re.compile(r"(.+\.xml)#(\d+)", re.IGNORECASE)
-_STATED = re.compile(r"(.+?)#((?:frame|values|at_least)=.*)", re.DOTALL)
+_STATED = re.compile(r"(.+?)#((?:frame|values|at_least|positions)=.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class MaskReference:
         The stored values that are the lesion, as text; empty where they are not stated. ``ff0000`` is a color.
     at_least
         The least value that is lesion; ``None`` where it is not stated.
+    ignore_positions
+        Whether frames are paired by number, whatever the files say of their positions.
     """
 
     file: str
@@ -46,6 +49,7 @@ class MaskReference:
     frame: int | None = None
     values: tuple[str, ...] = ()
     at_least: float | None = None
+    ignore_positions: bool = False
 
     @property
     def states_values(self) -> bool:
@@ -76,11 +80,14 @@ class MaskReference:
                 reference = replace(reference, values=tuple(value.split("+")))
             elif name == "at_least" and _is_number(value):
                 reference = replace(reference, at_least=float(value))
+            elif statement == "positions=ignore":
+                reference = replace(reference, ignore_positions=True)
             else:
                 raise UnreadableImageError(
                     text,
                     "open",
-                    f"'{statement}' says nothing about a mask; expected frame=7, values=1+2 or at_least=128",
+                    f"'{statement}' says nothing about a mask; expected frame=7, values=1+2, at_least=128 or "
+                    "positions=ignore",
                 )
         if reference.values and reference.at_least is not None:
             raise UnreadableImageError(text, "open", "it states values and at_least; state one of them")
@@ -93,6 +100,7 @@ class MaskReference:
             *([f"frame={self.frame}"] if self.frame is not None else []),
             *([f"values={'+'.join(self.values)}"] if self.values else []),
             *([f"at_least={self.at_least:g}"] if self.at_least is not None else []),
+            *(["positions=ignore"] if self.ignore_positions else []),
         ]
         return self.file + (f"#{'&'.join(stated)}" if stated else "")
 
