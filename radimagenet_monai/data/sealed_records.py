@@ -16,6 +16,7 @@ from radimagenet_monai.datasets.records import (
     Split,
     keep_masked,
     selected_rows,
+    settle_findings,
 )
 from radimagenet_monai.errors import RecordsError
 
@@ -62,11 +63,13 @@ class SealedRecords(Sequence[dict[str, Any]]):
         # From the code of a label in the store to the class index of the network.
         self._class_of_code: np.ndarray | None = None
         self._findings: list[tuple[CodedColumn, np.ndarray] | None] | None = None
+        self._names: tuple[str, ...] = ()
         self._positive = -1
         if classes is not None:
             self._class_of_code = self._classes_of_codes(classes)
             if findings is not None:
                 self._findings = [self._finding(name) for name in findings]
+                self._names = tuple(findings)
                 self._positive = len(classes) - 1
 
     def __len__(self) -> int:
@@ -109,8 +112,7 @@ class SealedRecords(Sequence[dict[str, Any]]):
             if finding is not None:
                 column, value_of_code = finding
                 known[:, place] = value_of_code[column.codes[self._rows]]
-        known[:, 0] = np.where(np.isnan(known[:, 0]), labels == self._positive, known[:, 0])
-        return known
+        return settle_findings(known, labels == self._positive, self._names)[0]
 
     def places(self) -> np.ndarray:
         """Part and row of the image of each record, int32 ``(N, 2)``."""
@@ -153,9 +155,8 @@ class SealedRecords(Sequence[dict[str, Any]]):
     def _known_findings(self, row: int, label: int) -> list[float]:
         assert self._findings is not None
         known = [np.nan if found is None else float(found[1][found[0].codes[row]]) for found in self._findings]
-        if np.isnan(known[0]):
-            known[0] = float(label == self._positive)
-        return known
+        settled, _ = settle_findings(np.array([known]), np.array([label == self._positive]), self._names)
+        return [float(value) for value in settled[0]]
 
     def _classes_of_codes(self, classes: Sequence[str]) -> np.ndarray:
         column = self._index.coded("label")

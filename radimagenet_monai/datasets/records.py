@@ -50,6 +50,8 @@ RECORDS_FILE = "records.csv"
 MASK_SEPARATOR = ";"
 CARRIED_COLUMNS = ("exam", "modality")
 """Free columns that items of a datalist keep."""
+ANY_FINDING = "any"
+"""The finding that is present wherever another one of its row is."""
 
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
@@ -340,6 +342,33 @@ def load_datalist(
     return to_datalist(frame, folder, classes, split, fold, check_files, findings, require_mask)
 
 
+def settle_findings(values: np.ndarray, positive: np.ndarray, findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Findings whose first one agrees with the label and, where it is called "any", with the others.
+
+    Parameters
+    ----------
+    values
+        ``(n, findings)`` 1.0, 0.0 or NaN where unknown.
+    positive
+        ``(n,)`` booleans, whether the label is the positive class.
+    findings
+        Names.
+
+    Returns
+    -------
+    settled
+        ``(n, findings)``. The first finding is that of the label where it is unknown. `ANY_FINDING` is the largest of
+        itself, the label and the other findings.
+    raised
+        ``(n,)`` booleans, where it was 0, by itself or by the label, and became 1.
+    """
+    settled, first = values.copy(), values[:, 0]
+    settled[:, 0] = stated = np.where(np.isnan(first), positive, first)
+    if findings[0] == ANY_FINDING:
+        settled[:, 0] = np.fmax(np.fmax.reduce(settled, axis=1), positive)
+    return settled, (stated == 0) & (settled[:, 0] == 1)
+
+
 def selected_rows(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:
     """Which rows of a records table are in a split, ``(n,)`` booleans.
 
@@ -511,9 +540,17 @@ def _known_findings(
             wrong = cells.isna() & (part[name] != "")
             _refuse(wrong, part[name], rows, "records table", "expected 1, 0 or nothing")
             values[:, column] = cells
-    of_label = (part["label"] == classes[-1]).to_numpy(dtype=float)
-    values[:, 0] = np.where(np.isnan(values[:, 0]), of_label, values[:, 0])
-    return values.tolist()
+    settled, raised = settle_findings(values, (part["label"] == classes[-1]).to_numpy(dtype=bool), findings)
+    if raised.any():
+        logger.warning(
+            "%d of %d rows have '%s' 0 beside a label or a finding that is present, the first in row %d: "
+            "it counts as 1",
+            int(raised.sum()),
+            len(part),
+            ANY_FINDING,
+            rows[int(np.flatnonzero(raised)[0])],
+        )
+    return settled.tolist()
 
 
 def _refuse_missing(paths: Sequence[str], root: str) -> None:

@@ -12,7 +12,7 @@ Rules for labels that do not fit together, which the file has:
 - Rows that repeat each other count once.
 - An ID with Label 0 and 1 has no known label for that subtype.
 - *any* that is missing or contradicts itself follows from the subtypes: 1 where one of them is 1, 0 where all are 0.
-- *any* of 0 beside a subtype of 1 is unknown.
+- *any* of 0 beside a subtype of 1 counts as 1, the larger of the two; ``summary.json`` counts such slices.
 - Slices whose *any* remains unknown are left out.
 """
 
@@ -133,14 +133,15 @@ def read_rsna_ich(
     if authors_csv:
         listed = select_listed(authors_csv, [f"{prefix}/{name}" for name in names], CLASSES, ignore_suffix=True)
         notes.extend(listed.attrs["notes"])
-        frame = _with_subtypes(listed, labels)
+        frame = _with_subtypes(listed, labels, notes)
     else:
         frame = _labeled(names, prefix, labels, notes)
     frame = _with_patients(frame, folder, headers, header_cache, workers, progress, notes)
     if hash_files:
         frame["sha256"] = file_hash.hash_files(root, frame["image"], progress)
     frame = divide(frame, notes, seed, fractions, folds)
-    frame.attrs["notes"] = notes
+    stems = [Path(image).stem for image in frame["image"]]
+    frame.attrs |= {"notes": notes, "raised_any": int(labels.raised.isin(stems).sum())}
     return check_records(frame, folder, CLASSES)
 
 
@@ -148,15 +149,27 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     """Count a table of `read_rsna_ich` against the challenge's training set, see `summarize`."""
     found = {"images": len(frame), **{name: int((frame[name] == "1").sum()) for name in _COLUMNS}}
     unknown = {name: int((frame[name] == "").sum()) for name in _COLUMNS}
-    return summarize(frame, PUBLISHED_COUNTS, found, unknown_labels=unknown, images_in_the_paper=PAPER_IMAGES)
+    return summarize(
+        frame,
+        PUBLISHED_COUNTS,
+        found,
+        unknown_labels=unknown,
+        raised_any=frame.attrs.get("raised_any", 0),
+        images_in_the_paper=PAPER_IMAGES,
+    )
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Labels by slice: ``values`` is ``(n, 6)`` int8 in the order of ``_COLUMNS``, -1 where unknown."""
+    """Labels by slice.
+
+    ``values`` is ``(n, 6)`` int8 in the order of ``_COLUMNS``, -1 where unknown; ``raised`` names the slices whose
+    *any* was 0 beside a subtype of 1.
+    """
 
     names: pd.Index
     values: np.ndarray
+    raised: pd.Index
 
     def of(self, names: Sequence[str] | pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """``(m, 6)`` labels of slices, and ``(m,)`` whether the table lists them."""
@@ -196,8 +209,7 @@ def _read_labels(path: Path, notes: list[str]) -> _Labels:
         notes.append(f"{LABELS_FILE}: {invalid} labels are neither 0 nor 1 and count as unknown")
     names = pd.Index(list(positions), dtype=str)
     matrix = _settled(names, np.concatenate(keys), np.concatenate(values), notes)
-    _settle_any(names, matrix, notes)
-    return _Labels(names, matrix)
+    return _Labels(names, matrix, _settle_any(names, matrix, notes))
 
 
 def _row_blocks(path: Path) -> Iterable[tuple[list[str], list[str]]]:
@@ -240,23 +252,24 @@ def _settled(names: pd.Index, keys: np.ndarray, values: np.ndarray, notes: list[
     return matrix
 
 
-def _settle_any(names: pd.Index, matrix: np.ndarray, notes: list[str]) -> None:
-    """Complete the column *any* of ``matrix`` from the subtypes, in place."""
+def _settle_any(names: pd.Index, matrix: np.ndarray, notes: list[str]) -> pd.Index:
+    """Complete the column *any* of ``matrix`` from the subtypes, in place; the slices whose 0 became 1."""
     subtypes = matrix[:, 1:]
     positive, negative = (subtypes == _YES).any(axis=1), (subtypes == _NO).all(axis=1)
     unknown = matrix[:, 0] == _UNKNOWN
     matrix[unknown & positive, 0] = _YES
     matrix[unknown & negative, 0] = _NO
     contradicted = ~unknown & (matrix[:, 0] == _NO) & positive
-    matrix[contradicted, 0] = _UNKNOWN
+    matrix[contradicted, 0] = _YES
     if contradicted.any():
         notes.append(
             f"{int(contradicted.sum())} slices have a subtype but '{ANY}' is 0, first {_shown(names[contradicted])}: "
-            "unknown"
+            f"'{ANY}' counts as 1"
         )
     untyped = ~unknown & (matrix[:, 0] == _YES) & negative
     if untyped.any():
         notes.append(f"{int(untyped.sum())} slices have '{ANY}' but no subtype, first {_shown(names[untyped])}: kept")
+    return names[contradicted]
 
 
 def _labeled(names: Sequence[str], prefix: str, labels: _Labels, notes: list[str]) -> pd.DataFrame:
@@ -284,9 +297,19 @@ def _labeled(names: Sequence[str], prefix: str, labels: _Labels, notes: list[str
     return _with_columns(frame, values[kept])
 
 
-def _with_subtypes(listed: pd.DataFrame, labels: _Labels) -> pd.DataFrame:
-    """The authors' selection under the authors' label, with the challenge's subtypes."""
+def _with_subtypes(listed: pd.DataFrame, labels: _Labels, notes: list[str]) -> pd.DataFrame:
+    """The authors' selection and labels with the challenge's subtypes; of labels that contradict the larger."""
     values, _ = labels.of([Path(image).stem for image in listed["image"]])
+    bleeding = (listed["label"] == CLASSES[1]).to_numpy()
+    lowered, missed = bleeding & (values[:, 0] == _NO), ~bleeding & (values[:, 0] == _YES)
+    values[bleeding, 0] = _YES
+    for wrong, name, found in ((lowered, CLASSES[1], 0), (missed, CLASSES[0], 1)):
+        if wrong.any():
+            notes.append(
+                f"{int(wrong.sum())} slices have the authors' label '{name}' and '{ANY}' {found} in {LABELS_FILE}, "
+                f"first {_shown(listed['image'][wrong])}: they count as '{CLASSES[1]}'"
+            )
+    listed.loc[missed, "label"] = CLASSES[1]
     return _with_columns(listed, values)
 
 

@@ -9,6 +9,23 @@ import numpy as np
 # A variance below this share of its parts' is rounding.
 _ROUNDING = 1e-12
 
+_WHY_NO_VARIANCE = {
+    "equal": "all scores are equal",
+    "apart": "the classes are perfectly separated",
+    "reversed": "the classes are perfectly separated in the wrong direction",
+    "mixed": "the images of every patient rank alike on average",
+}
+_ALIKE = "the models rank the images alike"
+_WHY_NO_DIFFERENCE = {
+    frozenset({"equal"}): "all scores of each model are equal",
+    frozenset({"apart"}): "the models separate the classes perfectly",
+    frozenset({"reversed"}): "the models separate the classes perfectly in the wrong direction",
+    frozenset({"apart", "reversed"}): "the models separate the classes perfectly, some in the wrong direction",
+    frozenset({"equal", "apart"}): "all scores of some models are equal and the others separate the classes perfectly",
+    frozenset({"equal", "reversed"}): "all scores of some models are equal and the others separate the classes "
+    "perfectly in the wrong direction",
+}
+
 
 @dataclass(frozen=True)
 class AucComponents:
@@ -97,10 +114,17 @@ class AucComponents:
         if any(np.ptp(means) for means in difference._means()):
             return difference._why_cancelled() if clustered else None
         if contrast.size > 1:
-            return (
-                "the models rank the images alike or separate the classes perfectly, so the difference has no variance"
-            )
-        return "the classes are perfectly separated, so the variance is zero"
+            kinds = {self._kind(place) for place in np.flatnonzero(contrast)}
+            return f"{_WHY_NO_DIFFERENCE.get(frozenset(kinds), _ALIKE)}, so the difference has no variance"
+        return f"{_WHY_NO_VARIANCE[self._kind(0)]}, so the variance is zero"
+
+    def _kind(self, model: int) -> str:
+        """Of a model without variance, scores ``"equal"`` or classes ``"apart"``, ``"reversed"``, or ``"mixed"``."""
+        positives, negatives = self.of_positives.shape[1], self.of_negatives.shape[1]
+        # Only where all scores are equal do all images of both classes tie with half of the others.
+        if (self.of_positives[model] == negatives / 2).all() and (self.of_negatives[model] == positives / 2).all():
+            return "equal"
+        return {1.0: "apart", 0.0: "reversed"}.get(float(self.aucs[model]), "mixed")
 
     def _parts(self) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
         return (self.of_positives, self.clusters_of_positives), (self.of_negatives, self.clusters_of_negatives)

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.auc_inference import AucEstimate, infer_auc
 from radimagenet_monai.evaluation.discrimination import Method, patient_clusters
-from radimagenet_monai.evaluation.proportions import Proportion, clustered_wilson, wilson
+from radimagenet_monai.evaluation.proportions import Proportion, share_of
 
 _MOST_CLASSES_SHOWN = 20
 
@@ -169,9 +169,7 @@ def evaluate_multiclass(
         notes.append(method.note)
 
     def proportion(outcomes: np.ndarray, among: np.ndarray) -> Proportion:
-        if clusters is None:
-            return wilson(int(outcomes[among].sum()), int(among.sum()), confidence)
-        return clustered_wilson(outcomes[among], clusters[among], confidence)
+        return share_of(outcomes, among, clusters, confidence)
 
     correct, everything = called == indices, np.ones(indices.size, dtype=bool)
     per_class = tuple(

@@ -104,6 +104,31 @@ def clustered_wilson(outcomes: ArrayLike, clusters: np.ndarray, confidence: floa
     return Proportion(successes, total, share, low, high)
 
 
+def share_of(
+    outcomes: np.ndarray, among: np.ndarray, clusters: np.ndarray | None, confidence: float = 0.95
+) -> Proportion:
+    """Share of the images ``among`` that have an outcome, with the interval that the data ask for.
+
+    Parameters
+    ----------
+    outcomes, among
+        ``(n,)`` booleans.
+    clusters
+        ``(n,)`` indices from 0 of the patients, for `clustered_wilson`; ``None`` where images are independent, for
+        `wilson`.
+    confidence
+        Of the interval.
+
+    Raises
+    ------
+    RadImageNetError
+        For a confidence outside (0, 1).
+    """
+    if clusters is None:
+        return wilson(int(outcomes[among].sum()), int(among.sum()), confidence)
+    return clustered_wilson(outcomes[among], clusters[among], confidence)
+
+
 def operating_point(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -136,9 +161,7 @@ def operating_point(
     called = check_scores(scores, positive.size) >= threshold
 
     def proportion(outcomes: np.ndarray, among: np.ndarray) -> Proportion:
-        if clusters is None:
-            return wilson(int(outcomes[among].sum()), int(among.sum()), confidence)
-        return clustered_wilson(outcomes[among], clusters[among], confidence)
+        return share_of(outcomes, among, clusters, confidence)
 
     true_positives = int(np.sum(called & positive))
     false_positives = int(np.sum(called & ~positive))

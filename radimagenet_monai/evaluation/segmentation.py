@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.proportions import Proportion, wilson
+from radimagenet_monai.evaluation.discrimination import patient_clusters
+from radimagenet_monai.evaluation.proportions import Proportion, share_of
 from radimagenet_monai.evaluation.surface_distance import SurfaceDistance, Unit
 
 
@@ -78,6 +79,12 @@ class SegmentationEvaluation:
         Share of images with a lesion of which no pixel was found.
     segmented_without_lesion
         Share of images without a lesion in which something was segmented all the same.
+    patients
+        Number of patients; ``None`` where one of them is unknown.
+    clustered
+        Whether a patient has several images, so that both shares have intervals over patients.
+    notes
+        What is known of the patients, one sentence each.
     """
 
     images: int
@@ -90,14 +97,19 @@ class SegmentationEvaluation:
     tolerance: float | None
     missed: Proportion
     segmented_without_lesion: Proportion
+    patients: int | None
+    clustered: bool
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionary for JSON without NaN."""
-        return asdict(self)
+        return {**asdict(self), "notes": list(self.notes)}
 
 
 def evaluate_segmentation(
-    overlaps: Sequence[Overlap], distances: Sequence[SurfaceDistance] | None = None
+    overlaps: Sequence[Overlap],
+    distances: Sequence[SurfaceDistance] | None = None,
+    patient_ids: Sequence[str | None] | None = None,
 ) -> SegmentationEvaluation:
     """Summarize the overlaps of a set of images.
 
@@ -107,11 +119,14 @@ def evaluate_segmentation(
         One an image.
     distances
         One an image in the same order, all in one unit with one tolerance; ``None`` where they were not measured.
+    patient_ids
+        One an image in the same order; ``None`` and empty text are unknown. Where a patient has several images the
+        proportions have intervals over patients (`clustered_wilson`), and a note says so.
 
     Raises
     ------
     RadImageNetError
-        For another number of distances, or of several units or tolerances.
+        For another number of distances or patients, or distances of several units or tolerances.
     """
     if distances is not None and len(distances) != len(overlaps):
         raise RadImageNetError(
@@ -125,7 +140,10 @@ def evaluate_segmentation(
         )
     unit, tolerance = kinds.pop() if kinds else (None, None)
     lesions = [overlap for overlap in overlaps if overlap.reference]
-    empty = [overlap for overlap in overlaps if not overlap.reference]
+    clusters, method = patient_clusters(patient_ids, len(overlaps))
+    lesion = np.array([overlap.reference > 0 for overlap in overlaps], dtype=bool)
+    missed = np.array([overlap.common == 0 for overlap in overlaps], dtype=bool)
+    segmented = np.array([overlap.predicted > 0 for overlap in overlaps], dtype=bool)
     return SegmentationEvaluation(
         images=len(overlaps),
         with_lesion=len(lesions),
@@ -135,8 +153,11 @@ def evaluate_segmentation(
         nsd=_distribution([distance.nsd for distance in distances or ()]),
         distance_unit=unit,
         tolerance=tolerance,
-        missed=wilson(sum(overlap.common == 0 for overlap in lesions), len(lesions)),
-        segmented_without_lesion=wilson(sum(overlap.predicted > 0 for overlap in empty), len(empty)),
+        missed=share_of(missed, lesion, clusters),
+        segmented_without_lesion=share_of(segmented, ~lesion, clusters),
+        patients=method.patients,
+        clustered=clusters is not None,
+        notes=(method.note,) if method.note else (),
     )
 
 

@@ -106,4 +106,8 @@ def _why_no_variance(
             return f"only one image is {name}"
     if np.ptp(below[positives > 0]) or np.ptp(above[negatives > 0]):
         return None
-    return "the classes are perfectly separated, so the variance is zero"
+    if np.count_nonzero(positives + negatives) == 1:
+        # Bins, not probabilities, are known to be equal.
+        return "all probabilities are equal or nearly so, so the variance is zero"
+    wrong = "" if below[positives > 0][0] else " in the wrong direction"
+    return f"the classes are perfectly separated{wrong}, so the variance is zero"

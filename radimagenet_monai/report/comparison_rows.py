@@ -14,6 +14,11 @@ Analysis = Mapping[str, Any]
 """What ``analysis.json`` holds."""
 
 
+def speaks_of_models(analysis: Analysis) -> bool:
+    """Whether all that can be said is about the trained models: one split trains each initialization once."""
+    return bool(analysis["protocol"]["folds"] == 1)
+
+
 def main_rows(analysis: Analysis, key: str) -> list[Mapping[str, Any]]:
     """Rows over all architectures and trained on everything; of the first architecture where there is but one."""
     full = [item for item in analysis[key] if item["fraction"] == largest_fraction(analysis)]

@@ -188,6 +188,7 @@ def multiclass_sections(metrics: Mapping[str, Any]) -> list[Section]:
 def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) -> list[Section]:
     """Overlap, and the best, middle and worst of the images that were drawn."""
     dice, iou = metrics["dice"], metrics["iou"]
+    over = ", with the effective sample size of Rao and Scott over patients" if metrics.get("clustered") else ""
     table = [
         [f"{name}, {label}", _number(value)]
         for name, item in (("Dice", dice), ("IoU", iou))
@@ -231,7 +232,8 @@ def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) 
             [
                 f"{metrics['images']} images, {metrics['with_lesion']} of them with a lesion, compared at their "
                 "original size. Overlap and distances are not defined without a lesion; such images are counted by "
-                "themselves. Proportions have Wilson intervals."
+                f"themselves. Proportions have Wilson intervals{over}.",
+                *metrics.get("notes", []),
             ],
             ["measure", "value"],
             table,

@@ -169,11 +169,27 @@ class MaskWriter:
 
 
 class OverlapWriter:
-    """Handler that writes ``evaluation.json`` from what a `MaskWriter`, attached before, has left."""
+    """Handler that writes ``evaluation.json`` from what a `MaskWriter`, attached before, has left.
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    Parameters
+    ----------
+    folder
+        Of the output.
+    settings
+        The run's settings, kept beside the metrics.
+    data
+        ``data`` of the engine's dataset, whose ``patient_id`` the intervals go by; without it patients are unknown.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        data: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
         self.path = Path(folder) / EVALUATION_JSON
         self.settings = dict(settings)
+        self.data = data
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -183,7 +199,10 @@ class OverlapWriter:
             return
         overlaps, distances = engine.state.overlaps, engine.state.distances
         order = sorted(overlaps)
-        evaluation = evaluate_segmentation([overlaps[index] for index in order], [distances[index] for index in order])
+        patients = None if self.data is None else [str(self.data[index].get("patient_id") or "") for index in order]
+        evaluation = evaluate_segmentation(
+            [overlaps[index] for index in order], [distances[index] for index in order], patients
+        )
         report = {"settings": without_folders(self.settings), "metrics": evaluation.to_dict()}
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
 

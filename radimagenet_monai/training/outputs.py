@@ -51,8 +51,9 @@ class PredictionWriter:
     A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class (of more than 20
     classes the five most probable), the decision and, where known, the true class and the reason why an image could
     not be read. With findings, each has its probability and its decision, 1 or 0. Nothing of an image's header is
-    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam, with the file of
-    its first slice.
+    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam, with its name and the
+    file of its first slice. The name is that of the records; without records, or where they name no exam, that of the
+    file or of the first file of the series.
 
     ``left_out.csv`` names the files of the folder that were left out, with the reason.
 
@@ -178,11 +179,18 @@ class PredictionWriter:
             # Exams of two patients may have the same name: the file of the first slice tells them apart.
             row = {
                 "file": relative_to(self.root, str(item["image"])),
-                "exam": str(item["exam"]) if item.get("exam") and item.get("patient_id") else None,
+                "exam": self._exam_name(item),
                 "slices": slices[exam_of(item, index)],
             }
             rows.append(row | self._result(exams, position, thresholds, False))
         return rows
+
+    def _exam_name(self, item: Mapping[str, Any]) -> str:
+        """As the records name the exam; else the file that it is, or the first one of its series."""
+        named = str(item.get("exam") or "")
+        if named and "patient_id" in item and not Path(named).is_absolute():
+            return named
+        return relative_to(self.root, named or str(item["image"]))
 
     def _result(
         self, table: PredictionTable, position: int, thresholds: Mapping[str, float], failed: bool

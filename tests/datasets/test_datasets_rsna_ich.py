@@ -164,11 +164,14 @@ def test_any_follows_from_the_subtypes_where_missing(ich: Path) -> None:
 def test_any_that_contradicts_the_subtypes(ich: Path) -> None:
     replace(ich, f"{slice_name(1, 2)}_any,1", f"{slice_name(1, 2)}_any,0")
     replace(ich, f"{slice_name(2, 0)}_any,0", f"{slice_name(2, 0)}_any,1")
-    frame = read(ich).set_index(read(ich)["image"].str[-16:-4])
-    assert slice_name(1, 2) not in frame.index
+    whole = read(ich)
+    frame = whole.set_index(whole["image"].str[-16:-4])
+    assert len(frame) == PATIENTS * SLICES, "none is left out"
+    assert frame.loc[slice_name(1, 2), ["label", "any"]].tolist() == ["hemorrhage", "1"], "the larger of both"
     assert frame.loc[slice_name(2, 0), "label"] == "hemorrhage"
-    notes = " ".join(read(ich).attrs["notes"])
-    assert f"1 slices have a subtype but 'any' is 0, first '{slice_name(1, 2)}': unknown" in notes
+    assert READERS["rsna_ich"].summary(whole)["raised_any"] == 1
+    notes = " ".join(whole.attrs["notes"])
+    assert f"1 slices have a subtype but 'any' is 0, first '{slice_name(1, 2)}': 'any' counts as 1" in notes
     assert f"1 slices have 'any' but no subtype, first '{slice_name(2, 0)}': kept" in notes
 
 

@@ -253,16 +253,37 @@ def test_findings_become_labels_with_gaps_where_nothing_is_known() -> None:
                 "image": ["a", "b", "c"],
                 "label": ["hemorrhage", "no hemorrhage", "hemorrhage"],
                 "any": ["1", "", ""],
-                "subdural": ["0", "1", ""],
+                "subdural": ["0", "0", ""],
             }
         )
     )
     classes, findings = ["no hemorrhage", "hemorrhage"], ["any", "subdural", "epidural"]
     items = to_datalist(frame, "", classes, check_files=False, findings=findings)
-    expected = [[1, 0, np.nan], [0, 1, np.nan], [1, np.nan, np.nan]]
+    expected = [[1, 0, np.nan], [0, 0, np.nan], [1, np.nan, np.nan]]
     np.testing.assert_array_equal([item["label"] for item in items], expected)
     with pytest.raises(RecordsError, match=r"row 3, column 'any' is 'yes'; expected 1, 0 or nothing"):
         to_datalist(frame.assign(any=["1", "yes", ""]), "", classes, check_files=False, findings=findings)
+
+
+def test_of_findings_that_contradict_the_larger_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """Rows: all agree; any against a subtype; any against the label; the label against a subtype; none."""
+    classes, findings = ["no hemorrhage", "hemorrhage"], ["any", "subdural", "epidural"]
+    frame = check_records(
+        pd.DataFrame(
+            {
+                "image": list("abcde"),
+                "label": np.array(classes)[[1, 0, 1, 0, 0]],
+                "any": ["1", "0", "0", "", "0"],
+                "subdural": ["1", "1", "", "", "0"],
+                "epidural": ["0", "", "0", "1", ""],
+            }
+        )
+    )
+    items = to_datalist(frame, "", classes, check_files=False, findings=findings)
+    assert [item["label"][0] for item in items] == [1, 1, 1, 1, 0]
+    assert "3 of 5 rows have 'any' 0 beside a label or a finding that is present, the first in row 3" in caplog.text
+    others = to_datalist(frame, "", classes, check_files=False, findings=["subdural", "any"])
+    assert [item["label"][0] for item in others] == [1, 1, 1, 0, 0], "only 'any' follows from the others"
 
 
 def test_rows_without_a_mask_are_left_out_where_masks_are_needed(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.evaluation.classification import evaluate_binary
+from radimagenet_monai.evaluation.clustered import estimate_clustered_auc
 from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
+from radimagenet_monai.evaluation.streaming_auc import infer_binned_auc
 
 
 def by_definition(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +96,44 @@ def test_perfect_separation_is_not_estimable() -> None:
     assert estimate.auc == 1
     assert estimate.low is None
     assert "perfectly separated" in (estimate.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("scores", "area", "reason"),
+    [
+        ([0.37] * 6, 0.5, "all scores are equal, so"),
+        ([1, 2, 3, 4, 5, 6], 1.0, "the classes are perfectly separated, so"),
+        ([6, 5, 4, 3, 2, 1], 0.0, "the classes are perfectly separated in the wrong direction, so"),
+    ],
+)
+def test_why_there_is_no_variance(scores: list[float], area: float, reason: str) -> None:
+    labels = [0, 0, 0, 1, 1, 1]
+    estimate = estimate_auc(labels, scores)
+    assert estimate.auc == area == roc_auc_score(labels, scores)
+    assert reason in (estimate.reason or "")
+    clustered = estimate_clustered_auc(labels, scores, ["a", "a", "b", "c", "c", "d"])
+    assert clustered.reason == estimate.reason
+    (note,) = [note for note in evaluate_binary(labels, np.array(scores) / 10, 0.5).notes if "AUC" in note]
+    assert reason in note
+    bins = np.array(scores).astype(int)
+    binned = infer_binned_auc(np.bincount(bins[3:], minlength=9), np.bincount(bins[:3], minlength=9)).estimate
+    assert binned.auc == area
+    assert reason.removesuffix(", so").replace("scores", "probabilities") in (binned.reason or "")
+
+
+def test_why_a_difference_has_no_variance() -> None:
+    labels = [0, 0, 0, 1, 1, 1]
+    equal, apart, wrong = [0.5] * 6, [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]
+    for first, second, reason in (
+        (equal, [2] * 6, "all scores of each model are equal"),
+        (apart, [0, 0, 0, 1, 1, 1], "the models separate the classes perfectly"),
+        (wrong, [1, 1, 1, 0, 0, 0], "the models separate the classes perfectly in the wrong direction"),
+        (apart, wrong, "the models separate the classes perfectly, some in the wrong direction"),
+        (equal, apart, "all scores of some models are equal and the others separate the classes perfectly"),
+        ([1, 2, 4, 3, 5, 6], [1, 2, 4, 3, 5, 7], "the models rank the images alike"),
+    ):
+        (pair,) = compare_aucs(labels, {"first": first, "second": second}).pairs
+        assert pair.reason == f"{reason}, so the difference has no variance"
 
 
 def test_models_that_rank_alike_are_not_estimable() -> None:

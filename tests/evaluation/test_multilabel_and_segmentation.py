@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.errors import RadImageNetError
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
-from radimagenet_monai.evaluation.segmentation import evaluate_segmentation, measure_overlap
+from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 
 
 def test_each_finding_is_evaluated_where_it_is_known() -> None:
@@ -33,6 +33,25 @@ def test_each_finding_is_evaluated_where_it_is_known() -> None:
     assert found["epidural"].auc.auc == pytest.approx(roc_auc_score(labels[80:, 1], probabilities[80:, 1]))
     assert found["epidural"].operating_point.threshold == 0.3
     json.dumps(findings_to_dict(found), allow_nan=False)
+
+
+def test_missed_lesions_are_counted_over_patients() -> None:
+    """Eight patients of 25 images; of one of them 24 lesions are missed. Rao and Scott 1992, by hand."""
+    patients = [f"p{number // 25}" for number in range(200)]
+    overlaps = [Overlap(10, 10, 0 if number < 24 else 5) for number in range(200)]
+    found = evaluate_segmentation(overlaps, patient_ids=patients)
+    independent = evaluate_segmentation(overlaps)
+    assert (independent.missed.low, independent.missed.high) == pytest.approx((0.0820, 0.1723), abs=5e-4)
+    # Sums of the patients 24, 0, ..., 0 around 3 each: the variance of the share is 8/7 (21^2 + 7 * 3^2) / 200^2.
+    effective = 0.12 * 0.88 / (8 / 7 * (21**2 + 7 * 3**2) / 200**2)
+    z = 1.959964
+    center = (0.12 + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    reach = z / (1 + z**2 / effective) * np.sqrt(0.12 * 0.88 / effective + z**2 / (4 * effective**2))
+    assert (found.missed.low, found.missed.high) == pytest.approx((center - reach, center + reach), abs=1e-6)
+    assert found.missed.high > 0.4, "five times as far from the share as if images were independent"
+    assert (found.clustered, found.patients) == (True, 8)
+    assert "200 images are of 8 patients" in found.notes[0]
+    assert "Patients are unknown" in independent.notes[0]
 
 
 def test_findings_of_another_number_are_refused() -> None:
@@ -66,6 +85,7 @@ def test_images_without_a_lesion_are_counted_by_themselves() -> None:
     assert found.iou.median == pytest.approx(0.5)
     assert (found.missed.successes, found.missed.total) == (1, 3)
     assert (found.segmented_without_lesion.successes, found.segmented_without_lesion.total) == (1, 2)
+    assert not found.clustered
     nothing = evaluate_segmentation([measure_overlap(empty, empty)])
     assert nothing.dice.mean is None
     json.dumps(nothing.to_dict(), allow_nan=False)

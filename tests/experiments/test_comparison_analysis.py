@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_runs import PLANTED, FakeComparison, drawn, made_records, of_two
-from scipy.stats import norm, ttest_1samp
+from scipy.stats import nct, norm, ttest_1samp
+from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.datasets.records import check_records, read_records
@@ -243,8 +245,95 @@ def test_one_split_answers_for_its_test_set_alone(tmp_path: Path) -> None:
     assert row["method"] == "DeLong"
     assert row["p"] == row["test_sets"]["p"]
     assert [fold["test"]["images"] for fold in analysis["data"]["folds"]] == [150]
-    assert row_of(analysis["power"], difference=0.02)["have"] == 150
-    assert analysis["sentences"][0].startswith("With densenet121, first is better than second")
+    power = row_of(analysis["power"], difference=0.02)
+    assert (power["have"], power["method"], power["degrees_of_freedom"]) == (150, "DeLong", None)
+    deviates = norm.ppf(0.975) + norm.ppf(0.8)
+    assert power["patients"] == int(np.ceil(150 * (deviates * row["standard_error"] / 0.02) ** 2))
+    assert analysis["about"] == "these trained models"
+    assert analysis["sentences"][0].startswith(
+        "With densenet121, on the 150 patients of the test part, the model started from first has a higher AUC than "
+        "the model started from second (AUC 0."
+    )
+    assert analysis["sentences"][0].endswith(
+        "This is about these two models alone: one split does not show how results vary from training to training."
+    )
+
+
+def in_one_split(folder: Path, positives: int, negatives: int, images: int = 1, **options: Any) -> FakeComparison:
+    """60 training and 40 validation patients, and a test part of so many patients of each class."""
+    patients = 100 + positives + negatives
+    frame = made_records(patients, images)
+    of_patient = np.array(["benign", "malignant"])[[*(np.arange(100) % 2), *[1] * positives, *[0] * negatives]]
+    frame["label"] = np.repeat(of_patient, images)
+    frame["split"] = np.repeat([*["train"] * 60, *["validation"] * 40, *["test"] * (patients - 100)], images)
+    return FakeComparison.planned(folder, frame, **{"folds": 1, **options})
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "enough"), [(3, 39, False), (9, 40, False), (10, 10, True), (12, 7, False)]
+)
+def test_few_patients_bear_no_claim(tmp_path: Path, positives: int, negatives: int, enough: bool) -> None:
+    comparison = in_one_split(tmp_path, positives, negatives, images=2)
+    comparison.write(drawn({"first": 6.0, "second": 0.2}))
+    analysis = analyze(comparison.out, comparison.root)
+    (row,), (sentence,) = analysis["differences"], analysis["sentences"]
+    assert row["tested"] == {
+        "unit": "patient",
+        "total": positives + negatives,
+        "per_class": {"benign": negatives, "malignant": positives},
+    }
+    assert (row["too_few"] is None) == enough
+    assert row["difference"] > 0.3
+    if enough:
+        assert row["p"] < 0.001
+        assert "has a higher AUC" in sentence
+        return
+    for found in (row, row["test_sets"]):
+        assert [found[name] for name in ("standard_error", "low", "high", "p")] == [None] * 4
+    assert row["p_adjusted"] is None
+    assert analysis["power"] == []
+    counted = f"benign: {negatives} patients; malignant: {positives} patients"
+    assert sentence.startswith(
+        "With densenet121, too few were tested to compare the model started from first with the model started from "
+        f"second: {counted}; a comparison needs at least 10 of each class and 20 in all (AUC "
+    )
+    assert not re.search(r"P [<=>]|CI|better|higher|needed;|power", sentence)
+    assert_plain(analysis)
+
+
+def test_few_patients_over_folds_bear_no_claim(tmp_path: Path) -> None:
+    """Also where patients have many images, and where they are unknown, which leaves images to count."""
+    comparison = FakeComparison.planned(tmp_path, made_records(18, images=10), folds=3)
+    comparison.write(drawn({"first": 6.0, "second": 0.2}))
+    analysis = analyze(comparison.out, comparison.root)
+    assert analysis["differences"][0]["p"] is analysis["differences"][0]["test_sets"]["p"] is None
+    assert analysis["sentences"][0].startswith("With densenet121, too few were tested to compare first with second")
+    frame = made_records(30)
+    frame["patient_id"] = ""
+    frame["split"] = np.repeat(["train", "validation", "test"], 10)
+    unknown = FakeComparison.planned(tmp_path / "unknown", frame, folds=1).write(drawn({"first": 1.5, "second": 1.0}))
+    assert re.search(r"benign: \d images; malignant: \d images", analyze(unknown.out, unknown.root)["sentences"][0])
+
+
+def test_operating_points_are_over_patients(tmp_path: Path) -> None:
+    """Images of a patient are called alike, so there are as many independent ones as patients."""
+
+    def alike(run: Run, rows: pd.DataFrame) -> np.ndarray:
+        number = rows["patient_id"].str.rpartition("-")[2].astype(int).to_numpy()
+        wrong = number % 5 == 0
+        noise = np.random.default_rng([*run.id.encode()]).uniform(0.1, 1, len(rows))
+        return of_two(np.where((rows["label"] == "malignant").to_numpy() != wrong, 1, -1) * noise)
+
+    comparison = in_one_split(tmp_path, 20, 30, images=8).write(alike)
+    point = row_of(analyze(comparison.out, comparison.root)["performance"], initialization="first")["pooled"]
+    found = point["operating_point"]["specificity"]
+    assert (found["estimate"], found["total"]) == (0.8, 240)
+    # Sums of 0 or 8 of eight images: the design effect is eight times 30 / 29.
+    effective = 240 / (8 * 30 / 29)
+    z = norm.ppf(0.975)
+    center = (0.8 + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    reach = z / (1 + z**2 / effective) * np.sqrt(0.16 / effective + z**2 / (4 * effective**2))
+    assert (found["low"], found["high"]) == pytest.approx((center - reach, center + reach), abs=1e-9)
 
 
 def test_only_pairs_of_finished_runs_count(tmp_path: Path) -> None:
@@ -435,8 +524,12 @@ def test_power_follows_from_the_variance_seen(tmp_path: Path) -> None:
     analysis = analyze(comparison.out, comparison.root)
     error = analysis["differences"][0]["standard_error"]
     row = row_of(analysis["power"], difference=0.05)
-    assert row["have"] == 150
-    assert row["patients"] == int(np.ceil(150 * ((norm.ppf(0.975) + norm.ppf(0.8)) * error / 0.05) ** 2))
+    assert (row["have"], row["degrees_of_freedom"], row["level"]) == (150, 4, 0.05)
+    # Five folds: the statistic has a noncentral t distribution of four degrees of freedom.
+    away = 0.05 * np.sqrt(row["patients"] / 150) / error
+    assert nct.sf(student_t.ppf(0.975, 4), 4, away) == pytest.approx(0.8, abs=0.01)
+    away = 0.05 * np.sqrt((row["patients"] - 1) / 150) / error
+    assert nct.sf(student_t.ppf(0.975, 4), 4, away) < 0.8
     assert "cannot tell" in analysis["sentences"][0]
     assert "patients would be needed; there are 150" in analysis["sentences"][0]
 

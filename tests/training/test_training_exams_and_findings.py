@@ -115,6 +115,18 @@ def test_exams_are_written_and_evaluated(tmp_path: Path) -> None:
     assert evaluation["metrics_of_images"]["images"] == 6
 
 
+def test_every_exam_has_a_name(tmp_path: Path) -> None:
+    """Of inference the exam is a file or the first one of a series; records may leave it out."""
+    rows, _ = run_writers(tmp_path, TABLE, DATA, aggregate="mean")
+    assert [row["exam"] for row in rows] == ["left", "right", "left", "d.npy", "e.npy"]
+    (tmp_path / "inference").mkdir()
+    root = tmp_path / "inference" / "data"
+    series = [{"image": f"s/{number}.dcm", "exam": str(root / "s/0.dcm")} for number in range(4)]
+    items = [*series, {"image": "v.nii", "frame": 0, "exam": str(root / "v.nii")}, {"image": "x.png"}]
+    rows, _ = run_writers(tmp_path / "inference", TABLE, items, aggregate="mean")
+    assert [(row["exam"], row["slices"]) for row in rows] == [("s/0.dcm", "4"), ("v.nii", "1"), ("x.png", "1")]
+
+
 def test_findings_are_written_each_with_its_decision(tmp_path: Path) -> None:
     labels = np.array([[0, 1.0], [1, 0], [0, np.nan]])
     table = PredictionTable(np.arange(3), np.array([[0.1, 0.5], [0.7, 0.2], [0.4, 0.4]]), labels, exclusive=False)

@@ -4,7 +4,8 @@ Two questions are kept apart. *Are these trained models different on new patient
 the models (DeLong, or Obuchowski where patients have several images), joined over the disjoint folds. *Is the
 initialization better when one trains anew?* is what a user asks; the differences of the folds answer it, with the
 variance of Nadeau and Bengio for folds that share their training data. The second is the headline wherever there are
-folds; with one split only the first can be asked.
+folds; with one split only the first can be asked, and everything speaks of these trained models. Where fewer than ten
+patients of a class or twenty in all were tested, differences are described and not tested.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ from radimagenet_monai.experiments.comparison.plan import (
 )
 from radimagenet_monai.experiments.comparison.predictions import Predictions, RecordIndex, patients_of, read_run
 from radimagenet_monai.experiments.comparison.selected import describe_selected
-from radimagenet_monai.experiments.comparison.sentences import sentences
+from radimagenet_monai.experiments.comparison.sentences import LEVEL, sentences
 from radimagenet_monai.experiments.comparison.subgroup_differences import subgroup_differences
+from radimagenet_monai.experiments.comparison.tested import tested_by_pair, why_too_few
 from radimagenet_monai.experiments.comparison.training_sets import describe_folds, read_all
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
@@ -113,6 +115,7 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
             "image_warning": PHANTOM_NOTICE if is_phantom(root) else None,
         },
         "measure": measure_name(len(plan.classes)),
+        "about": "these trained models" if plan.folds == OWN_SPLIT else "the initializations",
         "protocol": {
             "name": plan.protocol,
             "description": PROTOCOLS[plan.protocol].description,
@@ -188,8 +191,10 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
     of_test_sets = joined(contrasts)
     values = [item.value for item in contrasts if item.value is not None]
     row = {"architecture": architecture, "fraction": fraction, "first": first, "second": second}
+    row["tested"] = tested_by_pair(runs, architecture, first, second, fraction)
+    row["too_few"] = why_too_few(row["tested"])
     if runs.plan.folds == OWN_SPLIT:
-        row |= of_test_sets
+        row |= {**of_test_sets, "degrees_of_freedom": None}
     else:
         test = corrected_resampled_test(values, runs.test_shares[fraction], CONFIDENCE)
         row |= {
@@ -198,11 +203,15 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
             "low": None if test.low is None else max(-1.0, test.low),
             "high": None if test.high is None else min(1.0, test.high),
             "p": test.p,
+            "degrees_of_freedom": test.degrees_of_freedom,
             "method": "corrected resampled t-test (Nadeau and Bengio)",
             "reason": test.reason,
         }
     row["means"] = _means(runs, architecture, first, second, fraction)
     row["test_sets"] = of_test_sets
+    if row["too_few"]:
+        for claimed in (row, of_test_sets):
+            claimed |= {**dict.fromkeys(("standard_error", "low", "high", "p")), "reason": row["too_few"]}
     row["per_fold"] = [{"fold": fold, "difference": item.value} for fold, item in by_fold.items() if item is not None]
     row["per_scenario"] = _per_scenario(runs, architecture, first, second, fraction)
     return row
@@ -320,25 +329,35 @@ def _learning_curve(runs: Runs) -> list[dict[str, Any]]:
 
 
 def _power(runs: Runs, differences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    patients = _units(runs)
-    return [
-        {
-            **{name: row[name] for name in ("architecture", "first", "second")},
-            "difference": wanted,
-            "power": 0.8,
-            "patients": patients_needed(row["standard_error"], patients, wanted),
-            "have": patients,
-        }
-        for row in differences
-        if row["fraction"] == runs.plan.fractions[-1] and row["standard_error"] is not None
-        for wanted in DIFFERENCES_THAT_MATTER
-    ]
+    """Patients with whom each pair's own test would show a difference that matters.
 
-
-def _units(runs: Runs) -> int:
-    """Patients tested, or images where patients are unknown or have one each."""
-    rows = np.unique(np.concatenate([item.rows for item in runs.predictions.values()]))
-    return int(np.unique(runs.clusters[rows]).size) if runs.clusters is not None else int(rows.size)
+    The level is that of the first step of Holm's procedure, so that the power holds after adjustment.
+    """
+    shown = [row for row in differences if row["fraction"] == runs.plan.fractions[-1] and row["p"] is not None]
+    rows = []
+    for row in shown:
+        family = sum((other["architecture"] == POOLED) == (row["architecture"] == POOLED) for other in shown)
+        level, have = LEVEL / family, row["tested"]["total"]
+        for wanted in DIFFERENCES_THAT_MATTER:
+            needed = patients_needed(
+                row["standard_error"],
+                have,
+                wanted,
+                confidence=1 - level,
+                degrees_of_freedom=row["degrees_of_freedom"],
+            )
+            rows.append(
+                {
+                    **{name: row[name] for name in ("architecture", "first", "second", "method", "degrees_of_freedom")},
+                    "difference": wanted,
+                    "power": 0.8,
+                    "level": level,
+                    "patients": needed,
+                    "have": have,
+                    "unit": row["tested"]["unit"],
+                }
+            )
+    return rows
 
 
 def _test_share(plan: Plan, frame: pd.DataFrame, fraction: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from radimagenet_monai.evaluation.calibration import evaluate_calibration
 from radimagenet_monai.evaluation.decision_curve import decision_curve
-from radimagenet_monai.evaluation.proportions import wilson
+from radimagenet_monai.evaluation.proportions import share_of
 from radimagenet_monai.evaluation.roc import average_precision, roc_curve
 from radimagenet_monai.experiments.comparison.finished import Runs, read_facts
 from radimagenet_monai.experiments.comparison.measures import contrast, interval_of, joined
@@ -57,7 +57,7 @@ def describe_selected(
         "method": f"{mean['method']}, within folds",
         "average_precision": float(np.mean([average_precision(part.labels, part.scores) for part in parts])),
         "calibration": {**calibration.to_dict(), "bins": calibration.to_dict()["curve"]},
-        "operating_point": _operating_point(parts),
+        "operating_point": _operating_point(parts, clusters),
         "roc": _mean_roc(parts, [runs.clusters_at(part.rows) for part in parts], runs.plan.seed),
         "decision_curve": {
             "thresholds": list(benefit.thresholds),
@@ -67,18 +67,18 @@ def describe_selected(
     }
 
 
-def _operating_point(parts: Sequence[Predictions]) -> dict[str, Any] | None:
+def _operating_point(parts: Sequence[Predictions], clusters: np.ndarray | None) -> dict[str, Any] | None:
     if any(part.decisions is None for part in parts):
         return None
     called = np.concatenate([part.decisions for part in parts if part.decisions is not None])
     positive = np.concatenate([part.labels for part in parts]) == 1
     counts = {
-        "sensitivity": (called & positive, positive),
-        "specificity": (~called & ~positive, ~positive),
-        "ppv": (called & positive, called),
-        "npv": (~called & ~positive, ~called),
+        "sensitivity": (called, positive),
+        "specificity": (~called, ~positive),
+        "ppv": (positive, called),
+        "npv": (~positive, ~called),
     }
-    found = {name: wilson(int(hits.sum()), int(total.sum())) for name, (hits, total) in counts.items()}
+    found = {name: share_of(outcomes, among, clusters) for name, (outcomes, among) in counts.items()}
     return {
         name: {"estimate": item.estimate, "low": item.low, "high": item.high, "total": item.total}
         for name, item in found.items()

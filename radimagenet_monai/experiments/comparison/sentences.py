@@ -1,14 +1,18 @@
-"""What a comparison found, in plain words."""
+"""What a comparison found, in plain words.
+
+Over folds a sentence is about the initializations. One split trains each of them once, so there a sentence is about
+the models that came out of it. Where too few patients were tested, a sentence says that, and nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from radimagenet_monai.report.wording import grouped, interval, p_value, signed
+from radimagenet_monai.report.comparison_rows import ALL, speaks_of_models
+from radimagenet_monai.report.wording import count, grouped, interval, number, p_value, signed
 
 LEVEL = 0.05
-_ALL = "all"
 
 
 def sentences(analysis: Mapping[str, Any]) -> list[str]:
@@ -21,14 +25,16 @@ def sentences(analysis: Mapping[str, Any]) -> list[str]:
     """
     largest = max(analysis["protocol"]["fractions"])
     rows = [row for row in analysis["differences"] if row["fraction"] == largest]
-    pooled = [row for row in rows if row["architecture"] == _ALL]
+    pooled = [row for row in rows if row["architecture"] == ALL]
     return [_sentence(row, analysis) for row in pooled or rows] or [
         "No two initializations have a finished run in common, so nothing can be said."
     ]
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """``"first"`` or ``"second"`` for the better one, ``"same"``, ``"cannot tell"`` or ``"not estimable"``."""
+    """``"first"`` or ``"second"`` is better, ``"same"``, ``"cannot tell"``, ``"too few"`` or ``"not estimable"``."""
+    if row.get("too_few"):
+        return "too few"
     if row["difference"] is None:
         return "not estimable"
     p = row.get("p_adjusted", row["p"])
@@ -40,23 +46,64 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 
 def _sentence(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
-    measure, architecture = analysis["measure"], row["architecture"]
-    first, second = row["first"], row["second"]
-    where = "Over all architectures" if architecture == _ALL else f"With {architecture}"
+    architecture, models = row["architecture"], speaks_of_models(analysis)
+    first, second = (_named(row, name, models) for name in ("first", "second"))
+    where = "Over all architectures" if architecture == ALL else f"With {architecture}"
     found = verdict(row)
+    if found == "too few":
+        why = f"{row['too_few']}{_described(row, analysis)}"
+        return f"{where}, too few were tested to compare {first} with {second}: {why}."
     if found == "not estimable":
         return f"{where}, {first} and {second} cannot be compared: {row['reason']}."
     if found == "same":
         return f"{where}, {first} and {second} gave the same results: {row['reason']}."
     if found == "second":
         first, second = second, first
+    stated = _measured(row, analysis, swapped=found == "second")
     numbers = _numbers(row, found)
-    values = (f"{row['means'][name]:.3f}" for name in (first, second))
-    stated = f"mean {measure} {' against '.join(values)}"
+    tested = f"the {count(row['tested']['total'], row['tested']['unit'])} of the test part"
     if found == "cannot tell":
-        text = f"{where}, these data cannot tell {first} from {second} ({stated}): difference {numbers}."
-        return f"{text}{_of_test_sets(row)}{_needed(row, analysis)}"
+        data = tested if models else "these data"
+        text = f"{where}, {data} cannot tell {first} from {second} ({stated}): difference {numbers}."
+        return f"{text}{_of_test_sets(row)}{_needed(row, analysis)}{_about_models(row, models)}"
+    if models:
+        has = "have" if _several(row) else "has"
+        text = (
+            f"{where}, on {tested}, {first} {has} a higher {analysis['measure']} than {second} ({stated}): difference"
+        )
+        return f"{text} {numbers}.{_about_models(row, models)}"
     return f"{where}, {first} is better than {second} ({stated}): difference {numbers}.{_of_test_sets(row)}"
+
+
+def _named(row: Mapping[str, Any], side: str, models: bool) -> str:
+    return f"the {'models' if _several(row) else 'model'} started from {row[side]}" if models else str(row[side])
+
+
+def _several(row: Mapping[str, Any]) -> bool:
+    """Whether each side is the mean of several models."""
+    return len(row["per_scenario"]) > 1
+
+
+def _about_models(row: Mapping[str, Any], models: bool) -> str:
+    if not models:
+        return ""
+    which = "these models" if _several(row) else "these two models"
+    return f" This is about {which} alone: one split does not show how results vary from training to training."
+
+
+def _measured(row: Mapping[str, Any], analysis: Mapping[str, Any], swapped: bool = False) -> str:
+    """``mean AUC 0.809 against 0.808``."""
+    alone = speaks_of_models(analysis) and not _several(row)
+    names = (row["second"], row["first"]) if swapped else (row["first"], row["second"])
+    values = " against ".join(number(row["means"][name]) for name in names)
+    return f"{'' if alone else 'mean '}{analysis['measure']} {values}"
+
+
+def _described(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
+    """The difference as it is, without saying what it means."""
+    if row["difference"] is None or not row["means"]:
+        return ""
+    return f" ({_measured(row, analysis)}, difference {signed(row['difference'])})"
 
 
 def _numbers(row: Mapping[str, Any], found: str) -> str:
@@ -85,16 +132,18 @@ def _of_test_sets(row: Mapping[str, Any]) -> str:
 
 
 def _needed(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
+    models = speaks_of_models(analysis)
+    between = " between these models" if models else ""
     for entry in analysis["power"]:
         same = all(entry[name] == row[name] for name in ("architecture", "first", "second"))
         if same and entry["patients"] is not None:
             wanted, have = entry["patients"], entry["have"]
-            unit = "patients" if analysis["data"]["patients"] else "images"
             if wanted <= have:
-                return f" A true difference of {entry['difference']} would most likely have been seen."
+                return f" A true difference of {entry['difference']}{between} would most likely have been seen."
             return (
-                f" To tell a true difference of {entry['difference']} with 80% power about {grouped(_rounded(wanted))} "
-                f"{unit} would be needed; there are {grouped(have)}."
+                f" To tell a true difference of {entry['difference']}{between} with 80% power about "
+                f"{grouped(_rounded(wanted))} {'test ' if models else ''}{entry['unit']}s would be needed; there are "
+                f"{grouped(have)}."
             )
     return ""
 
