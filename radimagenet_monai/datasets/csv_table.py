@@ -84,6 +84,8 @@ def read_csv(
     mask_column: str = "",
     split_column: str = "",
     exam_column: str = "",
+    frame_column: str = "",
+    first_frame: str | int = "auto",
     missing: str = "error",
     slices: str = "all",
     modality: str = "",
@@ -103,13 +105,19 @@ def read_csv(
     progress
         Whether to show progress bars on a terminal.
     csv
-        The table; by default the only CSV file in ``root``. Comma, semicolon or tab between columns.
+        The table; by default the only CSV file in ``root``. See `radimagenet_monai.datasets.text_table`.
     classes
         Names in the order of the network's outputs, ``"benign,malignant"``; for two classes the last is the positive
         one and may be written 1, yes, positive, ... in the table (see `radimagenet_monai.datasets.spellings`). By
-        default all labels of the table, in alphabetical order, numbers by value.
-    image_column, label_column, patient_column, mask_column, split_column, exam_column
-        Columns, where they have none of the `USUAL_NAMES`.
+        default all labels of the table, in alphabetical order, numbers by value. A class that is called None, NA or
+        the like has to be named here: otherwise those words mean that the row has no label.
+    image_column, label_column, patient_column, mask_column, split_column, exam_column, frame_column
+        Columns, where they have none of the `USUAL_NAMES`; ``none`` says that there is no such column, whatever the
+        names. A column that only its name makes a split (``set``) or a frame (``slice``) stays a free one where its
+        cells hold no split, or the images have one frame each.
+    first_frame
+        Whether the column of frames counts from 0 or 1. By default the files decide: 0 where it occurs, 1 where the
+        number of frames itself does; where neither does, the question is asked.
     missing
         ``"error"`` refuses a table that names files which are not there, ``"skip"`` leaves them out with a note.
     slices
@@ -150,22 +158,29 @@ def read_csv(
         "mask": mask_column,
         "split": split_column,
         "exam": exam_column,
+        "frame": frame_column,
     }
     notes: list[str] = []
-    frame = _with_our_names(read_text_table(path), given, path)
-    frame = _with_paths(frame, root, path, missing, notes)
-    frame = _with_labels(frame, named(classes), path, notes)
+    left_out = LeftOut()
+    frame = _with_our_names(read_text_table(path), given, path, notes)
+    frame = _cleaned(frame)
+    frame = _with_paths(frame, root, path, missing, notes, left_out)
+    frame = _with_labels(frame, named(classes), path, notes, left_out)
     names = frame.attrs["classes"]
+    frame = _without_repeated(frame, path, left_out)
     if "split" in frame.columns:
-        frame["split"] = map_splits(frame["split"], str(path))
-    frame = _with_patients(frame, root, patient_from_header, patient_salt, progress, notes)
+        way_out = "; where the column is no split, say --split_column none"
+        frame["split"] = map_splits(frame["split"], str(path), way_out)
+    frame = _with_patients(frame, root, path, patient_from_header, patient_salt, progress, notes)
+    frame = with_frames(frame, root, path, str(first_frame), frame_column, notes, progress)
     if modality:
         frame["modality"] = modality
     frame = one_row_a_slice(frame, root, slices, progress)
     frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
     frame = divide_own(frame, notes, seed, fractions, folds)
-    frame.attrs = {"notes": notes, "classes": names}
-    return check_records(frame, path, names or None, require_label=bool(names))
+    rows = frame.pop(ROW).to_numpy()
+    frame.attrs = {"notes": [*notes, *left_out.notes], "classes": names, "left_out": left_out.counts}
+    return check_records(frame, path, names or None, require_label=bool(names), rows=rows)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
@@ -193,13 +208,15 @@ def _table(root: Path, csv: str) -> Path:
     return files[0]
 
 
-def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path) -> pd.DataFrame:
-    """Rename the columns that mean something to those of a records table."""
+def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path, notes: list[str]) -> pd.DataFrame:
+    """Rename the columns that mean something to those of a records table; `ROW` says where each row stands."""
     by_plain: dict[str, str] = {}
     for column in table.columns:
         by_plain.setdefault(plain(str(column)).replace(" ", "_"), str(column))
     source: dict[str, str] = {}
     for ours, usual in USUAL_NAMES.items():
+        if given.get(ours, "").lower() == NO_COLUMN and NO_COLUMN not in table.columns:
+            continue
         if given.get(ours):
             if given[ours] not in table.columns:
                 raise ConfigurationError(
@@ -226,26 +243,56 @@ def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path) -
         raise ConfigurationError(
             f"{path}: no column of labels among {', '.join(map(str, table.columns))}; name it with --label_column"
         )
+    if "split" in source and not given.get("split") and plain(source["split"]) != "split":
+        if not any(plain(cell) in SPLIT_SPELLINGS for cell in table[source["split"]].unique()):
+            notes.append(
+                f"column '{source['split']}' holds no splits such as train and test and was kept as it is; name the "
+                "column of splits with --split_column"
+            )
+            del source["split"]
     columns = {ours: table[name].str.strip() for ours, name in source.items()}
     taken = set(source.values())
     for name in table.columns:
         free = str(name).strip()
         # A nameless column is the row number that pandas writes.
-        if name in taken or not free or free in columns or free in RECORD_COLUMNS:
+        if name in taken or not free:
             continue
-        columns[free] = table[name]
-    return pd.DataFrame(columns)
+        columns[f"{free} column" if free in columns or free in RECORD_COLUMNS else free] = table[name]
+    frame = pd.DataFrame(columns)
+    frame[ROW] = frame.index.to_numpy()
+    return frame.reset_index(drop=True)
+
+
+def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Cells as `radimagenet_monai.datasets.cells` understands them; labels and patients are looked at later."""
+    frame = frame.copy(deep=False)
+    for name in frame.columns:
+        if name in ("image", "mask", "label", "patient_id", ROW):
+            continue
+        frame[name] = without_nothing(frame[name], identifies=name in _IDENTIFYING)
+    for name in ("image", "mask"):
+        if name in frame.columns:
+            frame[name] = frame[name].where(~frame[name].map(says_nothing_here), "")
+    return frame
 
 
 def _option(ours: str) -> str:
     return {"patient_id": "patient_column"}.get(ours, f"{ours}_column")
 
 
-def _with_paths(frame: pd.DataFrame, root: Path, path: Path, missing: str, notes: list[str]) -> pd.DataFrame:
+def says_nothing_here(cell: str) -> bool:
+    """`says_nothing` for a cell that names a file."""
+    return says_nothing(cell, identifies=True)
+
+
+def _with_paths(
+    frame: pd.DataFrame, root: Path, path: Path, missing: str, notes: list[str], left_out: LeftOut
+) -> pd.DataFrame:
     """Image and mask paths relative to ``root`` where they lie in it, and only those that are there."""
     nameless = frame["image"] == ""
     if nameless.any():
-        notes.append(f"{int(nameless.sum())} rows without an image were left out")
+        for row in frame.loc[nameless, ROW]:
+            left_out.add("row without an image", row)
         frame = frame[~nameless].reset_index(drop=True)
     frame["image"] = [below(Path(name.replace("\\", "/")), root) for name in frame["image"]]
     if "mask" not in frame.columns:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from radimagenet_monai.datasets.cells import identity, says_nothing
 from radimagenet_monai.datasets.records import Split
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 
-_NEGATIVE = ("0", "0.0", "no", "n", "false", "f", "neg", "negative", "absent", "-")
-_POSITIVE = ("1", "1.0", "yes", "y", "true", "t", "p", "pos", "positive", "present", "+")
+_NEGATIVE = ("0", "no", "n", "false", "f", "neg", "negative", "absent")
+_POSITIVE = ("1", "yes", "y", "true", "t", "p", "pos", "positive", "present", "+")
+_MINUS = frozenset({"-", "\u2212", "\u2013"})  # nothing, unless "+" is in the column too
 _SHOWN = 8
 
 SPLIT_SPELLINGS: dict[str, Split] = {
@@ -39,7 +41,8 @@ def map_labels(
 
     Upper and lower case, surrounding blanks, and blank, ``_`` and ``-`` between words make no difference. Where there
     are two classes, the last is the positive one and is also written 1, yes, y, true, p, pos, positive, ...; the first
-    0, no, n, false, neg, negative, ...
+    0, no, n, false, neg, negative, ..., and - where the other is +. A number may be written as ``1.0``. Words for
+    nothing (see `radimagenet_monai.datasets.cells`) are nothing, unless a class has that name.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ def map_labels(
     Returns
     -------
     list of str
-        ``(n,)`` names out of ``classes``; ``""`` where the value is empty.
+        ``(n,)`` names out of ``classes``; ``""`` where the value says nothing.
 
     Raises
     ------
@@ -77,8 +80,12 @@ def map_labels(
     if len(names) < len(classes):
         raise ConfigurationError(f"classes {', '.join(classes)} were given; two of them differ in spelling only")
     known |= names
-    known[""] = ""
-    distinct = {value: known.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
+    spelled = list(dict.fromkeys(str(value) for value in values))
+    if len(classes) == 2 and any(plain(value) == "+" for value in spelled):
+        known |= dict.fromkeys(_MINUS - known.keys(), classes[0])
+    distinct = {
+        value: known.get(plain(value), "" if says_nothing(value, identifies=True) else None) for value in spelled
+    }
     unknown = [value for value, name in distinct.items() if name is None]
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
@@ -87,8 +94,10 @@ def map_labels(
     return [distinct[str(value)] or "" for value in values]
 
 
-def map_splits(values: Sequence[str] | pd.Series, source: str = "table") -> list[str]:
-    """Bring the names of train, validation and test in any usual spelling to ours; ``""`` where the value is empty.
+def map_splits(values: Sequence[str] | pd.Series, source: str = "table", way_out: str = "") -> list[str]:
+    """Bring the names of train, validation and test in any usual spelling to ours; ``""`` where the value says nothing.
+
+    ``way_out`` ends the error.
 
     Raises
     ------
@@ -96,14 +105,14 @@ def map_splits(values: Sequence[str] | pd.Series, source: str = "table") -> list
         For values that name no part; the message lists them.
     """
     distinct = {value: SPLIT_SPELLINGS.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
-    unknown = [value for value, part in distinct.items() if part is None and value.strip()]
+    unknown = [value for value, part in distinct.items() if part is None and not says_nothing(value, identifies=True)]
     if unknown:
         shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
-        raise RecordsError(f"{source}: split {shown} is unknown; expected train, validation, test or nothing")
+        raise RecordsError(f"{source}: split {shown} is unknown; expected train, validation, test or nothing{way_out}")
     return [distinct[str(value)] or "" for value in values]
 
 
 def plain(text: str) -> str:
-    """``text`` without what spellings differ in: case, surrounding blanks, and the sign between words."""
-    stripped = str(text).strip().casefold()
+    """``text`` without what spellings differ in: case, blanks, ``1.0`` for ``1``, and the sign between words."""
+    stripped = identity(str(text))
     return re.sub(r"[\s_-]+", " ", stripped) if len(stripped) > 1 else stripped

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
-import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from radimagenet_monai.errors import RecordsError
 
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
+_MOST_CELL_CHARACTERS = 1 << 24
 
 
 def read_text_table(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -21,14 +23,17 @@ def read_text_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     path
-        UTF-8 with or without byte order mark, any line ends; columns separated by comma, semicolon or tab, whichever
-        the header has most of.
+        UTF-8 with or without byte order mark, or UTF-16 with one (Excel's "Unicode text"); any line ends; columns
+        separated by comma, semicolon, tab or ``|``, whichever the header has most of. A first line ``sep=;`` says it,
+        and lines of one cell that begin with ``#`` are comments.
 
     Returns
     -------
     pandas.DataFrame
         Columns of ``str`` with ``""`` for nothing, in the file's row order; rows without any text are left out. The
-        nameless column that pandas writes for row numbers is called ``""``.
+        nameless column that pandas writes for row numbers is called ``""``. The index holds where each row begins in
+        the file, as errors name it: ``"row 17"`` with the header as row 1, as editors and spreadsheets count, or
+        ``"line 17"`` where a cell has line breaks and they count differently.
 
     Raises
     ------
@@ -36,46 +41,88 @@ def read_text_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         For a file that is no such table, or has no rows.
     """
     path = Path(path)
+    text = _decoded(path)
+    comments, separator = _start(text)
+    rows = _rows(text, separator, path)
+    header: list[str] = []
+    cells: list[list[str]] = []
+    lines: list[int] = []
+    for line, row in rows:
+        if line <= comments:
+            continue
+        if not header:
+            header = [name.strip() for name in row]
+            _check_header(header, path)
+        elif any(row) and not (len(row) == 1 < len(header) and row[0].startswith("#")):
+            if len(row) > len(header) and any(row[len(header) :]):
+                raise RecordsError(
+                    f"{path}: line {line} is not of the same columns in every row: it has {len(row)} cells, the header "
+                    f"{len(header)}; quote cells that hold a '{separator}'"
+                )
+            cells.append([*row[: len(header)], *[""] * (len(header) - len(row))])
+            lines.append(line)
+    if not header:
+        raise RecordsError(f"{path}: the first line is empty; expected a CSV table that begins with column names")
+    if not cells:
+        raise RecordsError(f"{path}: the table has no rows; expected one row an image")
+    word = "line" if any("\n" in cell or "\r" in cell for row in cells for cell in row) else "row"
+    frame = pd.DataFrame(cells, columns=header, index=[f"{word} {line}" for line in lines], dtype=object)
+    kept = (frame != "").any(axis=1)
+    return frame[kept]
+
+
+def _decoded(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise RecordsError(f"{path}: no such table; expected the path of a CSV file") from None
     except OSError as error:
         raise RecordsError(f"{path}: the table cannot be read ({error.strerror}); expected a CSV file") from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
         raise RecordsError(
-            f"{path}: byte {error.start} is not UTF-8; expected a CSV file, save it as 'CSV UTF-8'"
+            f"{path}: byte {error.start} (line {line}) is not {encoding.removesuffix('-sig').upper()}; expected a CSV "
+            "file, save it as 'CSV UTF-8'"
         ) from error
     if "\0" in text:
         raise RecordsError(f"{path}: byte 0 inside; expected a CSV file, not a binary one")
-    first = text.lstrip("\r\n").partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
+    return text
+
+
+def _start(text: str) -> tuple[int, str]:
+    """How many lines stand before the header, and what separates its columns."""
+    lines = io.StringIO(text, newline=None)
+    for number, line in enumerate(lines):
+        stripped = line.strip()
+        if stripped.lower().startswith("sep=") and len(stripped) == 5:
+            return number + 1, stripped[4]
+        # A header may begin with '#' too, but a comment is one cell.
+        if stripped and not (stripped.startswith("#") and not any(sign in stripped for sign in _SEPARATORS)):
+            return number, max(_SEPARATORS, key=line.count)
+    return 0, ","
+
+
+def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the line of the file that it begins on."""
+    csv.field_size_limit(_MOST_CELL_CHARACTERS)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    begins = 1
     try:
-        header = [name.strip() for name in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])]
-        if not any(header):
-            raise RecordsError(f"{path}: the first line is empty; expected a CSV table that begins with column names")
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            raise RecordsError(f"{path}: column '{repeated[0]}' occurs twice in the header; rename one of them")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text),
-                sep=separator,
-                names=header,
-                skiprows=1,
-                dtype=str,
-                na_filter=False,
-                skip_blank_lines=False,
-                index_col=False,
-                low_memory=False,
-            )
-    except (csv.Error, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError) as error:
-        raise RecordsError(
-            f"{path}: not a CSV table with the same columns in every row ({error}); quote cells that hold a separator"
-        ) from error
-    frame = frame.fillna("")
-    frame = frame[(frame != "").any(axis=1)].reset_index(drop=True)
-    if frame.empty:
-        raise RecordsError(f"{path}: the table has no rows; expected one row an image")
-    return frame
+        for row in reader:
+            yield begins, row
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise RecordsError(f"{path}: line {begins} is no row of a CSV table ({error})") from error
+
+
+def _check_header(header: Sequence[str], path: Path) -> None:
+    if not any(header):
+        raise RecordsError(f"{path}: the first line is empty; expected a CSV table that begins with column names")
+    repeated = sorted({name for name in header if header.count(name) > 1 and name})
+    if repeated:
+        raise RecordsError(f"{path}: column '{repeated[0]}' occurs twice in the header; rename one of them")
+    if list(header).count("") > 1:
+        raise RecordsError(f"{path}: {list(header).count('')} columns have no name; name them in the first line")

@@ -43,7 +43,7 @@ def test_quotes_na_and_short_rows(tmp_path: Path) -> None:
         (b"a,b\n,\n", "has no rows"),
         (b"a,a\n1,2\n", "column 'a' occurs twice"),
         (b"a,b\n1,2,3\n", "same columns in every row"),
-        (b"a,b\n\xff\xfe,2\n", "byte 4 is not UTF-8"),
+        (b"a,b\n\xff\xfe,2\n", r"byte 4 \(line 2\) is not UTF-8"),
         (b"a\0,b\n1,2\n", "byte 0 inside"),
     ],
 )

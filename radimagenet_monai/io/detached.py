@@ -1,0 +1,24 @@
+"""The data file that a header names: only ever a file beside the header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def file_beside(path: str, name: str) -> str:
+    """The file ``name`` in the folder of the header ``path``.
+
+    A header may come from anywhere, so it must not choose a file of the machine to be shown as an image. A link is
+    followed where its target has the same suffix, as in folders that data management tools fill.
+
+    Raises
+    ------
+    ValueError
+        For a name with folders in it, and for a link to a file of another kind.
+    """
+    if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
+        raise ValueError("the data file must lie in the same folder as the header and be given by name alone")
+    source = Path(path).parent / name
+    if source.is_symlink() and source.resolve().suffix.lower() != source.suffix.lower():
+        raise ValueError("the data file is a link to a file of another kind; it must lie beside the header")
+    return str(source)

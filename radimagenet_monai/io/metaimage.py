@@ -1,0 +1,224 @@
+"""Parsing MetaImage files (.mha, and .mhd with .raw or .zraw beside it) of one volume or picture.
+
+Format: https://docs.itk.org/en/latest/learn/metaio.html. Why not through ITK: as for NRRD, its reader takes memory for
+whatever size the header claims and follows a header to any file of the machine. ITK is the oracle of the tests.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from radimagenet_monai.io.detached import file_beside
+
+_MOST_HEADER_BYTES = 1 << 16
+_FIRST_KEYS = (
+    *("ObjectType", "ObjectSubType", "NDims", "Comment", "Name", "ID", "ParentID", "TransformType", "AcquisitionDate"),
+    *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData", "DimSize", "Modality"),
+)
+_START = re.compile(rb"\s*(?:" + b"|".join(key.encode() for key in _FIRST_KEYS) + rb")[ \t]*[=:]")
+_FIELD = re.compile(r"\s*(\w+)\s*[=:]\s*(.*?)\s*")
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",  # 4 bytes on every machine
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_INTENSITY = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
+
+
+@dataclass(frozen=True)
+class MetaImageHeader:
+    """What the header of a MetaImage file says.
+
+    Attributes
+    ----------
+    sizes
+        Elements along each axis, fastest first; further axes than three hold volumes.
+    channels
+        Values an element: 1, or 3 for RGB.
+    steps
+        ``(3, 3)`` float64: one LPS vector in mm for each of the first three axes.
+    origin
+        ``(3,)`` float64: centre of the first element, in LPS mm.
+    data_file
+        Where the elements are: a name beside the header, or ``None`` for this file.
+    data_offset
+        Where they begin; ``-1`` for the last bytes of the file.
+    """
+
+    sizes: tuple[int, ...]
+    channels: int
+    dtype: np.dtype
+    steps: np.ndarray
+    origin: np.ndarray
+    compressed: bool
+    text: bool
+    data_file: str | None
+    data_offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded elements."""
+        return math.prod(self.sizes) * self.channels * self.dtype.itemsize
+
+    @property
+    def slice_nbytes(self) -> int:
+        """Bytes of one decoded slice."""
+        return math.prod(self.sizes[:2]) * self.channels * self.dtype.itemsize
+
+
+def is_metaimage(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` (540 bytes or all of it) is a MetaImage."""
+    return _START.match(head) is not None and b"NDims" in head
+
+
+def read_metaimage_header(path: str) -> MetaImageHeader:
+    """Parse the header of ``path``.
+
+    Raises
+    ------
+    ValueError
+        When a field is missing, damaged, or of a kind that is not an image.
+    OSError
+        When the file cannot be opened.
+    """
+    fields, end = _fields(path)
+    if fields.get("ObjectType", "Image") != "Image":
+        raise ValueError(f"the MetaImage holds a {fields['ObjectType']}, not an image")
+    axes = int(fields.get("NDims", "0"))
+    sizes = tuple(int(word) for word in fields.get("DimSize", "").split())
+    if len(sizes) != axes or not 2 <= axes <= 7:
+        raise ValueError(f"the MetaImage has {len(sizes)} sizes and {axes} dimensions; images have two or more")
+    kind = fields.get("ElementType", "")
+    if kind not in _TYPES:
+        raise ValueError(f"the MetaImage element type is '{kind}'; plain numbers are read")
+    channels = int(fields.get("ElementNumberOfChannels", "1"))
+    if channels != 1 and not (channels == 3 and kind in ("MET_UCHAR", "MET_USHORT")):
+        raise ValueError(f"the MetaImage has {channels} channels of {kind}; gray and unsigned RGB images are read")
+    for key, neutral in _INTENSITY.items():
+        if key in fields and float(fields[key]) != neutral:
+            raise ValueError(f"the MetaImage has {key} {fields[key]}, which ITK ignores; write the scaled values")
+    order = _first(fields, ("ElementByteOrderMSB", "BinaryDataByteOrderMSB"), "False")
+    text = not _is_true(fields.get("BinaryData", "True"))
+    data_file = fields["ElementDataFile"]
+    local = data_file.upper() == "LOCAL"
+    skip = int(fields.get("HeaderSize", "0"))
+    if skip < -1 or (local and skip > 0):
+        raise ValueError(f"the MetaImage has HeaderSize {skip}; expected -1 or, beside a data file, 0 or more")
+    if not local and (data_file.upper().startswith("LIST") or "%" in data_file):
+        raise ValueError("the MetaImage data lie in several files; join them into one first")
+    return MetaImageHeader(
+        sizes=sizes,
+        channels=channels,
+        dtype=np.dtype(_TYPES[kind]).newbyteorder(">" if _is_true(order) else "<"),
+        steps=_steps(fields, axes),
+        origin=_numbers(fields, ("Offset", "Position", "Origin"), axes, [0.0] * axes)[:3],
+        compressed=_is_true(fields.get("CompressedData", "False")),
+        text=text,
+        data_file=None if local else data_file,
+        data_offset=skip if skip < 0 or not local else end,
+    )
+
+
+def read_metaimage_samples(path: str, header: MetaImageHeader) -> np.ndarray:
+    """Decode the elements of ``path``, slowest axis first, channels last, in the machine's byte order.
+
+    Raises
+    ------
+    ValueError
+        When elements are missing, damaged, or in a file elsewhere than beside the header.
+    OSError
+        When a file cannot be read.
+    """
+    source = path if header.data_file is None else file_beside(path, header.data_file)
+    count = header.nbytes // header.dtype.itemsize
+    most = header.nbytes + header.slice_nbytes
+    with open(source, "rb") as stream:
+        if header.data_offset < 0:
+            if header.compressed or header.text:
+                raise ValueError("a MetaImage HeaderSize of -1 goes with plain binary data alone")
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - header.nbytes))
+        else:
+            stream.seek(header.data_offset)
+        if header.text:
+            words = stream.read(32 * (count + 1)).split()
+            if len(words) != count:
+                raise ValueError(f"the MetaImage holds {len(words)} of {count} values")
+            return _shaped(np.array(words).astype(header.dtype), header)
+        data = _inflated(stream.read(), most) if header.compressed else stream.read(most)
+    if len(data) < header.nbytes:
+        raise ValueError(f"the MetaImage is cut short: {len(data)} of {header.nbytes} bytes of values are there")
+    if len(data) - header.nbytes >= header.slice_nbytes:
+        raise ValueError(f"the MetaImage holds more values than the {header.nbytes} bytes its header describes")
+    return _shaped(np.frombuffer(data, header.dtype, count), header)
+
+
+def _shaped(samples: np.ndarray, header: MetaImageHeader) -> np.ndarray:
+    shape = header.sizes[::-1] + ((header.channels,) if header.channels > 1 else ())
+    return samples.astype(header.dtype.newbyteorder("="), copy=False).reshape(shape)
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """At most ``most`` bytes of a zlib or gzip stream that is there whole."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    inflated = inflater.decompress(data, most)
+    if not inflater.eof and len(inflated) < most:
+        raise ValueError("the MetaImage is cut short: its compressed stream does not end")
+    return inflated
+
+
+def _fields(path: str) -> tuple[dict[str, str], int]:
+    """The fields of a header, and where it ends: behind the line that names the data file."""
+    fields: dict[str, str] = {}
+    with open(path, "rb") as stream:
+        while stream.tell() < _MOST_HEADER_BYTES and (line := stream.readline(_MOST_HEADER_BYTES)):
+            match = _FIELD.fullmatch(line.decode("utf-8", errors="replace").rstrip("\r\n"))
+            if match is None:
+                if line.strip():
+                    raise ValueError("the MetaImage header holds a line that is no field")
+                continue
+            fields[match[1]] = match[2]
+            if match[1] == "ElementDataFile":
+                return fields, stream.tell()
+    raise ValueError("the MetaImage header does not say where its data are (ElementDataFile)")
+
+
+def _steps(fields: dict[str, str], axes: int) -> np.ndarray:
+    """Each row of the matrix is the direction of one axis."""
+    spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), axes, [1.0] * axes)
+    names = ("TransformMatrix", "Rotation", "Orientation")
+    matrix = _numbers(fields, names, axes * axes, np.eye(axes).ravel()).reshape(axes, axes)
+    steps = np.eye(3)
+    used = min(axes, 3)
+    steps[:used, :used] = matrix[:used, :used] * spacing[:used, None]
+    return steps
+
+
+def _numbers(fields: dict[str, str], names: tuple[str, ...], count: int, default: object) -> np.ndarray:
+    text = _first(fields, names, "")
+    numbers = np.array([float(word) for word in text.split()] if text else default, dtype=np.float64)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(f"the MetaImage field {names[0]} does not hold {count} numbers")
+    return numbers
+
+
+def _first(fields: dict[str, str], names: tuple[str, ...], default: str) -> str:
+    return next((fields[name] for name in names if name in fields), default)
+
+
+def _is_true(word: str) -> bool:
+    return word[:1] in ("T", "t", "1")
