@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from radimagenet_monai.datasets.cells import is_nothing, mapped, one_name_each
 from radimagenet_monai.datasets.records import SPLITS, Split
-from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels
+from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, plain
 from radimagenet_monai.datasets.text_table import read_text_table
 from radimagenet_monai.errors import RecordsError
 
@@ -320,6 +322,8 @@ def _listed_images(path: Path, notes: list[str]) -> pd.DataFrame:
         column = next((present[candidate] for candidate in candidates if candidate in present), None)
         if column is not None:
             found[name] = frame[column].str.strip()
+            if name == "pid":
+                found[name] = one_name_each(frame[column], frame.index.tolist(), str(path), "pid", notes)
         elif required:
             raise RecordsError(
                 f"{path}: no column {' or '.join(candidates)} among {', '.join(map(str, frame.columns))}; "
@@ -327,14 +331,14 @@ def _listed_images(path: Path, notes: list[str]) -> pd.DataFrame:
             )
     table = pd.DataFrame(found)
     table["filename"] = table["filename"].str.replace("\\", "/")
-    nameless = table["filename"] == ""
+    nameless = is_nothing(table["filename"])
     if nameless.any():
         notes.append(f"{path.name}: {int(nameless.sum())} rows without a file name were left out")
     return table[~nameless]
 
 
 def _without_contradictions(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    pairs = table[["filename", "label"]].drop_duplicates()
+    pairs = table[["filename", "label"]].assign(label=mapped(table["label"], plain)).drop_duplicates()
     contradictory = pairs.loc[pairs.duplicated("filename"), "filename"].unique().tolist()
     if contradictory:
         notes.append(
@@ -369,7 +373,8 @@ def _refuse_twice(table: pd.DataFrame, key: str, column: str) -> None:
 
 
 def _path_parts(name: str, ignore_suffix: bool) -> tuple[str, ...]:
-    parts = tuple(part for part in str(name).replace("\\", "/").split("/") if part not in ("", "."))
+    text = unicodedata.normalize("NFC", str(name)).replace("\\", "/")
+    parts = tuple(part for part in text.split("/") if part not in ("", "."))
     if ignore_suffix and parts:
         stem, _, suffix = parts[-1].rpartition(".")
         if stem and suffix.lower() in _IMAGE_SUFFIXES:

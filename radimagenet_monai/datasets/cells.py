@@ -58,8 +58,8 @@ def clean(text: str) -> str:
     """
     if _PLAIN.fullmatch(text):
         return text
-    visible = "".join(character for character in unicodedata.normalize("NFC", text) if character not in _INVISIBLE)
-    return " ".join(visible.split())
+    visible = "".join(character for character in text if character not in _INVISIBLE)
+    return " ".join(unicodedata.normalize("NFC", visible).split())
 
 
 def whole_number(text: str) -> str:
@@ -86,13 +86,18 @@ def says_nothing(text: str, identifies: bool = False) -> bool:
     return word in NOTHING or (identifies and word in PERHAPS_NOTHING)
 
 
+def is_nothing(values: pd.Series) -> pd.Series:
+    """Which cells of a column that identifies say nothing, ``(n,)`` booleans."""
+    return mapped(values, lambda text: "1" if says_nothing(text, identifies=True) else "") == "1"
+
+
 def without_nothing(values: pd.Series, identifies: bool = False) -> pd.Series:
     """A column of text with ``""`` for words for nothing, everything else cleaned."""
 
     def cell(text: str) -> str:
         return "" if says_nothing(text, identifies) else clean(text)
 
-    return _mapped(values, cell)
+    return mapped(values, cell)
 
 
 def identity(text: str) -> str:
@@ -195,8 +200,8 @@ def _first_with(key: str, codes: Sequence[int], names: Sequence[str]) -> int:
     return next(place for place, code in enumerate(codes) if identity(names[code]) == key)
 
 
-def _mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
-    """``function`` of each value, called once for each distinct one: a million cells hold few different words."""
+def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    """A column with ``function`` of each value, called once for each distinct one: of a million cells few differ."""
     codes, distinct = pd.factorize(values.astype(object))
     results = [function(str(value)) for value in distinct]
     return pd.Series([results[code] for code in codes.tolist()], index=values.index, dtype=object, name=values.name)

@@ -13,7 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from radimagenet_monai.datasets.cells import clean, mapped, one_name_each, says_nothing, whole_number, without_nothing
+from radimagenet_monai.datasets.disk_names import DiskNames
 from radimagenet_monai.datasets.division import DEFAULT_FOLDS
+from radimagenet_monai.datasets.frame_column import with_frames
 from radimagenet_monai.datasets.own_images import (
     below,
     check_modality_option,
@@ -29,13 +32,13 @@ from radimagenet_monai.datasets.records import (
     RECORD_COLUMNS,
     check_records,
     mask_file,
-    missing_files,
 )
-from radimagenet_monai.datasets.spellings import map_labels, map_splits, plain
+from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, map_splits, plain
 from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.datasets.summary import summarize
 from radimagenet_monai.datasets.text_table import read_text_table
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.io.left_out import LeftOut
 
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "image": (
@@ -54,6 +57,11 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 """Names that a column of the records table often goes by; its own name counts first. Case, ``-`` and blanks between
 words make no difference."""
 
+NO_COLUMN = "none"
+ROW = "\0row"
+"""Column that says where in the file a row stands, while the table is read."""
+
+_IDENTIFYING = ("split", "exam", "fold", "frame", "modality")
 _SHOWN = 3
 
 
@@ -167,12 +175,17 @@ def read_csv(
     frame = _with_paths(frame, root, path, missing, notes, left_out)
     frame = _with_labels(frame, named(classes), path, notes, left_out)
     names = frame.attrs["classes"]
+    if "patient_id" in frame.columns:
+        frame["patient_id"] = one_name_each(frame["patient_id"], frame[ROW].tolist(), str(path), notes=notes)
     frame = _without_repeated(frame, path, left_out)
     if "split" in frame.columns:
         way_out = "; where the column is no split, say --split_column none"
         frame["split"] = map_splits(frame["split"], str(path), way_out)
-    frame = _with_patients(frame, root, path, patient_from_header, patient_salt, progress, notes)
-    frame = with_frames(frame, root, path, str(first_frame), frame_column, notes, progress)
+    frame = _with_patients(frame, root, patient_from_header, patient_salt, progress, notes)
+    if "frame" in frame.columns:
+        column = frame.attrs["columns"]["frame"]
+        stated = bool(frame_column) or plain(column) == "frame"
+        frame = with_frames(frame, root, frame[ROW], str(path), column, str(first_frame), stated, notes, progress)
     if modality:
         frame["modality"] = modality
     frame = one_row_a_slice(frame, root, slices, progress)
@@ -243,23 +256,24 @@ def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path, n
         raise ConfigurationError(
             f"{path}: no column of labels among {', '.join(map(str, table.columns))}; name it with --label_column"
         )
-    if "split" in source and not given.get("split") and plain(source["split"]) != "split":
-        if not any(plain(cell) in SPLIT_SPELLINGS for cell in table[source["split"]].unique()):
-            notes.append(
-                f"column '{source['split']}' holds no splits such as train and test and was kept as it is; name the "
-                "column of splits with --split_column"
-            )
-            del source["split"]
+    guessed = "split" in source and not given.get("split") and plain(source["split"]) != "split"
+    if guessed and not any(plain(cell) in SPLIT_SPELLINGS for cell in table[source["split"]].unique()):
+        notes.append(
+            f"column '{source['split']}' holds no splits such as train and test and was kept as it is; name the column "
+            "of splits with --split_column"
+        )
+        del source["split"]
     columns = {ours: table[name].str.strip() for ours, name in source.items()}
     taken = set(source.values())
     for name in table.columns:
         free = str(name).strip()
         # A nameless column is the row number that pandas writes.
-        if name in taken or not free:
+        if name in taken or free in ("", "sha256"):
             continue
         columns[f"{free} column" if free in columns or free in RECORD_COLUMNS else free] = table[name]
     frame = pd.DataFrame(columns)
     frame[ROW] = frame.index.to_numpy()
+    frame.attrs["columns"] = source
     return frame.reset_index(drop=True)
 
 
@@ -270,6 +284,8 @@ def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
         if name in ("image", "mask", "label", "patient_id", ROW):
             continue
         frame[name] = without_nothing(frame[name], identifies=name in _IDENTIFYING)
+        if name in ("fold", "frame"):
+            frame[name] = mapped(frame[name], whole_number)
     for name in ("image", "mask"):
         if name in frame.columns:
             frame[name] = frame[name].where(~frame[name].map(says_nothing_here), "")
@@ -303,53 +319,99 @@ def _with_paths(
     ]
     frame["mask"] = [MASK_SEPARATOR.join(parts) for parts in masks]
     files = dict.fromkeys([*frame["image"], *(mask_file(part) for parts in masks for part in parts)])
-    name_of = {os.path.join(root, name): name for name in files}
-    absent = [name_of[file] for file in missing_files(list(name_of))]
+    disk = DiskNames()
+    found = {name: disk.find(os.path.join(root, name)) for name in files}
+    renamed = {name: below(Path(real), root) for name, real in found.items() if real not in (None, str(root / name))}
+    frame["image"] = [renamed.get(name, name) for name in frame["image"]]
+    absent = {name for name, real in found.items() if real is None}
     if absent:
-        first = ", ".join(f"'{name}'" for name in absent[:_SHOWN])
+        listed = [name for name in files if name in absent]
+        first = ", ".join(f"'{name}'" for name in listed[:_SHOWN])
+        alike = disk.alike(os.path.join(root, listed[0]))
         if missing == "error":
+            hint = f" ('{alike}' is there)" if alike else ""
             raise RecordsError(
-                f"{path}: {len(absent)} of {len(files)} files do not exist under '{root}', first {first}; "
+                f"{path}: {len(listed)} of {len(files)} files do not exist under '{root}', first {first}{hint}; "
                 "check root, or leave them out with --missing skip"
             )
-        notes.append(f"{len(absent)} of {len(files)} files of the table are not there and were left out, first {first}")
-        frame["mask"] = [
-            MASK_SEPARATOR.join(part for part in parts if mask_file(part) not in absent) for parts in masks
-        ]
-        frame = frame[~frame["image"].isin(absent)].reset_index(drop=True)
+        gone = frame["image"].isin(absent)
+        for name in listed:
+            left_out.add("file that is not there", name)
+        frame = frame[~gone].reset_index(drop=True)
+        masks = [parts for parts, out in zip(masks, gone, strict=True) if not out]
         if frame.empty:
             raise RecordsError(f"{path}: none of its images exists under '{root}'; check root")
+    kept = ([part for part in parts if mask_file(part) not in absent] for parts in masks)
+    frame["mask"] = [MASK_SEPARATOR.join(_mask_on_disk(part, renamed) for part in parts) for parts in kept]
     return frame
 
 
-def _with_labels(frame: pd.DataFrame, classes: list[str], path: Path, notes: list[str]) -> pd.DataFrame:
+def _mask_on_disk(reference: str, renamed: Mapping[str, str]) -> str:
+    file = mask_file(reference)
+    return renamed.get(file, file) + reference[len(file) :]
+
+
+def _with_labels(
+    frame: pd.DataFrame, classes: list[str], path: Path, notes: list[str], left_out: LeftOut
+) -> pd.DataFrame:
     if "label" not in frame.columns:
         frame["label"] = ""
         frame.attrs["classes"] = []
         notes.append("the table has no column of labels: records for segmentation only")
         return frame
     if not classes:
-        classes = _classes_of(frame["label"])
+        classes = _classes_of(frame["label"], frame[ROW], str(path))
         if len(classes) < 2:
             state = f"all labels are '{classes[0]}'" if classes else "no row has a label"
             raise RecordsError(f"{path}: {state}; a task needs two classes, name the column with --label_column")
         last = f"; the last, '{classes[-1]}', is the positive one" if len(classes) == 2 else ""
         notes.append(f"classes in alphabetical order: {', '.join(classes)}{last}; choose another with --classes")
-    frame["label"] = map_labels(frame["label"], classes, source=str(path))
+    written = frame["label"]
+    frame["label"] = map_labels(written, classes, source=str(path))
     unlabeled = frame["label"] == ""
     if unlabeled.any():
-        notes.append(f"{int(unlabeled.sum())} rows without a label were left out")
+        words = written[unlabeled & (written.str.strip() != "")].value_counts()
+        if len(words):
+            counted = ", ".join(f"'{word}' ({count} rows)" for word, count in words.items())
+            notes.append(f"labels that say nothing: {counted}; where one of them is a class, name it in --classes")
+        for row in frame.loc[unlabeled, ROW]:
+            left_out.add("row without a label", row)
         frame = frame[~unlabeled].reset_index(drop=True)
     frame.attrs["classes"] = classes
     return frame
 
 
-def _classes_of(labels: pd.Series) -> list[str]:
+def _without_repeated(frame: pd.DataFrame, path: Path, left_out: LeftOut) -> pd.DataFrame:
+    """Leave out rows that say the same as one before; refuse those that say something else of the same image."""
+    cells = [name for name in frame.columns if name != ROW]
+    same = frame.duplicated(cells)
+    for row in frame.loc[same, ROW]:
+        left_out.add("row that repeats another", row)
+    frame = frame[~same].reset_index(drop=True)
+    key = [name for name in ("image", "frame") if name in frame.columns]
+    again = frame.duplicated(key)
+    if again.any():
+        second = int(again.idxmax())
+        others = (frame.loc[: second - 1, key] == frame.loc[second, key]).all(axis=1)
+        first = int(others.idxmax())
+        differing = [name for name in cells if frame.at[first, name] != frame.at[second, name]]
+        column = "label" if "label" in differing else differing[0]
+        raise RecordsError(
+            f"{path}: {frame.at[first, ROW]} and {frame.at[second, ROW]} both list '{frame.at[second, 'image']}', with "
+            f"{column} '{frame.at[first, column]}' and '{frame.at[second, column]}' ({int(again.sum())} such rows); "
+            "keep one row of an image"
+        )
+    return frame
+
+
+def _classes_of(labels: pd.Series, rows: pd.Series, source: str) -> list[str]:
     """One name, the most frequent spelling, for each label; numbers by value, then names."""
-    counts = labels[labels != ""].value_counts()
+    given = ~labels.map(says_nothing_here)
+    counts = labels[given].value_counts()
     names: dict[str, str] = {}
     for spelling in counts.index:
-        names.setdefault(plain(spelling), spelling)
+        names.setdefault(plain(spelling), whole_number(clean(spelling)))
+    one_name_each(labels[given], rows[given].tolist(), source, "label")  # refuses 01 beside 1
 
     def order(name: str) -> tuple[bool, float, str]:
         try:

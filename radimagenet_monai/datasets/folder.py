@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from radimagenet_monai.datasets import csv_table
+from radimagenet_monai.datasets.cells import one_name_each
 from radimagenet_monai.datasets.division import DEFAULT_FOLDS
 from radimagenet_monai.datasets.own_images import (
     check_modality_option,
@@ -116,6 +117,8 @@ def read_folder(
         stated = pd.Series(patients_from_headers(frame["image"].tolist(), root, patient_salt, progress))
         frame["patient_id"] = stated.where(stated != "", frame["patient_id"])
     frame = _with_series(frame, root, slices)
+    names_of = frame["image"].tolist()
+    frame["patient_id"] = one_name_each(frame["patient_id"], names_of, str(root), notes=notes)
     frame["patient_id"] = own_patients(frame, notes, "say --patient_pattern, or --patient_from_header true for DICOM")
     frame = one_row_a_slice(frame, root, slices, progress)
     exams = frame.pop("scan_folder")

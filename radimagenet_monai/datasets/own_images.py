@@ -92,7 +92,7 @@ def one_row_a_slice(frame: pd.DataFrame, root: Path, slices: str, progress: bool
             positions.append(position)
             numbers.append(str(frame["frame"].iloc[position]))
             continue
-        count = _slices_of_folder(path) if Path(path).is_dir() else count_frames(path)
+        count = slices_of(path)
         if count > 1:
             several.add(position)
         for number in choose_slices(count, slices):
@@ -187,6 +187,11 @@ def below(path: Path, root: Path) -> str:
         if not path.is_relative_to(root):
             return path.as_posix()
     return (path.relative_to(root) if path.is_absolute() else path).as_posix()
+
+
+def slices_of(path: str) -> int:
+    """Frames of a file, or slices of the DICOM series in a folder, from headers; 1 where that cannot be told."""
+    return _slices_of_folder(path) if Path(path).is_dir() else count_frames(path)
 
 
 def _slices_of_folder(folder: str) -> int:

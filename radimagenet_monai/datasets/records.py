@@ -36,6 +36,17 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.datasets.cells import (
+    clean,
+    identity,
+    is_nothing,
+    mapped,
+    one_name_each,
+    says_nothing,
+    whole_number,
+    without_nothing,
+    without_zeros,
+)
 from radimagenet_monai.datasets.masks.reference import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_open
@@ -53,6 +64,7 @@ CARRIED_COLUMNS = ("exam", "modality")
 ANY_FINDING = "any"
 """The finding that is present wherever another one of its row is."""
 
+_IDENTIFYING = ("image", "split", "fold", "mask", "frame", "sha256", "exam", "modality")
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
 
@@ -149,7 +161,8 @@ def check_records(
     classes, require_label
         As for `read_records`.
     rows
-        ``(n,)`` row numbers that errors name; by default those the table has once written to a file.
+        ``(n,)`` row numbers, or words such as ``"row 17"``, that errors name; by default the numbers that the table's
+        rows have once written to a file.
     allow_leakage
         As for `read_records`.
 
@@ -182,6 +195,7 @@ def check_records(
             columns[str(name)] = _text(frame, name, source, rows)
     checked = pd.DataFrame(columns)
     checked.attrs = dict(frame.attrs)
+    checked = _understood(checked, classes, source, rows)
 
     for column in required:
         _refuse(checked[column] == "", checked[column], rows, source, f"expected every row to have its {column}")
@@ -196,10 +210,35 @@ def check_records(
         _refuse(malformed, checked["sha256"], rows, source, "expected 64 hexadecimal digits or nothing")
     if not allow_leakage:
         repeated = checked.duplicated(["image", "frame"])
-        _refuse(repeated, checked["image"], rows, source, "the image and frame are listed before; keep one of the rows")
+        if repeated.any():
+            _refuse(repeated, checked["image"], rows, source, _listed_before(checked, repeated, rows))
         _refuse_straddling(checked, "split", rows, source)
         _refuse_straddling(checked, "fold", rows, source)
     return checked
+
+
+def _understood(frame: pd.DataFrame, classes: Sequence[str] | None, source: str, rows: np.ndarray) -> pd.DataFrame:
+    """Cells as `radimagenet_monai.datasets.cells` understands them."""
+    known = {identity(label): label for label in classes or ()}
+    for name in frame.columns:
+        if name in ("fold", "frame"):
+            continue
+        if name == "patient_id":
+            frame[name] = one_name_each(frame[name], rows.tolist(), source, refuse_zeros=False).astype(str)
+        elif name == "label":
+            frame[name] = mapped(frame[name], lambda text: known.get(identity(text), clean(text))).astype(str)
+            if classes is not None:
+                named = frame[name].isin(list(classes))
+                frame[name] = frame[name].where(named, without_nothing(frame[name], identifies=True))
+        elif name == "image":
+            frame[name] = frame[name].where(frame[name].str.strip() != "", "")
+        elif name == "mask":
+            frame[name] = frame[name].where(~is_nothing(frame[name]), "")
+        else:
+            frame[name] = without_nothing(frame[name], identifies=name in _IDENTIFYING).astype(str)
+    lower = frame["split"].str.casefold()
+    frame["split"] = frame["split"].where(~lower.isin(SPLITS), lower)
+    return frame
 
 
 def write_records(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -494,8 +533,9 @@ def _whole_numbers(frame: pd.DataFrame, column: str, source: str, rows: np.ndarr
 def _whole_number(value: object) -> int | None:
     """The number a cell holds, -2 for an empty cell, ``None`` for anything else."""
     if isinstance(value, str):
-        if not value:
+        if says_nothing(value, identifies=True):
             return -2
+        value = whole_number(clean(value))
         return int(value) if value.isdecimal() and value.isascii() and len(value) < 10 else None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value) if 0 <= int(value) < 10**9 else None
@@ -510,19 +550,38 @@ def _refuse(wrong: pd.Series, values: pd.Series, rows: np.ndarray, source: str, 
         others = f" (and {positions.size - 1} more rows)" if positions.size > 1 else ""
         value = values.iloc[positions[0]]
         raise RecordsError(
-            f"{source}: row {rows[positions[0]]}, column '{values.name}' is {value!r}{others}; {expected}"
+            f"{source}: {_place(rows[positions[0]])}, column '{values.name}' is {value!r}{others}; {expected}"
         )
+
+
+def _place(row: object) -> str:
+    return row if isinstance(row, str) else f"row {row}"
+
+
+def _listed_before(frame: pd.DataFrame, repeated: pd.Series, rows: np.ndarray) -> str:
+    """What is wrong with the first repeated row, and which row it repeats."""
+    second = int(np.flatnonzero(repeated.to_numpy())[0])
+    same = (frame["image"] == frame["image"].iloc[second]) & (frame["frame"] == frame["frame"].iloc[second])
+    first = int(np.flatnonzero(same.to_numpy())[0])
+    labels = frame["label"].iloc[[first, second]].tolist()
+    unlike = "" if labels[0] == labels[1] else f", as '{labels[0]}' and not '{labels[1]}'"
+    return f"the image and frame are listed before ({_place(rows[first])}){unlike}; keep one of the rows"
 
 
 def _refuse_straddling(frame: pd.DataFrame, column: str, rows: np.ndarray, source: str) -> None:
     """A patient on both sides of a split would make the test set easier than new patients are."""
     known = (frame["patient_id"] != "") & frame[column].notna() & (frame[column] != "")
     pairs = frame.loc[known, ["patient_id", column]].drop_duplicates()
+    # 007 and 7 may be one patient or two; on one side of a split it makes no difference.
+    pairs["patient_id"] = mapped(pairs["patient_id"], lambda name: without_zeros(identity(name)))
+    pairs = pairs[~pairs.duplicated()]
     straddling = pairs[pairs.duplicated("patient_id")]
     if len(straddling):
         patient = straddling["patient_id"].iloc[0]
         parts = pairs.loc[pairs["patient_id"] == patient, column]
-        where = " and ".join(f"{column} {value} (row {rows[position]})" for position, value in parts.items())
+        names = frame.loc[parts.index, "patient_id"].unique().tolist()
+        patient = names[0] if len(names) == 1 else " or ".join(names)
+        where = " and ".join(f"{column} {value} ({_place(rows[position])})" for position, value in parts.items())
         raise RecordsError(
             f"{source}: patient_id {patient!r} is in {where}, as are {straddling['patient_id'].nunique() - 1} more "
             f"patients; expected each patient in one {column} only, split by patient"

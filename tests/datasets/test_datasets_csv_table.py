@@ -114,7 +114,8 @@ def test_labels_in_any_spelling_and_the_order_of_classes(pictures: Path, tmp_pat
         read(pictures, rows(label=["x"] * 24), tmp_path)
     frame = read(pictures, rows(label=[*["no", "yes", ""] * 8]), tmp_path)
     assert len(frame) == 16
-    assert "8 rows without a label were left out" in frame.attrs["notes"]
+    assert "left out: 8 x row without a label, 'row 4', 'row 7', 'row 10' and 5 more" in frame.attrs["notes"]
+    assert frame.attrs["left_out"] == {"row without a label": 8}
 
 
 def test_paths_are_absolute_or_relative_with_either_slash(pictures: Path, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_files_that_are_not_there(pictures: Path, tmp_path: Path) -> None:
     frame = read(pictures, table, tmp_path, missing="skip")
     assert len(frame) == 23
     assert frame["mask"][0] == "images/0.png"
-    assert "2 of 25 files of the table are not there and were left out" in frame.attrs["notes"][0]
+    assert frame.attrs["left_out"] == {"file that is not there": 2}
     with pytest.raises(RecordsError, match="none of its images exists"):
         read(pictures, table.iloc[5:6], tmp_path, missing="skip")
     with pytest.raises(ConfigurationError, match="missing 'ignore' is unknown"):
@@ -157,8 +158,15 @@ def test_splits_of_the_table_stay(pictures: Path, tmp_path: Path) -> None:
     labels = [("no", "yes")[number // 8 % 2] for number in range(24)]
     frame = read(pictures, rows(label=labels, subset=parts), tmp_path)
     assert frame["split"].tolist() == [{"Train": "train", "val": "validation", "TEST": "test"}[part] for part in parts]
+    with pytest.raises(RecordsError, match=r"split 'x' is unknown.*--split_column none"):
+        read(pictures, rows(split=["x"] * 24), tmp_path)
     with pytest.raises(RecordsError, match="split 'x' is unknown"):
-        read(pictures, rows(set=["x"] * 24), tmp_path)
+        read(pictures, rows(set=["x", "train"] * 12), tmp_path)
+    site = read(pictures, rows(set=["A", "B"] * 12), tmp_path)
+    assert site["set"].tolist() == ["A", "B"] * 12, "a column that is no split stays"
+    assert any("column 'set' holds no splits" in note for note in site.attrs["notes"])
+    free = read(pictures, rows(split=["x"] * 24), tmp_path, split_column="none")
+    assert free["split column"].tolist() == ["x"] * 24
     with pytest.raises(RecordsError, match="patient_id '000' is in split train"):
         read(pictures, rows(split=["train", "test"] * 12), tmp_path)
 
@@ -235,7 +243,8 @@ def test_the_table_is_found_in_the_folder(pictures: Path, tmp_path: Path) -> Non
     with pytest.raises(RecordsError, match="holds no CSV file; name the table with --csv FILE"):
         read_csv(tmp_path)
     picture(tmp_path / "a.png")
-    (tmp_path / "t.csv").write_text("path,class\na.png,x\na.png,y\n")
+    picture(tmp_path / "b.png")
+    (tmp_path / "t.csv").write_text("path,class\na.png,x\nb.png,y\n")
     assert looks_like_csv(tmp_path)
     with pytest.raises(RecordsError, match="class 'x' has 1 patients"):
         read_csv(tmp_path, progress=False)

@@ -1,0 +1,121 @@
+"""Whether a column of a table names frames, and from which number it counts: the files decide."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from radimagenet_monai.datasets.cells import whole_number
+from radimagenet_monai.datasets.own_images import slices_of
+from radimagenet_monai.errors import ConfigurationError, RecordsError
+
+FIRST_FRAMES = ("auto", "0", "1")
+
+
+def with_frames(
+    frame: pd.DataFrame,
+    root: Path,
+    places: pd.Series,
+    source: str,
+    column: str,
+    first_frame: str,
+    named: bool,
+    notes: list[str],
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Make the column ``frame`` of a foreign table zero-based, or a free column where it does not name frames.
+
+    Parameters
+    ----------
+    frame
+        With ``image`` and, where the table has it, ``frame`` as text.
+    root
+        Folder that relative paths start from.
+    places
+        ``(n,)`` where each row stands, as errors name it.
+    source, column
+        What errors call the table, and the column in it.
+    first_frame
+        ``"0"``, ``"1"``, or ``"auto"``: 0 where 0 occurs; 1 where 0 does not and the number of frames of an image does;
+        where neither does, 0 for a column that is called ``frame``.
+    named
+        Whether the user said that the column holds frames, by an option or the name ``frame``.
+    notes
+        Receives what was decided.
+
+    Raises
+    ------
+    RecordsError
+        For a frame that its image does not have, and where the files do not tell from which number the column counts.
+    ConfigurationError
+        For another ``first_frame``.
+    """
+    if first_frame not in FIRST_FRAMES:
+        raise ConfigurationError(f"first_frame '{first_frame}' is unknown; expected {', '.join(FIRST_FRAMES)}")
+    if "frame" not in frame.columns or (frame["frame"] == "").all():
+        return frame.drop(columns="frame", errors="ignore")
+    cells = frame["frame"].map(whole_number)
+    filled = (cells != "").to_numpy()
+    odd = filled & ~cells.str.fullmatch(r"\d{1,9}").to_numpy(dtype=bool)
+    counts = _counts(frame.loc[filled, "image"], root, progress)
+    frames = frame["image"].map(counts).fillna(1).to_numpy(dtype=np.int64)
+    if not named and (frames[filled] == 1).all() and (odd.any() or (cells[filled] != "0").any()):
+        notes.append(f"column '{column}' was kept as it is: the images have one frame each, so it does not name frames")
+        return frame.rename(columns={"frame": f"{column} column" if column == "frame" else column})
+    if odd.any():
+        place = int(np.flatnonzero(odd)[0])
+        raise RecordsError(
+            f"{source}: {places.iloc[place]}, column '{column}' is {cells.iloc[place]!r}; expected a frame number; "
+            "where the column does not name frames, say --frame_column none"
+        )
+    numbers = np.where(filled, cells.where(filled, "0").astype(np.int64), -1)
+    first = _first(numbers, frames, filled, first_frame, source, column, places)
+    numbers = np.where(filled, numbers - first, -1)
+    wrong = filled & ((numbers < 0) | (numbers >= frames))
+    if wrong.any():
+        place = int(np.flatnonzero(wrong)[0])
+        raise RecordsError(
+            f"{source}: {places.iloc[place]}, column '{column}' is {cells.iloc[place]}, but "
+            f"'{frame['image'].iloc[place]}' has {frames[place]} frame(s), here counted from {first}; where the column "
+            "does not name frames, say --frame_column none"
+        )
+    if first or not named:
+        notes.append(f"column '{column}' names frames, counted from {first}; say otherwise with --first_frame 0 or 1")
+    return frame.assign(frame=[str(number) if number >= 0 else "" for number in numbers.tolist()])
+
+
+def _first(
+    numbers: np.ndarray,
+    frames: np.ndarray,
+    filled: np.ndarray,
+    first_frame: str,
+    source: str,
+    column: str,
+    places: pd.Series,
+) -> int:
+    if first_frame != "auto":
+        return int(first_frame)
+    zero, last = filled & (numbers == 0), filled & (numbers == frames)
+    if zero.any() and last.any():
+        raise RecordsError(
+            f"{source}: column '{column}' counts from 0 ({places.iloc[int(np.flatnonzero(zero)[0])]}) and names frame "
+            f"{numbers[last][0]} of {frames[last][0]} ({places.iloc[int(np.flatnonzero(last)[0])]}); correct it, or "
+            "say --frame_column none"
+        )
+    if zero.any() or last.any():
+        return int(last.any())
+    if column == "frame" or (filled & (numbers > frames)).any():
+        return 0
+    raise RecordsError(
+        f"{source}: column '{column}' holds neither 0 nor the last frame of an image, so it may count from 0 or from "
+        "1; say --first_frame 0 or --first_frame 1, or --frame_column none where it does not name frames"
+    )
+
+
+def _counts(images: pd.Series, root: Path, progress: bool) -> dict[str, int]:
+    bar = tqdm(images.unique(), desc="Counting frames", unit="file", disable=None if progress else True)
+    return {image: slices_of(os.path.join(root, image)) for image in bar}
