@@ -221,7 +221,7 @@ def _understood(frame: pd.DataFrame, classes: Sequence[str] | None, source: str,
     """Cells as `radimagenet_monai.datasets.cells` understands them."""
     known = {identity(label): label for label in classes or ()}
     for name in frame.columns:
-        if name in ("fold", "frame"):
+        if name in ("fold", "frame", "sha256"):
             continue
         if name == "patient_id":
             frame[name] = one_name_each(frame[name], rows.tolist(), source, refuse_zeros=False).astype(str)
