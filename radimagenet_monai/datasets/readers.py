@@ -25,6 +25,7 @@ from radimagenet_monai.datasets import (
     rsna_ich,
     rsna_pneumonia,
 )
+from radimagenet_monai.datasets.masks.survey import refuse_undecided, survey_masks
 from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
@@ -118,11 +119,14 @@ def prepare(
     ConfigurationError
         For an unknown dataset or option.
     RecordsError
-        For a folder that does not hold it.
+        For a folder that does not hold it, and for masks of one's own data that hold several labels of which nobody
+        said which are the lesion.
     """
     frame = read_dataset(name, root, seed, **options)
+    masks = _survey_masks(name, frame, root, bool(options.get("progress", True)))
     facts = {
         **get_reader(name).summary(frame),
+        **({"masks": masks} if masks else {}),
         "left_out": dict(frame.attrs.get("left_out", {})),
         "root": str(Path(root).resolve()),
     }
@@ -130,6 +134,24 @@ def prepare(
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return out / RECORDS_FILE, facts
+
+
+def _survey_masks(name: str, frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool) -> dict[str, Any]:
+    """What the masks of a table are, also as notes in its ``attrs``; nothing for a table without."""
+    if not (frame["mask"] != "").any():
+        return {}
+    survey = survey_masks(frame, root, progress)
+    if name in ("csv", "folder"):
+        refuse_undecided(survey, os.fspath(root))
+    stated = dict(frame.attrs.get("mask_values", {}))
+    absent = [value for value in stated if value not in survey.found_levels]
+    if absent:
+        raise RecordsError(
+            f"'{os.fspath(root)}': no mask holds the value {absent[0]}; they hold {', '.join(survey.found_levels)}; "
+            "check --mask_values"
+        )
+    frame.attrs["notes"] = [*frame.attrs.get("notes", []), *survey.notes()]
+    return {**survey.to_dict(), **({"names": stated} if any(stated.values()) else {})}
 
 
 def bundle_datalist(

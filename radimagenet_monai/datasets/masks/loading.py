@@ -152,6 +152,8 @@ class LoadedMask:
         How the file came to be upright.
     plane
         Of the frames, where the file states it.
+    lossy
+        Whether it was compressed with loss.
     """
 
     values: MaskValues
@@ -160,6 +162,7 @@ class LoadedMask:
     kind: str
     order: Order
     plane: str | None
+    lossy: bool
 
     @property
     def lesion(self) -> np.ndarray:
@@ -315,6 +318,7 @@ def _understood(reference: MaskReference) -> LoadedMask:
         samples.kind,
         order_of(image),
         image.plane,
+        samples.lossy,
     )
 
 

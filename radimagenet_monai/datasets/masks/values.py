@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -46,17 +46,18 @@ class MaskValues:
         ``"binary"``, ``"empty"``, ``"full"``, ``"labels"``, ``"gray"``, ``"inverted"`` or ``"unclear"``.
     problem
         Why ``lesion`` is unknown, in words, with the way out.
+    labels
+        The levels that are the lesion, where it is told by content.
+    exact
+        Whether every pixel has one of the levels; else other values lie between them.
     """
 
     levels: tuple[float, ...]
     lesion: np.ndarray | None
     state: str
     problem: str = ""
-
-    @property
-    def labels(self) -> tuple[float, ...]:
-        """The levels that are not 0."""
-        return tuple(level for level in self.levels if level != 0)
+    labels: tuple[float, ...] = ()
+    exact: bool = True
 
 
 def understand(samples: MaskSamples, reference: MaskReference) -> MaskValues:
@@ -71,7 +72,7 @@ def understand(samples: MaskSamples, reference: MaskReference) -> MaskValues:
     """
     values = samples.values
     if reference.at_least is not None and samples.kind == "gray":
-        return _known(values, (), values >= reference.at_least)
+        return _known((), values >= reference.at_least)
     levels, rippled = _levels(samples)
     if reference.states_values:
         return _stated(samples, levels, rippled, reference)
@@ -86,7 +87,7 @@ def understand(samples: MaskSamples, reference: MaskReference) -> MaskValues:
             f"it has {count} different values, as a picture has and not a mask; name a mask, or state a threshold "
             "with '#at_least=128'",
         )
-    return _by_content(samples, levels)
+    return replace(_by_content(samples, levels), exact=not rippled)
 
 
 def _by_content(samples: MaskSamples, levels: Sequence[float]) -> MaskValues:
@@ -118,14 +119,14 @@ def _by_content(samples: MaskSamples, levels: Sequence[float]) -> MaskValues:
             f"it holds {len(bright)} labels: {named}; {_way_out(samples, bright)}",
         )
     if not bright:
-        return _known(values, levels, np.zeros(values.shape, bool))
+        return _known(levels, np.zeros(values.shape, bool))
     if not dark:
-        return _known(values, levels, np.ones(values.shape, bool))
+        return _known(levels, np.ones(values.shape, bool), bright)
     if bright[0] < 0 and samples.kind == "gray":
         return MaskValues(
             tuple(levels), None, "unclear", f"its lesion would be {bright[0]:g}; {_way_out(samples, bright)}"
         )
-    found = _known(values, levels, _nearest(samples, levels) == levels.index(bright[0]))
+    found = _known(levels, _nearest(samples, levels) == levels.index(bright[0]), bright)
     if found.lesion is not None and _is_inverted(found.lesion):
         share = float(found.lesion.mean())
         return MaskValues(
@@ -144,10 +145,9 @@ def name_of(level: float, kind: str) -> str:
     return f"{int(level):06x}" if kind == "color" else f"{level:g}"
 
 
-def _known(values: np.ndarray, levels: Sequence[float], lesion: np.ndarray) -> MaskValues:
-    del values
+def _known(levels: Sequence[float], lesion: np.ndarray, labels: Sequence[float] = ()) -> MaskValues:
     state = "full" if lesion.all() else "binary" if lesion.any() else "empty"
-    return MaskValues(tuple(levels), lesion, state)
+    return MaskValues(tuple(levels), lesion, state, labels=tuple(labels))
 
 
 def _stated(
@@ -161,10 +161,10 @@ def _stated(
         expected = "colors, such as ff0000" if samples.kind == "color" else "numbers"
         return MaskValues((), None, "unclear", f"values {'+'.join(reference.values)} are stated; expected {expected}")
     if not rippled or levels is None:
-        return _known(samples.values, levels or (), np.isin(samples.values, wanted))
+        return _known(levels or (), np.isin(samples.values, wanted))
     # Of smoothed or rippled values those count that are nearest to a stated one.
     near = [number for number, level in enumerate(levels) if any(_distance(samples, level, one) for one in wanted)]
-    return _known(samples.values, levels, np.isin(_nearest(samples, levels), near))
+    return _known(levels, np.isin(_nearest(samples, levels), near))
 
 
 def _parse(text: str, kind: str) -> float:
