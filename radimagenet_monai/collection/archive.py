@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from radimagenet_monai.collection.bundle_files import BundleError
+from radimagenet_monai.collection.zip_layout import ZipLayoutError, check_zip_layout
 
 MAX_MEMBERS = 1_000
 MAX_BYTES = 4 * 2**30
@@ -52,11 +53,15 @@ def archive_problems(path: str | os.PathLike[str]) -> list[str]:
                 return ["it is not a zip archive from its first byte on"]
             with zipfile.ZipFile(stream) as archive:
                 problems = list(_member_problems(archive))
+                if not problems:
+                    check_zip_layout(stream)
                 if not problems and (damaged := _damaged_member(archive)):
                     problems.append(damaged)
                 return problems
     except (FileNotFoundError, PermissionError):
         raise
+    except ZipLayoutError as error:
+        return [f"readers may see different archives in it: {error}"]
     except Exception as error:  # zipfile raises whatever the bytes lead it to
         return [f"it is a damaged zip archive ({type(error).__name__}: {error})"]
 

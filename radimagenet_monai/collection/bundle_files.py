@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radimagenet_monai.collection.findings import Grade
 from radimagenet_monai.errors import RadImageNetError
 
 SUMS_FILE = "SHA256SUMS"
@@ -67,11 +68,19 @@ class BundleFiles:
         What runs and downloads leave behind, folders as a whole; not part of a bundle.
     foreign
         Everything else, links and special files included: path to why it is no part of a bundle.
+    grades
+        How bad each of the foreign is.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
     by_products: list[str] = field(default_factory=list)
     foreign: dict[str, str] = field(default_factory=dict)
+    grades: dict[str, Grade] = field(default_factory=dict)
+
+    def add_foreign(self, path: str, reason: str, grade: Grade) -> None:
+        """Note a file or folder that does not belong."""
+        self.foreign[path] = reason
+        self.grades[path] = grade
 
 
 def list_bundle_files(folder: str | os.PathLike[str]) -> BundleFiles:
@@ -88,18 +97,38 @@ def list_bundle_files(folder: str | os.PathLike[str]) -> BundleFiles:
     found = BundleFiles()
     for path, entry in sorted(_walk(folder, "")):
         mode = entry.lstat().st_mode
-        if _BY_PRODUCTS.match(path):
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            found.add_foreign(path, "a link or special file", Grade.DANGEROUS)
+        elif _BY_PRODUCTS.match(path):
             found.by_products.append(path)
+            for link in _links(entry, path):
+                # A run would write through it.
+                found.add_foreign(link, "a link or special file", Grade.DANGEROUS)
         elif stat.S_ISDIR(mode):
             if path not in _FOLDERS:
-                found.foreign[path] = "a folder that is no part of a bundle"
-        elif not stat.S_ISREG(mode):
-            found.foreign[path] = "a link or special file"
+                found.add_foreign(path, "a folder that is no part of a bundle", _grade_folder(entry, path))
         elif _BUNDLE_FILE.fullmatch(path):
             found.files[path] = entry
         else:
-            found.foreign[path] = _why_foreign(path)
+            found.add_foreign(path, *_why_foreign(path))
     return found
+
+
+def _links(entry: Path, path: str) -> Iterator[str]:
+    """Links and special files anywhere below a by-product."""
+    for folder, folders, files in os.walk(entry):
+        for name in [*folders, *files]:
+            below = Path(folder, name)
+            mode = below.lstat().st_mode
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                yield f"{path}/{below.relative_to(entry).as_posix()}"
+
+
+def _grade_folder(entry: Path, path: str) -> Grade:
+    """Of a foreign folder: the worst of what lies in it."""
+    grades = [Grade.DANGEROUS for _ in _links(entry, path)]
+    grades += [_why_foreign(f"{path}/{name}")[1] for _, _, files in os.walk(entry) for name in files]
+    return next((grade for grade in Grade if grade in grades), Grade.STYLE)
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
@@ -111,14 +140,27 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
             yield from _walk(entry, f"{path}/")
 
 
-def _why_foreign(path: str) -> str:
-    if path.endswith(".ts"):
-        return "a TorchScript program, which cannot be checked; 'monai.bundle ckpt_export' makes it where it is needed"
-    if path.endswith((".py", ".pyc", ".so", ".pyd", ".pth", ".whl", ".sh", ".exe", ".dll")):
-        return "code; the code of a bundle is the installed package"
-    if path.endswith((".pkl", ".pickle", ".npy", ".npz", ".joblib")):
-        return "a file that may run code when it is read"
-    return "no part of a bundle"
+def _why_foreign(path: str) -> tuple[str, Grade]:
+    lower = path.lower()
+    if lower.endswith(".ts"):
+        return (
+            "a TorchScript program, which cannot be checked; 'monai.bundle ckpt_export' makes it where it is needed",
+            Grade.UNKNOWN,
+        )
+    if lower.endswith((*_CODE, *_CODE_ELSEWHERE)):
+        return "code; the code of a bundle is the installed package", Grade.DANGEROUS
+    if lower.endswith((".pkl", ".pickle", ".npy", ".npz", ".joblib", ".h5", ".keras")):
+        return "a file that may run code when it is read", Grade.DANGEROUS
+    if lower.endswith((".yaml", ".yml")) and lower.startswith("configs/"):
+        return "no part of a bundle: configs are JSON, and this one is not read", Grade.DANGEROUS
+    if lower.endswith(_HARMLESS):
+        return "no part of a bundle", Grade.STYLE
+    return "no part of a bundle", Grade.UNKNOWN
+
+
+_HARMLESS = (".md", ".txt", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".gitkeep", ".gitignore", ".yml")
+_CODE = (".py", ".pyc", ".pyo", ".pyw", ".pyi", ".so", ".pyd", ".pth", ".whl", ".egg", ".sh", ".bat", ".exe", ".dll")
+_CODE_ELSEWHERE = (".dylib", ".ipynb", ".ps1", ".cmd", ".jar", ".js")
 
 
 def file_hash(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:

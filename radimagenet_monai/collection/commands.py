@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from radimagenet_monai.collection.verify import Verification
+
+EXIT_DANGEROUS = 1
+EXIT_UNKNOWN = 3  # 2 is a wrong command line
 
 
 def release(
@@ -30,7 +37,10 @@ def release(
 
 
 def verify(path: str, run_checks: bool = False) -> None:
-    """Check a bundle without running anything of it. Exit status 1 where it has problems.
+    """Check a bundle without running any of it. Exit status 1 if it is dangerous, 3 if it names unknown components.
+
+    Dangerous is what would run, write or read what the bundle chooses, or is not the file its hash states. Unknown is
+    what is not on the allow-list: read it and decide. Style does no harm and does not change the exit status.
 
     Args:
         path: folder or zip archive of a bundle, or folder of a release.
@@ -39,6 +49,7 @@ def verify(path: str, run_checks: bool = False) -> None:
     from pathlib import Path
 
     from radimagenet_monai.collection.bundle_files import MODEL_INFO
+    from radimagenet_monai.collection.findings import Grade
     from radimagenet_monai.collection.verify import inspect_bundle, inspect_release
     from radimagenet_monai.training.flags import parse_flag
 
@@ -46,21 +57,41 @@ def verify(path: str, run_checks: bool = False) -> None:
     folder = Path(str(path))
     is_release = (folder / MODEL_INFO).is_file()
     results = inspect_release(folder, run) if is_release else {str(folder): inspect_bundle(folder, run)}
-    failed = False
     for item, found in results.items():
-        count = len(found.problems)
-        print(f"{item}: {f'{count} problem' + 's' * (count > 1) if count else 'ok'}")
-        for line in [*found.problems, *(f"({fact})" for fact in found.facts)]:
+        print(f"{item}: {found.summary()}")
+        for line in [*_lines(found), *(f"({fact})" for fact in found.facts)]:
             print(f"  {line}")
-        failed = failed or bool(found.problems)
-    if failed:
-        raise SystemExit(1)
+    grades = {found.grade for found in results.values()}
+    if Grade.DANGEROUS in grades:
+        raise SystemExit(EXIT_DANGEROUS)
+    if Grade.UNKNOWN in grades:
+        raise SystemExit(EXIT_UNKNOWN)
+
+
+def _lines(found: Verification) -> Iterator[str]:
+    """The findings, worst first; those of one unknown name on one line."""
+    from radimagenet_monai.collection.findings import Grade
+
+    for grade in Grade:
+        sentences: dict[str, list[str]] = {}
+        for finding in found.findings:
+            if finding.grade is grade:
+                key = finding.subject if grade is Grade.UNKNOWN and finding.subject else finding.sentence
+                sentences.setdefault(key, []).append(finding.sentence)
+        for places in sentences.values():
+            more = f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""
+            yield f"{grade}: {places[0]}{more}"
 
 
 def fetch(
-    url: str, out: str = ".", sha256: str | None = None, name: str | None = None, unverified: bool = False
+    url: str,
+    out: str = ".",
+    sha256: str | None = None,
+    name: str | None = None,
+    unverified: bool = False,
+    allow_unknown: bool = False,
 ) -> None:
-    """Download a bundle, compare its SHA-256, verify it, and extract it.
+    """Download a bundle, compare its SHA-256, verify it, and extract it. What is dangerous is never extracted.
 
     Args:
         url: https, http or file address of an archive, or of the folder of a release.
@@ -68,6 +99,7 @@ def fetch(
         sha256: expected hash of the archive; by default the one in the SHA256SUMS beside it.
         name: of the bundle, where the address is the folder of a release.
         unverified: go on where there is no hash to compare with.
+        allow_unknown: extract a bundle that names components which are not on the list, to be read before it is run.
     """
     from radimagenet_monai.collection.fetch import fetch_bundle
     from radimagenet_monai.training.flags import parse_flag
@@ -78,6 +110,7 @@ def fetch(
         None if sha256 is None else str(sha256),
         None if name is None else str(name),
         parse_flag(unverified),
+        allow_unknown=parse_flag(allow_unknown),
     )
     compared = f"as in {fetched.compared_with}" if fetched.compared_with else "compared with nothing"
     print(f"SHA-256 {fetched.sha256}, {compared}")

@@ -1,226 +1,224 @@
-"""The code in a MONAI config, read and not run: every ``_target_``, every ``$`` expression, every import.
+"""The code in the configs of a bundle, read and not run: every ``_target_``, argument, ``$`` expression and import.
 
-`monai.bundle` locates a ``_target_`` anywhere in Python, gives ``$`` expressions to ``eval``, and runs every import
-statement of a config as soon as any item of it is resolved (MONAI 1.6.1, ``config_item.py``, ``config_parser.py``,
-``reference_resolver.py``). `config_problems` reads the text as those files do and compares it with `allowed`.
+`monai.bundle` locates a ``_target_`` anywhere in Python, gives ``$`` expressions to ``eval``, runs every import
+statement as soon as any item is resolved, and merges files whose keys change parts of each other (MONAI 1.6.1,
+``config_item.py``, ``config_parser.py``, ``reference_resolver.py``). So the configs of a bundle are judged together,
+and compared with `allowed`.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from radimagenet_monai.collection.allowed import (
-    BUILTINS,
-    IMPORTS,
-    REFERENCE_ATTRIBUTES,
-    allowed_names,
-    allowed_targets,
+from radimagenet_monai.collection.allowed import DANGEROUS_ARGUMENTS, components, is_off
+from radimagenet_monai.collection.config_tree import (
+    ConfigError,
+    NoConfigError,
+    in_place,
+    is_override,
+    lookup,
+    parse_config,
+    split_key,
+    walk,
 )
-
-MAX_CONFIG_BYTES = 1_000_000
-MAX_EXPRESSION_CHARACTERS = 20_000
-
-_REFERENCES = "__local_refs"  # what MONAI calls the table of resolved items in the text it evaluates
-_REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
-_SPECIAL_KEY = re.compile(r"_\w+_\Z")
-_KNOWN_SPECIAL_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_meta_"}
-_OUTSIDE = re.compile(
-    # A path from the root, a drive or the home folder; an address such as that of a server; a step upwards.
-    r"(?:[/\\~]|[A-Za-z]:[/\\]|file:|[A-Za-z][A-Za-z0-9+.-]*://)|.*(?:^|[/\\])\.\.(?:[/\\]|$)",
-    re.DOTALL,
+from radimagenet_monai.collection.config_values import UNKNOWN, Values, is_macro
+from radimagenet_monai.collection.expressions import (
+    Aliases,
+    ExpressionCheck,
+    RefusedError,
+    check_named_argument,
+    is_import,
 )
-_ALIASES = {"monai": "monai", "torch": "torch"} | dict(IMPORTS.values())
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.USub, ast.Not, ast.And, ast.Or)
+from radimagenet_monai.collection.findings import Finding, Grade
+from radimagenet_monai.collection.names import grade_component
+from radimagenet_monai.collection.places import dangerous_text, is_absolute
 
-
-class _RefusedError(Exception):
-    """Why a piece of a config is refused."""
+_SPECIAL_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_meta_"}
 
 
 def config_problems(data: bytes, paths: bool = True) -> list[str]:
-    """What a JSON config holds that is not allowed, one sentence each with the place; nothing of it is executed.
+    """What one JSON config holds that is not allowed, one sentence each with the place; nothing of it is executed.
 
     Parameters
     ----------
     data
-        The file. It must be UTF-8, without duplicate keys, of at most `MAX_CONFIG_BYTES`.
+        The file. It must be UTF-8 JSON without duplicate keys, neither large nor deep.
     paths
         Whether values that are paths out of the bundle are problems too; they are prose in ``metadata.json``.
     """
-    if len(data) > MAX_CONFIG_BYTES:
-        return [f"it is larger than {MAX_CONFIG_BYTES:,} bytes"]
-    try:
-        content = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError, _RefusedError) as error:
-        return [f"it is not the JSON of a config: {error}"]
-    if not isinstance(content, dict):
-        return [f"it holds a {type(content).__name__}, expected an object"]
-    return [f"{place}: {problem}" for place, problem in _problems(content, paths)]
+    files = {"config": data}
+    return [finding.sentence for finding in config_findings(files, () if paths else files)["config"]]
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise _RefusedError("a key stands twice in one object")
-    return content
+def config_findings(files: Mapping[str, bytes], prose: Mapping[str, bytes] | tuple[str, ...] = ()) -> Findings:
+    """What the JSON files of a bundle hold that is not allowed, by file.
 
-
-def _problems(content: dict[str, Any], paths: bool) -> Iterator[tuple[str, str]]:
-    waiting: list[tuple[str, Any]] = [("", content)]
-    while waiting:
-        place, value = waiting.pop()
-        if isinstance(value, dict):
-            for key, item in value.items():
-                where = f"{place}::{key}" if place else key
-                try:
-                    _check_key(key, item)
-                except _RefusedError as refusal:
-                    yield where, str(refusal)
-                waiting.append((where, item))
-        elif isinstance(value, list):
-            waiting.extend((f"{place}::{index}", item) for index, item in enumerate(value))
-        elif isinstance(value, str):
-            try:
-                _check_text(place, value, paths)
-            except _RefusedError as refusal:
-                yield place, str(refusal)
-
-
-def _check_key(key: str, value: Any) -> None:
-    # MONAI takes "a::_target_" of a config as the key "_target_" of "a", "#" for "::", and "+a" as an addition to "a".
-    name = re.split(r"::|#", key)[-1].removeprefix("+")
-    if name == "_target_":
-        if not isinstance(value, str) or value not in allowed_targets():
-            raise _RefusedError(f"the component {value!r} is not on the allow-list")
-    elif name == "_mode_":
-        if value not in ("default", "callable"):
-            raise _RefusedError(f"_mode_ is {value!r}, expected 'default' or 'callable'")
-    elif _SPECIAL_KEY.match(name) and name not in _KNOWN_SPECIAL_KEYS:
-        raise _RefusedError(f"the special key {name!r} is not on the allow-list")
-
-
-def _check_text(place: str, text: str, paths: bool) -> None:
-    if text.startswith("%"):
-        raise _RefusedError(f"{text!r} brings in another part or file as a macro, which is not allowed")
-    if text.startswith("$"):
-        statement = text[1:] in IMPORTS
-        if statement and place.removeprefix("+").split("::")[0] != "imports":
-            raise _RefusedError("an import outside of 'imports' is not allowed")
-        if not statement:
-            _check_expression(text)
-    elif text.startswith("@"):
-        _check_reference(text[1:].replace("#", "::"))
-    elif paths and _OUTSIDE.match(text):
-        raise _RefusedError(f"{text!r} is a path that leaves the bundle, or an address")
-
-
-def _check_reference(identifier: str) -> None:
-    # The imported modules are items too; through them every name in them could be reached.
-    if identifier.split("::")[0] in ("", "imports"):
-        raise _RefusedError(f"a reference to {identifier or 'the whole config'!r} is not allowed")
-
-
-def _check_expression(text: str) -> None:
-    shown = repr(text if len(text) <= 80 else text[:77] + "...")
-    try:
-        if len(text) > MAX_EXPRESSION_CHARACTERS:
-            raise _RefusedError(f"it is longer than {MAX_EXPRESSION_CHARACTERS} characters")
-        # Python reads other letters than ASCII as if they were ASCII (NFKC), MONAI rewrites "#" before evaluating.
-        if not text.isascii() or not text.isprintable() or "#" in text or "__" in text:
-            raise _RefusedError("only printable ASCII without '#' and '__' is allowed")
-        if re.search(r"[@%]:", text):
-            raise _RefusedError("relative references are not allowed")
-        try:
-            _check_node(ast.parse(_as_evaluated(text[1:]), mode="eval").body)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _RefusedError(f"it is not a Python expression ({type(error).__name__})") from None
-    except _RefusedError as refusal:
-        raise _RefusedError(f"the expression {shown} is refused: {refusal}") from None
-
-
-def _as_evaluated(text: str) -> str:
-    """The text that MONAI gives to ``eval``: references are replaced *before* parsing, also inside quotes.
-
-    In ``'@a{f()}'`` that closes the quote and turns the rest into an f-string, so the text has to be judged after it.
+    Parameters
+    ----------
+    files
+        Content by name. They are judged together, since one file can change parts of another.
+    prose
+        Names of those that are read by people, such as ``metadata.json``: paths and addresses in them are text.
     """
-    for reference in sorted(_REFERENCE.findall(text), key=len, reverse=True):
-        text = text.replace(reference, f"{_REFERENCES}['{reference[1:]}']")
-    return text
+    found: Findings = {name: [] for name in files}
+    contents = {}
+    for name, data in files.items():
+        try:
+            contents[name] = parse_config(data)
+        except NoConfigError as error:
+            found[name].append(Finding(Grade.STYLE, str(error)))
+        except ConfigError as error:
+            found[name].append(Finding(Grade.DANGEROUS, str(error)))
+    check = _Check(contents, frozenset(prose))
+    for name in contents:
+        found[name] += dict.fromkeys(check.findings(name))
+    return found
 
 
-def _check_node(node: ast.expr) -> None:
-    match node:
-        case ast.Constant(value=str() | int() | float() | None):
-            if isinstance(node.value, str) and (".." in node.value or "//" in node.value):
-                raise _RefusedError(f"{node.value!r} could lead out of the bundle")
-        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.BoolOp(values=items):
-            _check_nodes(items)
-        case ast.Dict(keys=keys, values=values):
-            if None in keys:
-                raise _RefusedError("'**' is not allowed")
-            _check_nodes([key for key in keys if key is not None] + values)
-        case ast.BinOp(left=left, right=right, op=operator) if isinstance(operator, _OPERATORS):
-            _check_nodes([left, right])
-        case ast.UnaryOp(operand=operand, op=operator) if isinstance(operator, _OPERATORS):
-            _check_node(operand)
-        case ast.Compare(left=left, comparators=others):
-            _check_nodes([left, *others])
-        case ast.IfExp(test=test, body=body, orelse=other):
-            _check_nodes([test, body, other])
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(identifier))) if name == _REFERENCES:
-            _check_reference(identifier)
-        case ast.Subscript(value=value, slice=index):
-            _check_nodes([value, index])
-        case ast.Call(func=function, args=arguments, keywords=keywords):
-            if not _is_allowed_function(function):
-                raise _RefusedError(f"calling {ast.unparse(function)!r} is not on the allow-list")
-            if any(keyword.arg is None for keyword in keywords):
-                raise _RefusedError("'**' is not allowed")
-            _check_nodes([*arguments, *(keyword.value for keyword in keywords)])
-        case ast.Attribute():
-            _check_attribute(node)
-        case ast.Name(id=name):
-            raise _RefusedError(f"the name {name!r} is not on the allow-list")
-        case _:
-            raise _RefusedError(f"{type(node).__name__} is not allowed")
+Findings = dict[str, list[Finding]]
 
 
-def _check_nodes(nodes: list[ast.expr]) -> None:
-    for node in nodes:
-        _check_node(node)
+class _Check:
+    def __init__(self, contents: Mapping[str, dict[str, Any]], prose: frozenset[str]) -> None:
+        self._contents = contents
+        self._prose = prose
+        self._trees = {name: in_place(content) for name, content in contents.items() if name not in prose}
+        self._aliases = Aliases()
+        self._imports: dict[str, RefusedError | None] = {}
+        for content in contents.values():
+            for _, value in walk(content):
+                if is_import(value):
+                    self._take_import(value)
+        self._values = Values(self._trees.values(), self._aliases.name_of)
+        self._expressions = ExpressionCheck(self._aliases, self._values)
+
+    def findings(self, name: str) -> Iterator[Finding]:
+        """All of one file."""
+        content = self._contents[name]
+        is_prose = name in self._prose
+        for place, value in walk(content):
+            yield from _attempt(place, self._check_part, place, value, is_prose)
+            if isinstance(value, dict):
+                yield from self._component_findings(place, value)
+        if is_prose:
+            return
+        for place, value in walk(self._trees[name]):
+            if isinstance(value, dict):
+                yield from self._component_findings(place, value)
+        yield from self._override_findings(content)
+        if (root := self._trees[name].get("bundle_root", ".")) not in ("", ".", "./"):
+            yield Finding(
+                Grade.DANGEROUS,
+                f"bundle_root: it is {root!r}, expected '.': a run writes there, and the user says where",
+            )
+
+    def _take_import(self, text: str) -> None:
+        if text not in self._imports:
+            self._imports[text] = None
+            try:
+                self._aliases.add(text[1:])
+            except RefusedError as refusal:
+                self._imports[text] = refusal
+
+    def _check_part(self, place: tuple[str, ...], value: Any, is_prose: bool) -> None:
+        key = place[-1] if place else "."
+        if not is_prose:
+            if not key.isascii() or not key.isprintable() or not key:
+                raise RefusedError("a key that is not printable ASCII could pass for another one")
+            if len(place) > 1 and is_override(key):
+                raise RefusedError("a key below the top that could pass for a part of another item")
+        special = split_key(key)[-1].removeprefix("+")
+        if special.startswith("_") and special.endswith("_") and len(special) > 2 and special not in _SPECIAL_KEYS:
+            raise RefusedError(f"the special key {special!r} is not on the allow-list")
+        if special == "_target_":
+            _check_target(value)
+        elif special == "_mode_":
+            if value not in ("default", "callable"):
+                raise RefusedError(f"_mode_ is {value!r}, expected 'default' or 'callable'")
+        elif isinstance(value, str):
+            self._check_text(place, value, is_prose)
+
+    def _check_text(self, place: tuple[str, ...], text: str, is_prose: bool) -> None:
+        if text.startswith("%"):
+            if not is_macro(text) or split_key(text[1:])[0] == "_meta_":
+                raise RefusedError(f"{text!r} brings in a file or another part as a macro, which is not allowed")
+            self._expressions.check_reference("::".join(split_key(text[1:])))
+        elif text.startswith("$"):
+            if not is_import(text):
+                self._expressions.check(text)
+            elif (refusal := self._imports[text]) is not None:
+                raise refusal
+        elif text.startswith("@"):
+            self._expressions.check_reference(text[1:].replace("#", "::"))
+        elif not is_prose:
+            if reason := dangerous_text(text):
+                raise RefusedError(f"{text!r} is {reason}")
+            if is_absolute(text):
+                raise RefusedError(f"{text!r} is a path that leaves the bundle; give your own", Grade.STYLE)
+
+    def _component_findings(self, place: tuple[str, ...], value: Mapping[str, Any]) -> Iterator[Finding]:
+        target = value.get("_target_")
+        if not isinstance(target, str):
+            return
+        for argument, raw in value.items():
+            yield from _attempt((*place, argument), self._check_argument, target, argument, self._values.of(raw))
+        if value.get("_mode_") == "callable" and target in components() and not components()[target].is_harmless:
+            where = "::".join((*place, "_mode_"))
+            yield Finding(Grade.DANGEROUS, f"{where}: {target} reads, writes or needs set values; it is not handed on")
+
+    def _check_argument(self, target: str, argument: str, values: list[Any]) -> None:
+        if argument.startswith("_") and argument.endswith("_"):
+            return
+        signature = components().get(target)
+        if signature is not None:
+            check_named_argument(target, signature, argument, values)
+        elif argument in DANGEROUS_ARGUMENTS and not is_off(argument, values):
+            raise RefusedError(f"the argument {argument!r} is not allowed: {DANGEROUS_ARGUMENTS[argument]}")
+
+    def _override_findings(self, content: Mapping[str, Any]) -> Iterator[Finding]:
+        """Keys of one file that change parts of components in another, or in the same."""
+        for key, value in content.items():
+            if not is_override(key):
+                continue
+            parts = split_key(key)
+            for tree in [*self._trees.values(), *self._contents.values()]:
+                yield from _attempt((key,), self._check_override, key, parts, value, tree)
+
+    def _check_override(self, key: str, parts: list[str], value: Any, tree: Mapping[str, Any]) -> None:
+        for length in range(1, len(parts) + 1):
+            try:
+                owner = lookup(tree, parts[:length])
+            except (LookupError, ValueError):
+                return
+            if not isinstance(owner, dict) or not isinstance(target := owner.get("_target_"), str):
+                continue
+            if length == len(parts):
+                if key.startswith("+") and isinstance(value, dict):
+                    for argument, raw in value.items():
+                        self._check_changed(owner, target, argument, raw, self._values.of(raw))
+                return
+            is_last = length == len(parts) - 1
+            values = self._values.of(value) if is_last and not key.startswith("+") else [UNKNOWN]
+            self._check_changed(owner, target, parts[length], value, values)
+
+    def _check_changed(self, owner: Mapping[str, Any], target: str, argument: str, raw: Any, values: list[Any]) -> None:
+        if argument == "_target_" and raw != target:
+            raise RefusedError("it exchanges a component behind its arguments")
+        if argument == "_mode_" and raw == "callable" and owner.get("_mode_") != "callable":
+            raise RefusedError("it hands a component on that was to be called")
+        self._check_argument(target, argument, values)
 
 
-def _is_allowed_function(node: ast.expr) -> bool:
-    if isinstance(node, ast.Name):
-        return node.id in BUILTINS
-    if isinstance(node, ast.Attribute):
-        _check_attribute(node)
-        return True
-    return False
+def _attempt(place: tuple[str, ...], check: Any, *arguments: Any) -> Iterator[Finding]:
+    try:
+        check(*arguments)
+    except RefusedError as refusal:
+        yield Finding(refusal.grade, f"{'::'.join(place)}: {refusal}", refusal.subject)
 
 
-def _check_attribute(node: ast.Attribute) -> None:
-    """Allowed are a listed name, written out in full, and a listed attribute of an item that is referred to."""
-    name = _dotted_name(node)
-    if name is not None and name.split(".")[0] != _REFERENCES:
-        alias, _, rest = name.partition(".")
-        if f"{_ALIASES.get(alias, alias)}.{rest}" not in allowed_names():
-            raise _RefusedError(f"{name!r} is not on the allow-list")
-        return
-    if not isinstance(node.value, ast.Subscript | ast.Attribute):
-        raise _RefusedError(f"an attribute of {type(node.value).__name__} is not allowed")
-    if node.attr not in REFERENCE_ATTRIBUTES:
-        raise _RefusedError(f"the attribute {node.attr!r} is not on the allow-list")
-    _check_node(node.value)
-
-
-def _dotted_name(node: ast.expr) -> str | None:
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+def _check_target(value: Any) -> None:
+    if not isinstance(value, str):
+        raise RefusedError(f"the component {value!r} is not on the allow-list")
+    if value not in components():
+        raise RefusedError(f"the component {value!r} is not on the allow-list", grade_component(value), value)

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from radimagenet_monai.collection.archive import MAX_BYTES, extract_archive
 from radimagenet_monai.collection.bundle_files import SUMS_FILE, BundleError, file_hash, list_bundle_files, parse_sums
-from radimagenet_monai.collection.verify import MAX_SUMS_BYTES, NAME, inspect_bundle
+from radimagenet_monai.collection.findings import Grade
+from radimagenet_monai.collection.verify import MAX_SUMS_BYTES, NAME, Verification, inspect_bundle
 from radimagenet_monai.errors import ConfigurationError
 
 TIMEOUT = 30.0
@@ -63,6 +64,7 @@ def fetch_bundle(
     unverified: bool = False,
     max_bytes: int = MAX_BYTES,
     timeout: float = TIMEOUT,
+    allow_unknown: bool = False,
 ) -> Fetched:
     """Download a bundle's archive and extract it to ``out/<name>``, if its hash and content are what they should be.
 
@@ -83,6 +85,8 @@ def fetch_bundle(
         The largest download.
     timeout
         Seconds without a byte after which to give up.
+    allow_unknown
+        Extract a bundle with components that are not on the allow-list, if nothing dangerous was found.
 
     Raises
     ------
@@ -113,9 +117,7 @@ def fetch_bundle(
             raise BundleError(
                 f"{url} has the SHA-256 {found}, but {compared_with} says {sha256}: it is damaged or another file"
             )
-        problems = inspect_bundle(archive).problems
-        if problems:
-            raise BundleError(f"{archive_name} is refused: {'; '.join(problems)}")
+        _refuse(archive_name, inspect_bundle(archive), allow_unknown)
         fresh = extract_archive(archive, Path(scratch) / "extracted")
         target = out / fresh.name
         was_there = target.exists() or target.is_symlink()
@@ -124,6 +126,16 @@ def fetch_bundle(
         elif not _same_bundle(fresh, target):
             raise ConfigurationError(f"'{target}' exists and is not this bundle; move it away, or give another --out")
     return Fetched(target, found, None if sha256 is None else compared_with, was_there)
+
+
+def _refuse(archive_name: str, found: Verification, allow_unknown: bool) -> None:
+    refused = {Grade.DANGEROUS} if allow_unknown else {Grade.DANGEROUS, Grade.UNKNOWN}
+    problems = [f"{item.grade}: {item.sentence}" for item in found.findings if item.grade in refused]
+    if problems:
+        way_out = ""
+        if found.grade is Grade.UNKNOWN:
+            way_out = "; read what it names, then give --allow_unknown true to have it all the same"
+        raise BundleError(f"{archive_name} is refused: {'; '.join(problems)}{way_out}")
 
 
 def _find_in_release(opener: _Opener, url: str, name: str | None) -> str:

@@ -8,6 +8,8 @@ import re
 import zipfile
 from collections.abc import Iterator
 
+from radimagenet_monai.collection.zip_layout import ZipLayoutError, check_zip_layout
+
 MAX_PICKLE_BYTES = 64 * 2**20
 
 _TENSOR_NAMES = frozenset(
@@ -54,9 +56,14 @@ def torch_file_problems(path: str | os.PathLike[str]) -> list[str]:
             if stream.read(4) != b"PK\x03\x04":
                 return ["it is not a torch file of tensors; a bare pickle may run code and is refused"]
             with zipfile.ZipFile(stream) as archive:
-                return list(_archive_problems(archive))
+                problems = list(_archive_problems(archive))
+            if not problems:
+                check_zip_layout(stream)
+            return problems
     except (FileNotFoundError, PermissionError):
         raise
+    except ZipLayoutError as error:
+        return [f"readers may see different tensors in it: {error}"]
     except Exception as error:  # zipfile raises whatever the bytes lead it to
         return [f"it is a damaged torch file ({type(error).__name__}: {error})"]
 
@@ -70,6 +77,9 @@ def _archive_problems(archive: zipfile.ZipFile) -> Iterator[str]:
             return
         if not _MEMBER.fullmatch(inner):
             yield f"it holds {name!r}, which is no part of a file of tensors"
+            return
+        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+            yield f"it holds {name!r} compressed, which torch does not write"
             return
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if len(pickles) != 1 or len({name.partition("/")[0] for name in names}) != 1:

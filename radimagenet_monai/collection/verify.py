@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from radimagenet_monai.collection.bundle_files import (
     parse_sums,
 )
 from radimagenet_monai.collection.check import check_metadata
-from radimagenet_monai.collection.config_code import config_problems
+from radimagenet_monai.collection.config_code import config_findings
+from radimagenet_monai.collection.config_tree import MAX_CONFIG_BYTES
+from radimagenet_monai.collection.findings import Finding, Grade
 from radimagenet_monai.collection.logging_config import logging_problems
 from radimagenet_monai.collection.torch_file import torch_file_problems
 from radimagenet_monai.errors import one_line
@@ -46,14 +48,39 @@ class Verification:
 
     Attributes
     ----------
-    problems
-        One sentence each; empty where the bundle passes.
+    findings
+        What is wrong with it, each with its grade; empty where the bundle passes.
     facts
         What was checked against what, and what could not be checked.
     """
 
-    problems: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence for each finding."""
+        return [finding.sentence for finding in self.findings]
+
+    @property
+    def grade(self) -> Grade | None:
+        """The worst grade that was found, or ``None`` if nothing was."""
+        grades = {finding.grade for finding in self.findings}
+        return next((grade for grade in Grade if grade in grades), None)
+
+    def add(self, grade: Grade, *sentences: str) -> None:
+        """Note findings of one grade."""
+        self.findings += [Finding(grade, sentence) for sentence in sentences]
+
+    def summary(self) -> str:
+        """The verdict in a few words: ``ok``, or how many of each grade; an unknown name counts once."""
+        unknown = {finding.subject or finding.sentence for finding in self.findings if finding.grade is Grade.UNKNOWN}
+        counts = {
+            Grade.DANGEROUS: sum(finding.grade is Grade.DANGEROUS for finding in self.findings),
+            Grade.UNKNOWN: len(unknown),
+            Grade.STYLE: sum(finding.grade is Grade.STYLE for finding in self.findings),
+        }
+        return ", ".join(f"{count} {grade}" for grade, count in counts.items() if count) or "ok"
 
 
 def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> list[str]:
@@ -82,13 +109,13 @@ def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Ve
     path = Path(path)
     if path.is_dir():
         found = _inspect_folder(path, path.resolve().name)
-        if run_checks and not found.problems:
+        if run_checks and found.grade in (None, Grade.STYLE):
             _run_monai_checks(path, found)
     elif path.is_file():
         found = _inspect_archive(path, run_checks)
     else:
         raise BundleError(f"'{path}' does not exist, expected the folder or the zip archive of a bundle")
-    return Verification([_printable(problem) for problem in found.problems], found.facts)
+    return Verification([replace(item, sentence=_printable(item.sentence)) for item in found.findings], found.facts)
 
 
 def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) -> dict[str, Verification]:
@@ -112,12 +139,12 @@ def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) ->
     for name in sorted(sums.keys() | {path.name for path in folder.glob("*.zip")}):
         path = folder / Path(name).name
         if not path.is_file():
-            found[name] = Verification([f"{_printable(name)} is in {SUMS_FILE}, but missing"])
+            found[name] = Verification([Finding(Grade.DANGEROUS, f"{_printable(name)} is in {SUMS_FILE}, but missing")])
             continue
         found[name] = inspect_bundle(path, run_checks)
         entry = listed.get(path.stem)
         if not isinstance(entry, dict) or entry.get("checksum") != file_hash(path, "sha1"):
-            found[name].problems.append(f"{MODEL_INFO} does not state the SHA-1 of {name}")
+            found[name].add(Grade.DANGEROUS, f"{MODEL_INFO} does not state the SHA-1 of {name}")
     hub = folder / HUB_FOLDER
     for path in sorted(hub.iterdir()) if hub.is_dir() else []:
         found[f"{HUB_FOLDER}/{_printable(path.name)}"] = inspect_bundle(path)
@@ -127,17 +154,17 @@ def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) ->
 def _inspect_archive(path: Path, run_checks: bool) -> Verification:
     problems = archive_problems(path)
     if problems:
-        return Verification(problems)
+        return Verification([Finding(Grade.DANGEROUS, problem) for problem in problems])
     with tempfile.TemporaryDirectory(prefix="bundle_") as scratch:
         folder = extract_archive(path, scratch)
         found = _inspect_folder(folder, folder.name)
         if not (folder / SUMS_FILE).is_file():
-            found.problems.append(f"{SUMS_FILE} is missing, which a released bundle has")
+            found.add(Grade.STYLE, f"{SUMS_FILE} is missing, which a released bundle has")
         files = list_bundle_files(folder)
-        found.problems += [f"{name} is no part of a bundle" for name in files.by_products]
+        found.add(Grade.DANGEROUS, *(f"{name} is no part of a bundle" for name in files.by_products))
         _check_archive_name(path, folder, found)
         _compare_with_neighbour(path, found)
-        if run_checks and not found.problems:
+        if run_checks and found.grade in (None, Grade.STYLE):
             _run_monai_checks(folder, found)
     return found
 
@@ -146,7 +173,7 @@ def _check_archive_name(path: Path, folder: Path, found: Verification) -> None:
     version = _read_json(folder / "configs" / "metadata.json").get("version")
     expected = f"{folder.name}_v{version}.zip"
     if path.name != expected:
-        found.problems.append(f"the archive is called '{path.name}', but holds what belongs into '{expected}'")
+        found.add(Grade.DANGEROUS, f"the archive is called '{path.name}', but holds what belongs into '{expected}'")
 
 
 def _compare_with_neighbour(path: Path, found: Verification) -> None:
@@ -157,12 +184,12 @@ def _compare_with_neighbour(path: Path, found: Verification) -> None:
     try:
         expected = parse_sums(_read_text(neighbour)).get(path.name)
     except (BundleError, OSError, ValueError) as error:
-        found.problems.append(one_line(error))
+        found.add(Grade.DANGEROUS, one_line(error))
         return
     if expected is None:
-        found.problems.append(f"{path.name} is not in the {SUMS_FILE} beside it")
+        found.add(Grade.DANGEROUS, f"{path.name} is not in the {SUMS_FILE} beside it")
     elif expected != file_hash(path):
-        found.problems.append(f"the SHA-256 of {path.name} differs from the {SUMS_FILE} beside it")
+        found.add(Grade.DANGEROUS, f"the SHA-256 of {path.name} differs from the {SUMS_FILE} beside it")
     else:
         found.facts.append(f"SHA-256 of the archive as in the {SUMS_FILE} beside it: {expected}")
 
@@ -170,25 +197,42 @@ def _compare_with_neighbour(path: Path, found: Verification) -> None:
 def _inspect_folder(folder: Path, name: str) -> Verification:
     found = Verification()
     files = list_bundle_files(folder)
-    found.problems += [f"{path} is {reason}" for path, reason in files.foreign.items()]
-    found.problems += [f"{path} is missing" for path in REQUIRED_FILES if path not in files.files]
+    for path, reason in files.foreign.items():
+        found.add(files.grades[path], f"{path} is {reason}")
+    found.add(Grade.STYLE, *(f"{path} is missing" for path in REQUIRED_FILES if path not in files.files))
     if files.by_products:
         found.facts.append(f"not looked at: {', '.join(map(_printable, files.by_products))}")
     if "models/model.onnx" in files.files:
         found.facts.append("not looked into: models/model.onnx (data for an ONNX runtime, known by its hash alone)")
     _check_hashes(files, found)
+    _check_configs(files, found)
     for path, file in files.files.items():
-        found.problems += [f"{path}: {problem}" for problem in _file_problems(path, file)]
+        found.add(Grade.DANGEROUS, *(f"{path}: {problem}" for problem in _file_problems(path, file)))
     if _read_json(folder / "configs" / "metadata.json"):
         _check_metadata(folder, name, found)
     _check_model_facts(files, found)
     return found
 
 
+def _check_configs(files: BundleFiles, found: Verification) -> None:
+    configs, prose = {}, []
+    for path, file in files.files.items():
+        if not path.endswith(".json"):
+            continue
+        try:
+            # One byte more than is allowed shows that there is more.
+            with open(file, "rb") as stream:
+                configs[path] = stream.read(MAX_CONFIG_BYTES + 1)
+        except OSError as error:
+            found.add(Grade.DANGEROUS, f"{path}: {one_line(error)}")
+        if not path.startswith("configs/") or path == "configs/metadata.json":
+            prose.append(path)
+    for path, findings in config_findings(configs, prose).items():
+        found.findings += [replace(finding, sentence=f"{path}: {finding.sentence}") for finding in findings]
+
+
 def _file_problems(path: str, file: Path) -> list[str]:
     try:
-        if path.endswith(".json"):
-            return config_problems(file.read_bytes(), paths=path.startswith("configs/") and "metadata" not in path)
         if path == "configs/logging.conf":
             return logging_problems(_read_text(file))
         if path == MODEL_FILE:
@@ -211,35 +255,39 @@ def _check_hashes(files: BundleFiles, found: Verification) -> None:
     try:
         sums = parse_sums(_read_text(files.files[SUMS_FILE]))
     except (BundleError, OSError, ValueError) as error:
-        found.problems.append(one_line(error))
+        found.add(Grade.DANGEROUS, one_line(error))
         return
     present = {path: file for path, file in files.files.items() if path != SUMS_FILE}
-    found.problems += [f"{path} is in {SUMS_FILE}, but missing" for path in sorted(sums.keys() - present.keys())]
-    found.problems += [f"{path} is not in {SUMS_FILE}" for path in sorted(present.keys() - sums.keys())]
+    found.add(
+        Grade.DANGEROUS, *(f"{path} is in {SUMS_FILE}, but missing" for path in sorted(sums.keys() - present.keys()))
+    )
+    found.add(Grade.DANGEROUS, *(f"{path} is not in {SUMS_FILE}" for path in sorted(present.keys() - sums.keys())))
     different = [path for path in present.keys() & sums.keys() if file_hash(present[path]) != sums[path]]
-    found.problems += [f"{path} differs from its SHA-256 in {SUMS_FILE}" for path in sorted(different)]
+    found.add(Grade.DANGEROUS, *(f"{path} differs from its SHA-256 in {SUMS_FILE}" for path in sorted(different)))
     if not different:
         found.facts.append(f"{len(present)} files compared with the {SUMS_FILE} in the bundle")
 
 
 def _check_metadata(folder: Path, name: str, found: Verification) -> None:
-    found.problems += [one_line(problem)[:300] for problem in check_metadata(folder)]
+    found.add(Grade.STYLE, *(one_line(problem)[:300] for problem in check_metadata(folder)))
     metadata = _read_json(folder / "configs" / "metadata.json")
     if not NAME.fullmatch(name):
-        found.problems.append(f"{name!r} is no name of a bundle (lower case, digits and '_', without '_v')")
+        found.add(Grade.STYLE, f"{name!r} is no name of a bundle (lower case, digits and '_', without '_v')")
     if metadata.get("name") != name:
-        found.problems.append(f"metadata.json: the name is {metadata.get('name')!r}, but the folder is called {name!r}")
+        found.add(
+            Grade.STYLE, f"metadata.json: the name is {metadata.get('name')!r}, but the folder is called {name!r}"
+        )
     if not VERSION.fullmatch(str(metadata.get("version"))):
-        found.problems.append(f"metadata.json: {metadata.get('version')!r} is not a version such as 0.1.0")
+        found.add(Grade.STYLE, f"metadata.json: {metadata.get('version')!r} is not a version such as 0.1.0")
 
 
 def _check_model_facts(files: BundleFiles, found: Verification) -> None:
-    if MODEL_FACTS not in files.files or found.problems:
+    if MODEL_FACTS not in files.files or found.grade is Grade.DANGEROUS:
         return
     if MODEL_FILE not in files.files:
-        found.problems.append(f"{MODEL_FACTS} describes a {MODEL_FILE} that is missing")
+        found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes a {MODEL_FILE} that is missing")
     elif _read_json(files.files[MODEL_FACTS]).get("sha256") != file_hash(files.files[MODEL_FILE]):
-        found.problems.append(f"{MODEL_FACTS} describes another {MODEL_FILE} (SHA-256 differs)")
+        found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes another {MODEL_FILE} (SHA-256 differs)")
 
 
 def _run_monai_checks(folder: Path, found: Verification) -> None:
@@ -251,15 +299,15 @@ def _run_monai_checks(folder: Path, found: Verification) -> None:
                 command, cwd=scratch, capture_output=True, text=True, timeout=CHECKS_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            found.problems.append(f"MONAI's own checks did not end within {CHECKS_TIMEOUT:.0f} s")
+            found.add(Grade.STYLE, f"MONAI's own checks did not end within {CHECKS_TIMEOUT:.0f} s")
             return
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        found.problems.append(f"MONAI's own checks stopped: {reason}")
+        found.add(Grade.STYLE, f"MONAI's own checks stopped: {reason}")
         return
     result = json.loads(lines[-1])
-    found.problems += result["problems"]
+    found.add(Grade.STYLE, *result["problems"])
     found.facts.append(f"MONAI's own checks were run: {', '.join(result['checks'])}")
 
 

@@ -199,7 +199,7 @@ def test_traversal_is_refused_although_its_hash_is_right(serve: Serve, out: Path
         archive.writestr(f"{NAME}/LICENSE", "x")
         archive.writestr(f"{NAME}/../../evil.txt", "x")
     (tmp_path / "served" / "SHA256SUMS").write_text(format_sums({ARCHIVE: digest(tmp_path / "served" / ARCHIVE)}))
-    refused(f"{serve(tmp_path / 'served')}/{ARCHIVE}", out, "is refused: member .* leaves the folder")
+    refused(f"{serve(tmp_path / 'served')}/{ARCHIVE}", out, "is refused: dangerous: member .* leaves the folder")
     assert not (tmp_path / "evil.txt").exists()
 
 

@@ -372,7 +372,7 @@ def test_command_prints_problems_and_exits_with_1(
     with pytest.raises(SystemExit) as caught:
         commands.verify(str(bundle))
     assert caught.value.code == 1
-    assert "1 problem\n  evil.py is code" in capsys.readouterr().out
+    assert "1 dangerous\n  dangerous: evil.py is code" in capsys.readouterr().out
 
 
 def test_a_release_is_looked_at_as_a_whole(release: Path, tmp_path: Path) -> None:
