@@ -17,6 +17,7 @@ from radimagenet_monai.datasets.cells import clean, mapped, one_name_each, says_
 from radimagenet_monai.datasets.disk_names import DiskNames
 from radimagenet_monai.datasets.division import DEFAULT_FOLDS
 from radimagenet_monai.datasets.frame_column import with_frames
+from radimagenet_monai.datasets.masks.stating import named_values, state_frames, state_values
 from radimagenet_monai.datasets.own_images import (
     below,
     check_modality_option,
@@ -90,6 +91,8 @@ def read_csv(
     label_column: str = "",
     patient_column: str = "",
     mask_column: str = "",
+    mask_values: str | Sequence[object] = "",
+    mask_at_least: float | None = None,
     split_column: str = "",
     exam_column: str = "",
     frame_column: str = "",
@@ -123,6 +126,12 @@ def read_csv(
         Columns, where they have none of the `USUAL_NAMES`; ``none`` says that there is no such column, whatever the
         names. A column that only its name makes a split (``set``) or a frame (``slice``) stays a free one where its
         cells hold no split, or the images have one frame each.
+    mask_values
+        Which values of the masks are the lesion, ``"2"`` or ``"1,2"``, optionally with their names,
+        ``"edema=1,core=2"``. By default told by the content of each mask, which is refused where it holds several
+        labels (`radimagenet_monai.datasets.masks.values`).
+    mask_at_least
+        The least value that is lesion, for masks with many gray values.
     first_frame
         Whether the column of frames counts from 0 or 1. By default the files decide: 0 where it occurs, 1 where the
         number of frames itself does; where neither does, the question is asked.
@@ -157,6 +166,7 @@ def read_csv(
     if missing not in ("error", "skip"):
         raise ConfigurationError(f"missing '{missing}' is unknown; expected error or skip")
     check_modality_option(modality)
+    lesion = named_values(named(mask_values), mask_at_least)
     root = Path(root)
     path = _table(root, csv)
     given = {
@@ -188,11 +198,18 @@ def read_csv(
         frame = with_frames(frame, root, frame[ROW], str(path), column, str(first_frame), stated, notes, progress)
     if modality:
         frame["modality"] = modality
+    frame = state_frames(frame, root)
     frame = one_row_a_slice(frame, root, slices, progress)
+    frame = state_values(frame, list(lesion), mask_at_least)
     frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
     frame = divide_own(frame, notes, seed, fractions, folds)
     rows = frame.pop(ROW).to_numpy()
-    frame.attrs = {"notes": [*notes, *left_out.notes], "classes": names, "left_out": left_out.counts}
+    frame.attrs = {
+        "notes": [*notes, *left_out.notes],
+        "classes": names,
+        "left_out": left_out.counts,
+        "mask_values": lesion,
+    }
     return check_records(frame, path, names or None, require_label=bool(names), rows=rows)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -101,9 +100,7 @@ class MaskSurvey:
                 first = ", ".join(f"'{name}'" for name in references[:_SHOWN])
                 cause = f": {self.causes[references[0]]}" if references[0] in self.causes else ""
                 left_out = "; their images are left out of packing and training" if state in _UNUSABLE else ""
-                said.append(
-                    f"{len(references)} of {self.masks} masks {STATES[state]}{left_out} (first {first}{cause})"
-                )
+                said.append(f"{len(references)} of {self.masks} masks {STATES[state]}{left_out} (first {first}{cause})")
         if len(self.values) > 1:
             counted = ", ".join(f"{value} in {count}" for value, count in sorted(self.values.items()))
             said.append(f"the lesion has different values: {counted} masks")
@@ -179,9 +176,7 @@ def _note_values(survey: MaskSurvey, found: LoadedMask, reference: MaskReference
         survey.values[_SMOOTHED] += 1
 
 
-def _note_placements(
-    survey: MaskSurvey, cell: str, found: LoadedMask, placements: Sequence[Placement | None]
-) -> None:
+def _note_placements(survey: MaskSurvey, cell: str, found: LoadedMask, placements: Sequence[Placement | None]) -> None:
     if found.lossy:
         survey.found["jpeg"].append(cell)
     known = [placement for placement in placements if placement is not None]
@@ -193,70 +188,6 @@ def _note_placements(
 
 def _plane(plane: str) -> Any:
     return plane or "acquired"
-
-
-def state_values(frame: pd.DataFrame, values: Sequence[str], at_least: float | None) -> pd.DataFrame:
-    """Write into the mask column which values are the lesion, but for masks of which the table itself says so.
-
-    Raises
-    ------
-    UnreadableImageError
-        For a mask reference that cannot be understood.
-    """
-    if not values and at_least is None:
-        return frame
-    cells = []
-    for cell in frame["mask"]:
-        references = [MaskReference.parse(part) for part in cell.split(MASK_SEPARATOR) if part]
-        stated = [
-            reference
-            if reference.outlines is not None or reference.states_values
-            else replace(reference, values=tuple(values), at_least=at_least)
-            for reference in references
-        ]
-        cells.append(MASK_SEPARATOR.join(map(str, stated)))
-    return frame.assign(mask=cells)
-
-
-def state_frames(frame: pd.DataFrame, root: str | os.PathLike[str], given: Sequence[bool]) -> pd.DataFrame:
-    """Write into the mask column which frame a mask of a single one was drawn on, where the table itself says so.
-
-    That is where the row's frame is the table's own and no other row has this mask.
-
-    Parameters
-    ----------
-    frame
-        With ``image``, ``mask`` and ``frame``.
-    root
-        Folder that relative paths start from.
-    given
-        For each row whether its frame is the table's own.
-    """
-    uses = Counter(part for cell in frame["mask"] for part in cell.split(MASK_SEPARATOR) if part)
-    cells = []
-    for cell, number, image, own in zip(frame["mask"], frame["frame"], frame["image"], given, strict=True):
-        parts = [part for part in cell.split(MASK_SEPARATOR) if part]
-        if own and parts:
-            parts = [_with_frame(part, str(number), root, image) if uses[part] == 1 else part for part in parts]
-        cells.append(MASK_SEPARATOR.join(parts))
-    return frame.assign(mask=cells)
-
-
-def _with_frame(cell: str, number: str, root: str | os.PathLike[str], image: str) -> str:
-    from radimagenet_monai.io.reader import count_frames
-
-    reference = MaskReference.parse(cell)
-    if reference.outlines is not None or reference.frame is not None or not number.isdecimal():
-        return cell
-    if count_frames(os.path.join(root, image)) < 2 or count_frames(os.path.join(root, reference.file)) != 1:
-        return cell
-    try:
-        found = inspect_file(replace(reference, file=os.path.join(root, reference.file)))
-    except UnreadableImageError:
-        return cell
-    if found.grid.affine is not None or not Path(root, reference.file).is_file():
-        return cell  # its position says where it belongs
-    return str(replace(reference, frame=int(number)))
 
 
 def refuse_undecided(survey: MaskSurvey, source: str) -> None:
