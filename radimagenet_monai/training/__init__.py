@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
-    from radimagenet_monai.training.preflight import require_image_size, require_images, require_writable
+    from radimagenet_monai.training.preflight import (
+        require_classes,
+        require_image_size,
+        require_images,
+        require_lesions,
+        require_writable,
+    )
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.rates import MeasuredRates
     from radimagenet_monai.training.run_record import RunRecord
@@ -92,8 +98,10 @@ _MODULE_OF = {
     "operating_points": "model_file",
     "parameter_groups": "weight_decay",
     "parse_flag": "flags",
+    "require_classes": "preflight",
     "require_image_size": "preflight",
     "require_images": "preflight",
+    "require_lesions": "preflight",
     "require_trained_intensity": "trained_input",
     "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
@@ -145,8 +153,10 @@ __all__ = [
     "operating_points",
     "parameter_groups",
     "parse_flag",
+    "require_classes",
     "require_image_size",
     "require_images",
+    "require_lesions",
     "require_trained_intensity",
     "require_writable",
     "show_errors_in_one_line",

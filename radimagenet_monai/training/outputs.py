@@ -27,10 +27,10 @@ from radimagenet_monai.training.model_file import operating_points
 from radimagenet_monai.training.predictions import (
     PredictionCollector,
     PredictionTable,
-    area_under_roc,
     by_exam,
     check_exam_rule,
     exam_of,
+    known_labels,
 )
 
 logger = logging.getLogger(__name__)
@@ -278,8 +278,7 @@ class EvaluationWriter:
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
 
     def _metrics(self, table: PredictionTable, thresholds: Mapping[str, float]) -> dict[str, Any]:
-        area_under_roc(table)  # refuses labels of a single class, by name
-        labels = np.asarray(table.labels)
+        labels = known_labels(table)
         patients = [str(self.data[index].get("patient_id") or "") for index in table.index.tolist()]
         if self.findings:
             evaluations = evaluate_findings(labels, table.probabilities, self.findings, thresholds, patients)

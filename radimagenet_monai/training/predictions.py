@@ -212,7 +212,7 @@ def area_under_roc(table: PredictionTable) -> float:
     RecordsError
         Where it is not defined: no labels, or a single class.
     """
-    labels = _known_labels(table)
+    labels = known_labels(table)
     if not table.exclusive:
         known = ~np.isnan(labels[:, 0])
         scores = table.probabilities[known, 0]
@@ -230,9 +230,16 @@ def area_under_roc(table: PredictionTable) -> float:
     return float(np.nanmean(areas))
 
 
-def _known_labels(table: PredictionTable) -> np.ndarray:
+def known_labels(table: PredictionTable) -> np.ndarray:
+    """The labels of a table.
+
+    Raises
+    ------
+    RecordsError
+        Where there are none.
+    """
     if table.labels is None or not len(table.labels):
-        raise RecordsError("the records have no labels; the area under the ROC curve needs them")
+        raise RecordsError("the records have no labels; an evaluation needs them")
     return table.labels
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from radimagenet_monai.data.native_dataset import left_out_of
+from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.data.sealed_store import is_sealed
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.networks.architectures import get_architecture
 from radimagenet_monai.training.distributed import rank
+from radimagenet_monai.training.predictions import PredictionTable, by_exam
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:
@@ -73,3 +78,71 @@ def require_images(*datasets: Sized) -> None:
             )
         for note in left_out_of(getattr(dataset, "data", ())).notes if rank() == 0 else ():
             print(f"note: {note}", flush=True)
+
+
+def require_classes(
+    train: Sequence[Mapping[str, Any]],
+    validation: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    aggregate: str = "none",
+    findings: Sequence[str] | None = None,
+) -> None:
+    """Refuse a training or validation part of one class, which no area under the ROC curve can be computed of.
+
+    Parameters
+    ----------
+    train, validation
+        ``data`` of the two datasets. An empty part is passed over, as without data a workflow is only built.
+    classes
+        Names in index order.
+    aggregate
+        Rule of `by_exam`: with exams, exams of both classes are needed.
+    findings
+        Names of findings that may occur together, the first of which must be present and absent.
+
+    Raises
+    ------
+    RecordsError
+        For a part with one class, or an exam of several of more than two classes.
+    ConfigurationError
+        For a rule that does not fit.
+    """
+    for part, data in (("train", train), ("validation", validation)):
+        if not len(data):
+            continue
+        labels = data.labels() if isinstance(data, SealedRecords) else np.array([item["label"] for item in data])
+        outputs = len(findings or classes)
+        nothing = PredictionTable(np.arange(len(data)), np.zeros((len(data), outputs)), labels, not findings)
+        found = np.asarray(by_exam(nothing, data, aggregate).labels)
+        if findings:
+            found = found[~np.isnan(found[:, 0]), 0].astype(np.int64)
+        present = np.unique(found).tolist()
+        if len(present) < 2:
+            names = [f"no {findings[0]}", findings[0]] if findings else list(classes)
+            kind = f"only {names[present[0]]!r}" if present else "no known label"
+            raise RecordsError(
+                f"the {part} part holds {kind} ({len(found)} {'images' if aggregate == 'none' else 'exams'}); training "
+                f"needs both of {' and '.join(map(repr, names)) if len(names) == 2 else 'two classes or more'} there: "
+                "divide the records again, or give another --fold"
+            )
+
+
+def require_lesions(validation: Any) -> None:
+    """Refuse a validation part in which no mask holds a lesion, so that no Dice can be computed of it.
+
+    Parameters
+    ----------
+    validation
+        A dataset whose images have their mask as the last channel; empty is passed over.
+
+    Raises
+    ------
+    RecordsError
+    """
+    if len(validation) and not any(
+        bool((validation[place]["image"][-1] > 0).any()) for place in range(len(validation))
+    ):
+        raise RecordsError(
+            f"none of the {len(validation)} masks of the validation part holds a lesion, so Dice is not defined there; "
+            "check the masks, divide the records again, or give another --fold"
+        )

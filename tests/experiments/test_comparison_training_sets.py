@@ -16,6 +16,7 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.experiments.comparison.plan import Plan, make_plan
 from radimagenet_monai.experiments.comparison.training_sets import (
     RECORDS_FOLDER,
+    check_classes,
     describe_folds,
     fewer_training_patients,
     part_of,
@@ -44,6 +45,24 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
             label = classes[1 - first if other else first]
             rows.append({"image": f"{patient}-{image}.png", "label": label, "patient_id": f"p{patient}"})
     return check_records(pd.DataFrame(draw(st.permutations(rows))))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("train", "the train part holds only 'benign'"),
+        ("validation", "the validation part holds only 'benign'"),
+        ("test", "no test part holds two classes"),
+    ],
+)
+def test_a_part_of_one_class_is_refused_before_anything_is_run(part: str, message: str) -> None:
+    plan = planned(folds=1)
+    frame = made_records(60)
+    frame["split"] = np.repeat(["train", "validation", "test"], 20)
+    check_classes(frame, plan)
+    frame.loc[frame["split"] == part, "label"] = "benign"
+    with pytest.raises(RecordsError, match=message):
+        check_classes(frame, plan)
 
 
 @given(frame=tables(), shares=st.lists(st.floats(0.05, 1), min_size=2, max_size=4), seed=st.integers(0, 5))

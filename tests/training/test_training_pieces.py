@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.training import (
     AreaUnderROC,
     AutocastInferer,
@@ -26,7 +28,9 @@ from radimagenet_monai.training import (
     RunRecord,
     SeedIterations,
     parse_flag,
+    require_classes,
     require_images,
+    require_lesions,
     require_writable,
 )
 from radimagenet_monai.training.launch import user_error_line
@@ -246,6 +250,60 @@ def test_preflight_refuses_what_could_not_be_written(tmp_path: Path) -> None:
         require_writable("/proc/self/x")
     with pytest.raises(RecordsError, match="--dataset_dir"):
         require_images([1], [])
+
+
+def labelled(labels: list[Any], **more: list[str]) -> list[dict[str, Any]]:
+    rows = [dict(zip(more, values, strict=True)) for values in zip(*more.values(), strict=True)] or [{}] * len(labels)
+    return [{"image": f"{place}.png", "label": label, **rows[place]} for place, label in enumerate(labels)]
+
+
+def test_parts_of_one_class_are_refused_before_training() -> None:
+    both, one, classes = labelled([0, 1, 0]), labelled([1, 1]), ["benign", "malignant"]
+    require_classes(both, both, classes)
+    require_classes([], [], classes)
+    with pytest.raises(RecordsError, match=r"validation part holds only 'malignant' \(2 images\).*'benign' and 'malig"):
+        require_classes(both, one, classes)
+    with pytest.raises(RecordsError, match="train part holds only 'malignant'"):
+        require_classes(one, both, classes)
+    # Both slices of the one exam make it positive.
+    exams = labelled([0, 1, 1], exam=["a", "a", "b"], patient_id=["p", "p", "p"])
+    require_classes(both, exams, classes)
+    with pytest.raises(RecordsError, match=r"validation part holds only 'malignant' \(2 exams\)"):
+        require_classes(both, exams, classes, "mean")
+    known, unknown = labelled([[0.0, 1.0], [1.0, float("nan")]]), labelled([[float("nan"), 1.0]] * 2)
+    require_classes(known, known, classes, "none", ["any", "subdural"])
+    with pytest.raises(RecordsError, match="validation part holds no known label"):
+        require_classes(known, unknown, classes, "none", ["any", "subdural"])
+
+
+def test_validation_without_a_lesion_is_refused_before_training() -> None:
+    empty, lesion = torch.zeros(2, 4, 4), torch.ones(2, 4, 4)
+    require_lesions([{"image": empty}, {"image": lesion}])
+    require_lesions([])
+    with pytest.raises(RecordsError, match="none of the 2 masks of the validation part holds a lesion"):
+        require_lesions([{"image": torch.stack([lesion[0], empty[0]])}] * 2)
+
+
+def test_a_test_part_of_one_class_is_evaluated_as_far_as_it_can_be(tmp_path: Path) -> None:
+    table = _Table([0.1, 0.7, 0.4], [1, 1, 1], root=tmp_path)
+    classes = ["benign", "malignant"]
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+    writers = [
+        PredictionWriter(tmp_path, table.data, classes, tmp_path, tmp_path / "model.pt"),
+        EvaluationWriter(tmp_path, table.data, classes, {"bundle": "x"}),
+    ]
+    evaluate(table, writers)
+    text = (tmp_path / "evaluation.json").read_text()
+    metrics = json.loads(text)["metrics"]
+    assert "NaN" not in text
+    assert (metrics["auc"]["auc"], metrics["auc"]["reason"]) == (None, "all images are positive")
+    assert metrics["operating_point"]["sensitivity"]["estimate"] == pytest.approx(1 / 3)
+    assert metrics["operating_point"]["specificity"]["estimate"] is None
+    assert "The AUC is not estimable: all images are positive." in metrics["notes"]
+    page = write_run_report(tmp_path).read_text()
+    assert "all images are positive" in page
+    with pytest.raises(RecordsError, match="no labels"):
+        evaluate(_Table([0.1, 0.2], None, root=tmp_path), writers)
 
 
 def test_only_errors_of_the_input_become_one_line() -> None:

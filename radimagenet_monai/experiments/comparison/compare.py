@@ -29,7 +29,12 @@ from radimagenet_monai.experiments.comparison.jobs import (
 from radimagenet_monai.experiments.comparison.plan import Plan, identify, make_plan, save_plan, whole_number
 from radimagenet_monai.experiments.comparison.progress import ComparisonProgress
 from radimagenet_monai.experiments.comparison.subgroup_differences import check_columns
-from radimagenet_monai.experiments.comparison.training_sets import RECORDS_FOLDER, with_folds, write_training_sets
+from radimagenet_monai.experiments.comparison.training_sets import (
+    RECORDS_FOLDER,
+    check_classes,
+    with_folds,
+    write_training_sets,
+)
 from radimagenet_monai.io.named_roots import shell_command
 
 
@@ -98,6 +103,7 @@ def compare(
         raise RecordsError(f"{path}: {len(absent)} of {len(frame)} images do not exist, first '{absent[0]}'")
     plan = identify(plan)
     frame = with_folds(frame, plan)
+    check_classes(frame, plan)
     check_columns(frame, subgroups)
     roots = named_roots(plan, out, folder)
     typed = {**roots, "RECORDS": os.path.abspath(records)}  # noqa: PTH100  # a link keeps its name

@@ -50,7 +50,7 @@ class ComparisonProgress:
         self._done_before += before
         if before or self.console.is_terminal:
             return
-        words = f"AUC {value:.3f}" if value is not None else result["problem"]
+        words = f"AUC {value:.3f}" if value is not None else result["problem"] or "AUC not estimable"
         seconds = f", {result['seconds']:.0f} s" if result["seconds"] is not None else ""
         self.console.print(f"  [{len(self.results)}/{len(self.runs)}] {run.id}: {words}{seconds}", soft_wrap=True)
 

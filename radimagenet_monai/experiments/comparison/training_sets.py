@@ -44,6 +44,41 @@ def with_folds(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return frame
 
 
+def check_classes(frame: pd.DataFrame, plan: Plan) -> None:
+    """Refuse, before anything is run, parts of one class: no run of theirs could be trained or compared.
+
+    A fold whose test part lacks a class is left out of the analysis, so only a comparison without any other is refused.
+
+    Raises
+    ------
+    RecordsError
+        For a training or validation part, or all test parts, with fewer than two classes.
+    """
+    tested = 0
+    for fold in [None] if plan.folds == OWN_SPLIT else range(plan.folds):
+        parts = part_of(frame, fold, plan.folds)
+        where = "" if fold is None else f" of fold {fold}"
+        for part in _PARTS:
+            rows = frame[parts == part]
+            several = rows["label"].nunique() > 1
+            if several and plan.aggregate != "none" and "exam" in rows.columns and (rows["exam"] != "").all():
+                # An exam is of the last of its slices' classes.
+                places = rows["label"].map({name: place for place, name in enumerate(plan.classes)})
+                several = places.groupby([rows["patient_id"], rows["exam"]]).max().nunique() > 1
+            if part == "test":
+                tested += several
+            elif not several and not (part == "validation" and plan.is_probe):
+                raise RecordsError(
+                    f"the {part} part{where} holds only '{rows['label'].iloc[0]}' ({len(rows)} rows); a comparison "
+                    "needs both classes there: divide the records again, or give other --folds"
+                )
+    if not tested:
+        raise RecordsError(
+            "no test part holds two classes, so no two models could be compared; divide the records again, or give "
+            "other --folds"
+        )
+
+
 def part_of(frame: pd.DataFrame, fold: int | None, folds: int) -> np.ndarray:
     """``(n,)`` ``"train"``, ``"validation"``, ``"test"`` or ``""`` of each row, as the bundles take a fold."""
     if fold is None:
