@@ -33,6 +33,7 @@ from radimagenet_monai.training import (
     require_lesions,
     require_writable,
 )
+from radimagenet_monai.training.inferer import computes_bfloat16
 from radimagenet_monai.training.launch import user_error_line
 from radimagenet_monai.training.predictions import PredictionTable, area_under_roc
 from radimagenet_monai.training.run_record import hash_datalist
@@ -62,14 +63,22 @@ def test_a_flag_that_is_neither_is_refused() -> None:
         parse_flag("maybe")
 
 
-@pytest.mark.parametrize(("amp", "inside"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_inferer_computes_in_bfloat16_and_returns_float32(amp: bool, inside: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("amp", "supported", "inside"),
+    [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)],
+)
+def test_inferer_computes_in_bfloat16_where_the_processor_does_and_returns_float32(
+    amp: bool, supported: bool, inside: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    computes_bfloat16.cache_clear()
     network = _Spy()
     output = AutocastInferer(amp)(torch.rand(3, 4), network)
     assert network.seen is inside
     assert output.dtype is torch.float32
     output.sum().backward()
     assert network.layer.weight.grad.dtype is torch.float32
+    computes_bfloat16.cache_clear()
 
 
 def test_random_numbers_depend_on_seed_and_iteration_alone() -> None:
