@@ -16,9 +16,11 @@ def file_beside(path: str, name: str) -> str:
     ValueError
         For a name with folders in it, and for a link to a file of another kind.
     """
+    name = name.removeprefix("./")
     if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
         raise ValueError("the data file must lie in the same folder as the header and be given by name alone")
     source = Path(path).parent / name
-    if source.is_symlink() and source.resolve().suffix.lower() != source.suffix.lower():
+    suffix = source.suffix.lower()
+    if source.is_symlink() and (not suffix or source.resolve().suffix.lower() != suffix):
         raise ValueError("the data file is a link to a file of another kind; it must lie beside the header")
     return str(source)

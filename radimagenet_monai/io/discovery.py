@@ -14,13 +14,16 @@ from typing import NamedTuple
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames
 from radimagenet_monai.io.left_out import MASK, NO_PIXELS, NOT_AN_IMAGE, NOT_UTF8, PIXELS_ALONE, LeftOut, is_utf8
-from radimagenet_monai.io.reader import count_frames, image_kind, junk_reason
+from radimagenet_monai.io.reader import count_frames, data_file, image_kind, junk_reason
+from radimagenet_monai.io.volume_pairs import pixels_of_header
 from radimagenet_monai.io.walk import walk_files
 
 _IMAGE_SUFFIXES = (
     *(".dcm", ".dicom", ".dic", ".ima", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".zip", ".npy"),
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
+    *(".mha", ".mhd", ".mgh", ".mgz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
 )
+_HEADER_SUFFIXES = (".mhd", ".nhdr", ".hdr", ".hdr.gz")
 _PIXEL_SUFFIXES = (".raw", ".zraw", ".img", ".img.gz", ".raw.gz")
 _MASK_NAME = re.compile(
     r"(.+?)[ _.-]+(?:masks?|seg|segmentation|label|labels|labelmap|annotation|gt|roi)(?:[ _-]?\d+)?", re.IGNORECASE
@@ -91,16 +94,29 @@ def survey(root: str | os.PathLike[str]) -> Survey:
         return Survey([ImageItem(name, count_frames(name))], LeftOut(name))
     left_out = LeftOut(name)
     images = []
+    refused: dict[str, str] = {}
     for path in walk_files(name, left_out):
         reason = NOT_UTF8 if not is_utf8(path[len(name) :]) else _reason_against(path)
         if reason is None:
             images.append(path)
         else:
-            left_out.add(reason, path)
+            refused[path] = reason
+    parts = _parts_of(images)
+    images = [path for path in images if path not in parts]
     masks = masks_beside_images(images)
-    for path in sorted(masks):
-        left_out.add(MASK, path)
+    for path, reason in (*refused.items(), *((mask, MASK) for mask in sorted(masks))):
+        if path not in parts:
+            left_out.add(reason, path)
     return Survey([ImageItem(path, count_frames(path)) for path in sorted(images) if path not in masks], left_out)
+
+
+def _parts_of(images: Iterable[str]) -> set[str]:
+    """The files that hold the pixels of a header among ``images``: they are read with it."""
+    parts: set[str | None] = set()
+    for path in images:
+        if path.lower().endswith(_HEADER_SUFFIXES):
+            parts.add(pixels_of_header(path) or data_file(path))
+    return {part for part in parts if part is not None}
 
 
 def masks_beside_images(paths: Iterable[str]) -> set[str]:

@@ -15,6 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from radimagenet_monai.io.detached import file_beside
+from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.geometry import PlaneChoice
+from radimagenet_monai.io.limits import require_affordable
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.volume import axis_of, upright_volume
 
 _MOST_HEADER_BYTES = 1 << 16
 _FIRST_KEYS = (
@@ -53,7 +58,7 @@ class MetaImageHeader:
     steps
         ``(3, 3)`` float64: one LPS vector in mm for each of the first three axes.
     origin
-        ``(3,)`` float64: centre of the first element, in LPS mm.
+        ``(2,)`` or ``(3,)`` float64: centre of the first element, in LPS mm.
     data_file
         Where the elements are: a name beside the header, or ``None`` for this file.
     data_offset
@@ -74,6 +79,14 @@ class MetaImageHeader:
     def nbytes(self) -> int:
         """Bytes of the decoded elements."""
         return math.prod(self.sizes) * self.channels * self.dtype.itemsize
+
+    @property
+    def affine(self) -> np.ndarray:
+        """``(4, 4)`` float64 from an element (x, y, z, 1) to LPS mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = self.steps.T
+        affine[: len(self.origin), 3] = self.origin
+        return affine
 
     @property
     def slice_nbytes(self) -> int:
@@ -105,7 +118,7 @@ def read_metaimage_header(path: str) -> MetaImageHeader:
         raise ValueError(f"the MetaImage has {len(sizes)} sizes and {axes} dimensions; images have two or more")
     kind = fields.get("ElementType", "")
     if kind not in _TYPES:
-        raise ValueError(f"the MetaImage element type is '{kind}'; plain numbers are read")
+        raise ValueError(f"the MetaImage element type is {kind or 'missing'}; plain numbers are read")
     channels = int(fields.get("ElementNumberOfChannels", "1"))
     if channels != 1 and not (channels == 3 and kind in ("MET_UCHAR", "MET_USHORT")):
         raise ValueError(f"the MetaImage has {channels} channels of {kind}; gray and unsigned RGB images are read")
@@ -165,6 +178,53 @@ def read_metaimage_samples(path: str, header: MetaImageHeader) -> np.ndarray:
     if len(data) - header.nbytes >= header.slice_nbytes:
         raise ValueError(f"the MetaImage holds more values than the {header.nbytes} bytes its header describes")
     return _shaped(np.frombuffer(data, header.dtype, count), header)
+
+
+def read_metaimage(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
+    """Read a MetaImage volume or picture; further axes than three are unrolled, volume after volume.
+
+    Parameters
+    ----------
+    path
+        The ``.mha`` file, or the ``.mhd`` header of a detached one.
+    plane
+        The plane of the slices.
+
+    Returns
+    -------
+    NativeImage
+        ``pixels`` (slices, rows, columns[, 3]) of the stored type: the format's own intensities are not scaled.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file is damaged or cut short, is not one image, or keeps its data outside its folder.
+    """
+    with stage(path, "header"):
+        header = read_metaimage_header(path)
+        require_affordable(path, (*header.sizes, header.channels), header.dtype.itemsize)
+    with stage(path, "decode"):
+        samples = read_metaimage_samples(path, header)
+        sizes = (*header.sizes, 1)[:3]
+        channels = (header.channels,) if header.channels > 1 else ()
+        volumes = samples.reshape(-1, *sizes[::-1], *channels)
+    with stage(path, "geometry"):
+        axis = axis_of(header.affine, sizes, plane, None)
+    return upright_volume(path, volumes, header.affine, axis, plane)
+
+
+def metaimage_frames(path: str, plane: PlaneChoice = "acquired") -> int:
+    """The slices of a MetaImage file in a plane, from its header alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the header is damaged.
+    """
+    with stage(path, "header"):
+        header = read_metaimage_header(path)
+        sizes = (*header.sizes, 1)[:3]
+        return sizes[axis_of(header.affine, sizes, plane, None)] * math.prod(header.sizes[3:])
 
 
 def _shaped(samples: np.ndarray, header: MetaImageHeader) -> np.ndarray:

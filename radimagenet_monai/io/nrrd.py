@@ -12,11 +12,11 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from radimagenet_monai.io.detached import file_beside
 from radimagenet_monai.io.geometry import RAS_TO_LPS
 
 _MAGIC = re.compile(rb"NRRD000[1-5]$")
@@ -181,7 +181,7 @@ def _fields(stream: BinaryIO) -> tuple[dict[str, str], int]:
             return fields, stream.tell()
         if text.startswith("#") or ":=" in text:
             continue
-        name, separator, value = text.partition(": ")
+        name, separator, value = text.partition(":")
         if not separator:
             raise ValueError("the NRRD header holds a line that is no field")
         fields[name.strip().lower()] = value.strip()
@@ -220,12 +220,7 @@ def _origin(fields: dict[str, str]) -> np.ndarray | None:
 def _detached(path: str, name: str) -> str:
     if name.upper().startswith("LIST") or "%" in name:
         raise ValueError("the NRRD data lie in several files; join them into one first")
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise ValueError("the NRRD data file must lie in the same folder as the header and be given by name alone")
-    source = Path(path).parent / name
-    if source.is_symlink():
-        raise ValueError("the NRRD data file is a link; it must lie in the same folder as the header")
-    return str(source)
+    return file_beside(path, name)
 
 
 def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:

@@ -1,4 +1,4 @@
-"""Reading pictures (PNG, JPEG, TIFF, BMP) and arrays (NPY).
+"""Reading pictures (PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP) and arrays (NPY).
 
 Pictures leave as a viewer shows them: palettes resolved, EXIF orientation applied, alpha composed over black, one bit
 as 0 and 255. Sixteen bits stay sixteen bits, also in color, where Pillow alone would cut them to eight.
@@ -10,17 +10,19 @@ import io
 import itertools
 import os
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
 from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.codestream import Frame, require_whole_jpeg2000
 from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.limits import require_affordable
 from radimagenet_monai.io.native_image import NativeImage
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
 _EXIF_ORIENTATION = 0x0112
 # EXIF orientation: (transpose, flip rows, flip columns), the flips after the transposition.
 _EXIF_TURNS = {
@@ -39,6 +41,7 @@ _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 262, 284, 338
 _MIN_IS_WHITE = 0
+_JPEG2000_START = b"\xff\x4f\xff\x51"
 # Photometric interpretation (1 gray, 2 RGB) and samples of 16-bit color that is read.
 _DEEP_TIFF = frozenset({(2, 3), (2, 4)})
 # What says how strips or tiles are to be decoded: sizes, compression, fill order, rows a strip, predictor, tile sizes.
@@ -46,7 +49,7 @@ _TIFF_LAYOUT = (256, 257, 259, 266, 278, 317, 322, 323)
 
 
 def read_picture(path: str) -> NativeImage:
-    """Read a PNG, JPEG, TIFF or BMP file; the pages of a TIFF file are its frames.
+    """Read a PNG, JPEG, JPEG 2000, TIFF, BMP, GIF or WebP file; the pages of a TIFF file are its frames.
 
     Returns
     -------
@@ -70,6 +73,8 @@ def read_picture(path: str) -> NativeImage:
             pages = getattr(picture, "n_frames", 1)
             if pages > 1 and picture.format != "TIFF":
                 raise UnreadableImageError(path, "header", f"it is an animation of {pages} pictures; give single ones")
+            if picture.format == "JPEG2000":
+                _require_plain_jpeg2000(path, picture)
             deep = _has_deep_color(path, picture)
             width, height = picture.size
             require_affordable(path, (pages, height, width, 4), 2 if deep or picture.mode.startswith("I") else 1)
@@ -162,6 +167,19 @@ def _has_deep_color(path: str, picture: Image.Image) -> bool:
             )
         return len(bits) > 1 and max(bits) == 16
     return False
+
+
+def _require_plain_jpeg2000(path: str, picture: Image.Image) -> None:
+    """Refuse a JPEG 2000 file that is cut short, which OpenJPEG fills with gray, or that Pillow would cut to 8 bits."""
+    data = Path(path).read_bytes()
+    start = data.find(_JPEG2000_START)
+    (count,) = struct.unpack_from(">H", data, start + 40)
+    parts = [data[start + 42 + 3 * number] for number in range(count)]
+    require_whole_jpeg2000(data, Frame(picture.height, picture.width, count, 16))
+    if any(part & 0x80 for part in parts) or (count > 1 and max(parts) > 7):
+        raise UnreadableImageError(
+            path, "header", "its samples are signed, or color of more than 8 bits; gray of up to 16 bits is read"
+        )
 
 
 def _is_planar(picture: Image.Image) -> bool:

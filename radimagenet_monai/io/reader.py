@@ -13,12 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.detached import file_beside
 from radimagenet_monai.io.dicom import load_dataset, number_of_frames, read_dicom_file, read_dicom_series
 from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.geometry import PlaneChoice, require_plane
 from radimagenet_monai.io.left_out import HIDDEN, SYSTEM_FILE, TEXT
 from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
+from radimagenet_monai.io.metaimage import is_metaimage, metaimage_frames, read_metaimage, read_metaimage_header
 from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.nrrd import read_nrrd_header
 from radimagenet_monai.io.picture import array_slices, picture_pages, read_array, read_picture
 from radimagenet_monai.io.volume import (
     GZIP_MAGIC,
@@ -28,11 +31,27 @@ from radimagenet_monai.io.volume import (
     read_nrrd,
     volume_frames,
 )
+from radimagenet_monai.io.volume_pairs import (
+    header_of_pixels,
+    is_analyze,
+    is_mgh,
+    mgh_frames,
+    pair_class,
+    pair_frames,
+    read_mgh,
+    read_pair,
+)
 from radimagenet_monai.io.walk import walk_files
 
 _HEAD_BYTES = 540
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
-_SUPPORTED = "DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, BMP, NPY and ZIP are read"
+_SUPPORTED = (
+    "DICOM, NIfTI, NRRD, MetaImage, FreeSurfer, PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, NPY and ZIP are read"
+)
+_PICTURES = (
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF87a", b"GIF89a"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+)
 # The first element of a DICOM file without preamble: group 2 or 8, little or big endian, with a plausible element.
 _BARE_DICOM = tuple(
     group.to_bytes(2, order) + element.to_bytes(2, order)
@@ -57,7 +76,8 @@ def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") ->
     Parameters
     ----------
     path
-        A DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, BMP, NPY or ZIP file, or a folder.
+        A DICOM, NIfTI, NRRD, MetaImage, FreeSurfer, PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, NPY or ZIP file, or a
+        folder. Of a volume in two files, the header (``.mhd``, ``.nhdr``, ``.hdr``), or the ``.img`` file of a pair.
     plane
         The plane of the frames: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"acquired"``, that in which a volume
         was acquired slice by slice (`radimagenet_monai.io.geometry.acquisition_axis`). Slices in another plane than the
@@ -96,7 +116,8 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
     Returns
     -------
     str or None
-        ``"dicom"``, ``"nifti"``, ``"nrrd"``, ``"picture"``, ``"npy"``, ``"zip"``, or ``None`` for anything else.
+        ``"dicom"``, ``"nifti"``, ``"pair"`` (NIfTI or Analyze in two files), ``"nrrd"``, ``"metaimage"``, ``"mgh"``,
+        ``"picture"``, ``"npy"``, ``"zip"``, or ``None`` for anything else.
 
     Raises
     ------
@@ -105,9 +126,17 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
     """
     with open(path, "rb") as stream:
         head = stream.read(_HEAD_BYTES)
+        size = os.fstat(stream.fileno()).st_size
+    kind = _kind_of(head, os.fspath(path), size)
+    if kind is None and (header := header_of_pixels(os.fspath(path))) is not None:
+        return "pair" if image_kind(header) == "pair" else None
+    return kind
+
+
+def _kind_of(head: bytes, path: str, size: int) -> str | None:
     if head[128:132] == b"DICM":
         return "dicom"
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if head.startswith(_PICTURES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
         return "picture"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
@@ -115,18 +144,44 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
         return "nrrd"
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    if nifti_class(head) is not None:
-        return "nifti"
-    if head.startswith(GZIP_MAGIC) and nifti_class(gunzipped_head(os.fspath(path), _HEAD_BYTES)) is not None:
-        return "nifti"
+    gzipped = head.startswith(GZIP_MAGIC)
+    volume = _volume_kind(gunzipped_head(path, _HEAD_BYTES) if gzipped and Path(path).is_file() else head)
+    if volume is not None:
+        return volume
+    if is_metaimage(head):
+        return "metaimage"
+    if is_analyze(head, size):
+        return "pair"
     if head.startswith(_BARE_DICOM):
         return "dicom"
     # Two letters alone would claim too much, so the size that follows them has to fit as well.
-    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, Path(path).stat().st_size):
+    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, size):
         return "picture"
     if head and Path(path).suffix.lower() in _DICOM_SUFFIXES:
         return "dicom"
     return None
+
+
+def data_file(path: str) -> str | None:
+    """The file beside an NRRD or MetaImage header that holds its pixels; ``None`` where there is none or it is odd."""
+    try:
+        kind = image_kind(path)
+        if kind == "metaimage":
+            name = read_metaimage_header(path).data_file
+        else:
+            name = read_nrrd_header(path).data_file if kind == "nrrd" else None
+        return None if name is None else file_beside(path, name)
+    except (OSError, ValueError):
+        return None
+
+
+def _volume_kind(head: bytes) -> str | None:
+    """The kind of a volume that may be gzipped, by its inflated head."""
+    if nifti_class(head) is not None:
+        return "nifti"
+    if pair_class(head) is not None:
+        return "pair"
+    return "mgh" if is_mgh(head) else None
 
 
 def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") -> int:
@@ -281,10 +336,11 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
     with TemporaryDirectory(prefix="radimagenet-") as folder:
         files = _unpacked(path, folder)
         try:
-            if len(files) == 1 and image_kind(files[0]) not in (None, "zip"):
-                image = read_image(files[0], plane)
+            kinds = _image_kinds(files)
+            if len(kinds) == 1 and "zip" not in kinds.values():
+                image = read_image(*kinds, plane=plane)
             else:
-                dicom = [file for file in files if image_kind(file) == "dicom"]
+                dicom = [file for file, kind in kinds.items() if kind == "dicom"]
                 if not dicom:
                     raise UnreadableImageError(
                         path, "open", f"the archive holds {len(files)} files, not one image or DICOM series; unpack it"
@@ -296,17 +352,29 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
     return replace(image, path=path)
 
 
+def _image_kinds(files: Iterable[str]) -> dict[str, str]:
+    """The images among the files of an archive; of a pair of files the header alone."""
+    kinds = {file: kind for file in files if (kind := image_kind(file)) is not None}
+    return {file: kind for file, kind in kinds.items() if header_of_pixels(file) not in kinds}
+
+
 def _unpacked(path: str, folder: str) -> list[str]:
-    """Write the members of an archive under names of our own; neither their names nor their sizes are believed."""
+    """Write the members of an archive, those of each of its folders into one of our own; no size is believed."""
     files = []
     total = 0
+    places: dict[str, str] = {}
     with stage(path, "open"), zipfile.ZipFile(path) as archive:
         members = _members(archive)
         if len(members) > MAX_SERIES_FILES:
             raise UnreadableImageError(path, "open", f"the archive holds more than {MAX_SERIES_FILES} files")
-        for number, member in enumerate(members):
-            target = os.path.join(folder, f"{number:06d}{Path(member.filename).suffix.lower()[:8]}")
-            with archive.open(member) as source, open(target, "wb") as sink:
+        for member in members:
+            above, name = os.path.split(member.filename.replace("\\", "/"))
+            place = os.path.join(folder, places.setdefault(above, f"{len(places):06d}"))
+            Path(place).mkdir(exist_ok=True)
+            target = os.path.join(place, name)
+            if Path(target).exists():
+                raise UnreadableImageError(path, "open", "the archive holds two files of the same name; unpack it")
+            with archive.open(member) as source, open(target, "xb") as sink:
                 while block := source.read(1 << 20):
                     total += len(block)
                     if total > MAX_DECODED_BYTES:
@@ -317,22 +385,29 @@ def _unpacked(path: str, folder: str) -> list[str]:
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files of an archive, but for hidden ones; a name is the part behind the last slash."""
+    named = [(member, member.filename.replace("\\", "/")) for member in archive.infolist() if not member.is_dir()]
     members = [
         member
-        for member in archive.infolist()
-        if not member.is_dir() and not is_junk(Path(member.filename).name) and "__MACOSX/" not in member.filename
+        for member, name in named
+        if not name.rpartition("/")[2].startswith(".") and name.rpartition("/")[2] and "__MACOSX/" not in name
     ]
     return sorted(members, key=lambda member: member.filename)
 
 
 def _zip_frames(path: str, plane: PlaneChoice) -> int:
-    """Archives are counted by members; a single member by its own frames."""
+    """A single image is counted by its own frames, a series by its files."""
     with stage(path, "open"), zipfile.ZipFile(path) as archive:
         members = _members(archive)
-    if len(members) != 1:
-        return max(1, len(members))
+        dicom = 0
+        for member in members if len(members) > 1 else ():
+            with archive.open(member) as stream:
+                dicom += _kind_of(stream.read(_HEAD_BYTES), member.filename, member.file_size) == "dicom"
+    if dicom > 1:
+        return dicom
     with TemporaryDirectory(prefix="radimagenet-") as folder:
-        return count_frames(_unpacked(path, folder)[0], plane)
+        kinds = _image_kinds(_unpacked(path, folder))
+        return count_frames(next(iter(kinds)), plane) if len(kinds) == 1 else max(1, len(kinds))
 
 
 def _dicom_frames(path: str, plane: PlaneChoice) -> int:
@@ -357,7 +432,10 @@ def _flat(read: Callable[[str], NativeImage]) -> Callable[[str, PlaneChoice], Na
 _READERS: dict[str, Callable[[str, PlaneChoice], NativeImage]] = {
     "dicom": read_dicom_file,
     "nifti": read_nifti,
+    "pair": read_pair,
     "nrrd": read_nrrd,
+    "metaimage": read_metaimage,
+    "mgh": read_mgh,
     "picture": _flat(read_picture),
     "npy": _flat(read_array),
     "zip": _read_zip,
@@ -365,7 +443,10 @@ _READERS: dict[str, Callable[[str, PlaneChoice], NativeImage]] = {
 _COUNTERS: dict[str, Callable[[str, PlaneChoice], int]] = {
     "dicom": _dicom_frames,
     "nifti": volume_frames,
+    "pair": pair_frames,
     "nrrd": volume_frames,
+    "metaimage": metaimage_frames,
+    "mgh": mgh_frames,
     "picture": lambda path, _: picture_pages(path),
     "npy": lambda path, _: array_slices(path),
     "zip": _zip_frames,

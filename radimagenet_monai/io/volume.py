@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_CLASSES: dict[bytes, type[nib.Nifti1Image]] = {b"n+1\0": nib.Nifti1Image, b"n+2\0": nib.Nifti2Image}
-_RAS_TO_LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+RAS_TO_LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RGB_FIELDS = ("R", "G", "B")
 
 
@@ -72,12 +72,42 @@ def read_nifti(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     with stage(path, "open"), open(path, "rb") as stream:
         data = stream.read(len(GZIP_MAGIC))
         stream.seek(0)
-        data = _gunzip(path, stream.read()) if data == GZIP_MAGIC else stream.read()
+        data = gunzip(path, stream.read()) if data == GZIP_MAGIC else stream.read()
     with stage(path, "header"):
         kind = nifti_class(data[:540])
         if kind is None:
             raise UnreadableImageError(path, "header", "it holds no single-file NIfTI volume")
         image = kind.from_bytes(data)
+        placed, stated = is_placed(image.header), stated_slice_axis(image.header)
+    return read_voxels(path, image, len(data), plane, placed, stated)
+
+
+def read_voxels(
+    path: str, image: Any, present: int, plane: PlaneChoice, placed: bool = True, stated: int | None = None
+) -> NativeImage:
+    """Read the voxels of an image that nibabel has opened.
+
+    Parameters
+    ----------
+    path
+        Of the image.
+    image
+        Of any class of nibabel's with an affine to RAS mm.
+    present
+        Bytes of the file that holds the voxels.
+    plane
+        The plane of the slices.
+    placed
+        Whether the header says where the voxels lie.
+    stated
+        The axis of slices, where the header names one.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `read_nifti`.
+    """
+    with stage(path, "header"):
         shape = image.shape
         dtype = image.get_data_dtype()
         color = dtype.names is not None and tuple(dtype.names[:3]) == _RGB_FIELDS
@@ -87,26 +117,24 @@ def read_nifti(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
             raise UnreadableImageError(path, "header", f"it has {len(shape)} axes; images have two or more")
         require_affordable(path, shape, max(dtype.itemsize, 4))
         offset = cast("ArrayProxy", image.dataobj).offset
-        present, expected = len(data) - offset, int(np.prod(shape)) * dtype.itemsize
+        present, expected = present - offset, int(np.prod(shape)) * dtype.itemsize
         if present < expected:
             raise UnreadableImageError(
                 path, "decode", f"it is cut short: {present} of {expected} bytes of voxels are there"
             )
-        # A whole further slice is no padding: the header or the file is damaged.
-        if present - expected >= shape[0] * shape[1] * dtype.itemsize:
+        # A whole further slice is no padding: the header or the file is damaged. FreeSurfer writes tags behind.
+        if not isinstance(image, nib.MGHImage) and present - expected >= shape[0] * shape[1] * dtype.itemsize:
             raise UnreadableImageError(
                 path, "decode", f"it holds {present} bytes of voxels, its header describes {expected}"
             )
-        affine = _RAS_TO_LPS_AFFINE @ np.asarray(image.affine, float)
-        placed = _is_placed(image.header)
-        stated = _stated_slice_axis(image.header)
+        affine = RAS_TO_LPS_AFFINE @ np.asarray(image.affine, float)
     with stage(path, "decode"):
         if color:
             raw = np.asanyarray(image.dataobj)
             volumes = np.stack([_volumes(raw[name]) for name in _RGB_FIELDS], axis=-1)
         else:
             volumes = _volumes(_scaled(image))
-    axis = _axis_of(affine, volumes.shape[3:0:-1], plane, stated)
+    axis = axis_of(affine, volumes.shape[3:0:-1], plane, stated)
     return upright_volume(path, volumes, affine, axis, plane, placed)
 
 
@@ -136,7 +164,7 @@ def read_nrrd(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
         if len(header.sizes) == 2:
             samples = samples[None]
         affine = _nrrd_affine(header)
-        axis = _axis_of(affine, (*header.sizes, 1)[:3], plane, None)
+        axis = axis_of(affine, (*header.sizes, 1)[:3], plane, None)
     return upright_volume(path, samples[None], affine, axis, plane, header.origin is not None)
 
 
@@ -174,7 +202,7 @@ def _slices_and_volumes(path: str, plane: PlaneChoice) -> tuple[int, int]:
         if head.startswith(b"NRRD"):
             nrrd = read_nrrd_header(path)
             sizes = (*nrrd.sizes, 1)[:3]
-            return sizes[_axis_of(_nrrd_affine(nrrd), sizes, plane, None)], 1
+            return sizes[axis_of(_nrrd_affine(nrrd), sizes, plane, None)], 1
         if head.startswith(GZIP_MAGIC):
             head = gunzipped_head(path, 540)
         kind = nifti_class(head)
@@ -183,22 +211,24 @@ def _slices_and_volumes(path: str, plane: PlaneChoice) -> tuple[int, int]:
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
         shape = header.get_data_shape()
         sizes = (*shape, 1, 1)[:3]
-        affine = _RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
-        axis = _axis_of(affine, sizes, plane, _stated_slice_axis(header))
+        affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
+        axis = axis_of(affine, sizes, plane, stated_slice_axis(header))
         return int(sizes[axis]), int(np.prod(shape[3:]))
 
 
-def _axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:
+def axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:
+    """The axis whose slices are read; ``affine`` (4, 4) goes from voxels of ``sizes`` (x, y, z) to LPS mm."""
     directions = affine[:3, :3]
     return slice_axis(directions, acquisition_axis(np.linalg.norm(directions, axis=0), sizes, stated), plane)
 
 
-def _is_placed(header: nib.Nifti1Header) -> bool:
+def is_placed(header: nib.Nifti1Header) -> bool:
     """Whether the header says where the voxels lie, by an sform or a qform."""
     return int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
 
 
-def _stated_slice_axis(header: nib.Nifti1Header) -> int | None:
+def stated_slice_axis(header: nib.Nifti1Header) -> int | None:
+    """The axis that the header calls that of the slices, 0 to 2; ``None`` where it calls none so."""
     axis = header.get_dim_info()[2]
     return axis if axis in (0, 1, 2) else None
 
@@ -215,7 +245,7 @@ def _nrrd_affine(header: NrrdHeader) -> np.ndarray:
     return affine
 
 
-def _gunzip(path: str, data: bytes) -> bytes:
+def gunzip(path: str, data: bytes) -> bytes:
     """``data`` inflated to its end, where the checksum is, and no further than the limit."""
     parts = []
     size = 0
@@ -230,7 +260,7 @@ def _gunzip(path: str, data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _scaled(image: nib.Nifti1Image) -> np.ndarray:
+def _scaled(image: Any) -> np.ndarray:
     """The voxels with slope and intercept applied; the stored type where there is nothing to apply."""
     proxy = cast("ArrayProxy", image.dataobj)
     if (proxy.slope, proxy.inter) == (1.0, 0.0):

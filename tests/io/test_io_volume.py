@@ -213,10 +213,10 @@ def test_detached_data_lie_beside_the_header(tmp_path):
 def test_detached_data_elsewhere_are_not_touched(tmp_path, name):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
-    for target in (tmp_path / "a.raw", folder / "sub" / "a.raw"):
+    for target in (tmp_path / "a.raw", folder / "sub" / "a.raw", tmp_path / "secret"):
         target.write_bytes(VOXELS.tobytes(order="F"))
-    (folder / "link.raw").symlink_to(tmp_path / "a.raw")
-    with pytest.raises(UnreadableImageError, match="NRRD data"):
+    (folder / "link.raw").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnreadableImageError, match="data"):
         read_image(nrrd(folder / "a.nhdr", VOXELS, None, data_file=name))
 
 
