@@ -11,6 +11,7 @@ import numpy as np
 
 from radimagenet_monai.datasets.audit.inspection import gray_picture
 from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES, Audit, Finding, Row, Severity
+from radimagenet_monai.datasets.masks.survey import STATES
 from radimagenet_monai.datasets.picture_hash import HASH_BITS, SAME_DETAIL
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.reader import read_frame
@@ -38,6 +39,11 @@ _WARNINGS = {
 }
 _PIXEL_KINDS = ("pixels", "near", "unreadable", "changed", "blank")
 _PICTURED = ("patient", "listed", "file", "pixels", "near")
+_MASK_COUNTS = {
+    "masks": "masks",
+    "slices_without_lesion": "slices whose mask has a lesion elsewhere only",
+    "outside": "images whose lesion is cut off with the surroundings of the scan",
+}
 _MOST_PICTURES = 12  # of one kind and severity
 _MOST_TABLED = 40
 _MOST_SIZES = 12
@@ -92,6 +98,8 @@ def found_in_words(audit: Audit) -> str:
 def _overview(audit: Audit) -> Section:
     rows = []
     for kind, title in KINDS.items():
+        if kind.startswith("mask_") and not audit.masks:
+            continue
         unread = kind in _PIXEL_KINDS and audit.near_bits is None
         rows.append(["not looked at" if unread else _counted(audit.counts.get(kind, {})) or "–", title])
     return Section(
@@ -187,6 +195,12 @@ def _counts(audit: Audit) -> list[Section]:
             header = ["", *(f"{prefix}{part}" if part else "none" for part in parts)]
             rows = [[label or "no label", *(by_part[part] for part in parts)] for label, by_part in counts.items()]
             sections.append(Section(title, (), header, rows))
+    if audit.masks:
+        rows = [
+            [_MASK_COUNTS.get(name, f"masks that {STATES.get(name, name)}"), count]
+            for name, count in audit.masks.items()
+        ]
+        sections.append(Section("Masks", (), ["what", "count"], rows))
     if audit.sizes:
         rest = sum(count for *_, count in audit.sizes[_MOST_SIZES:])
         rows = [[f"{rows} x {columns}", count] for rows, columns, count in audit.sizes[:_MOST_SIZES]]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from radimagenet_monai.datasets import prepare, read_records
+from radimagenet_monai.datasets.audit import audit_records
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 SIZE = 40
@@ -140,3 +141,53 @@ def test_other_grids_are_counted(tmp_path: Path) -> None:
         "resampled": 2,
         "partial": 1,
     }
+
+
+def test_the_audit_counts_what_is_odd(tmp_path: Path) -> None:
+    gray = np.add.outer(np.arange(SIZE) * 3, np.arange(SIZE) * 2).astype(np.uint8)
+    masks = [
+        *[LESION * 255] * 4,
+        LESION * 0,
+        LESION * 0 + 255,
+        gray,
+        (1 - LESION) * 255,
+        LESION + 2 * OTHER,
+        (LESION * 255)[:, :-1],
+    ]
+    root = write(tmp_path, masks)
+    Image.fromarray(np.random.default_rng(9).integers(20, 220, (SIZE, SIZE)).astype(np.uint8)).save(root / "i9.png")
+    # The scan is the lower part of a black picture; the lesion lies half above it.
+    scan = np.zeros((200, 200), np.uint8)
+    scan[100:190, 20:180] = np.random.default_rng(1).integers(60, 200, (90, 160))
+    lesion = np.zeros((200, 200), np.uint8)
+    lesion[80:120, 60:90] = 255
+    Image.fromarray(scan).save(root / "i10.png")
+    Image.fromarray(lesion).save(root / "m10.png")
+    table = pd.read_csv(root / "t.csv", dtype=str)
+    table.loc[10] = ["i10.png", "m10.png", "p10"]
+    records = table.rename(columns={"patient": "patient_id"}).assign(label="", split="train")
+    audit = audit_records(records, root, progress=False)
+    found = {kind: sum(counts.values()) for kind, counts in audit.counts.items() if kind.startswith("mask")}
+    assert found == {
+        "mask_unusable": 1,
+        "mask_labels": 1,
+        "mask_gray": 1,
+        "mask_inverted": 1,
+        "mask_full": 1,
+        "mask_outside": 1,
+    }
+    assert audit.masks == {
+        "masks": 11,
+        "labels": 1,
+        "gray": 1,
+        "inverted": 1,
+        "full": 1,
+        "empty": 1,
+        "unusable": 1,
+        "outside": 1,
+    }
+    by_kind = {finding.kind: finding for finding in audit.findings}
+    assert by_kind["mask_outside"].rows == (12,)
+    assert "50% of the lesion lies outside" in by_kind["mask_outside"].text
+    assert "40 x 39 pixels" in by_kind["mask_unusable"].text
+    assert audit.verdict == "clean"

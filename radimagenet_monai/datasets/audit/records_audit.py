@@ -13,6 +13,7 @@ import pandas as pd
 
 from radimagenet_monai.datasets.audit.copies import find_copies, find_lookalikes
 from radimagenet_monai.datasets.audit.inspection import FrameFacts, inspect_files
+from radimagenet_monai.datasets.audit.masks import audit_masks
 from radimagenet_monai.datasets.audit.result import Audit
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log, codes_of, in_two, labels_by
 from radimagenet_monai.datasets.picture_hash import HASH_BITS, NEAR_DUPLICATE_BITS, THUMBNAIL_SIDE
@@ -74,7 +75,13 @@ def audit_records(
     if pixels:
         seen = _read_all(table, present, workers, progress, log)
     else:
-        seen = _Seen(codes_of(frame["sha256"].str.lower()), np.full(len(frame), -1), np.zeros(len(frame), bool))
+        seen = _Seen(
+            codes_of(frame["sha256"].str.lower()),
+            np.full(len(frame), -1),
+            np.zeros(len(frame), bool),
+            np.full((len(frame), 2), -1),
+        )
+    masks = audit_masks(table, seen.shapes, log, progress)
     find_copies(table, seen.sha256, seen.pixels, seen.blank, log)
     find_lookalikes(table, seen.positions, seen.hashes, seen.thumbnails, seen.pixels, near_bits, workers, log)
     return Audit(
@@ -90,6 +97,7 @@ def audit_records(
         labels_by_split=labels_by(frame, "split"),
         labels_by_fold=labels_by(frame, "fold"),
         sizes=sorted(((*size, count) for size, count in seen.sizes.items()), key=lambda size: (-size[2], size)),
+        masks=masks,
     )
 
 
@@ -139,11 +147,12 @@ def _find_missing(table: AuditedTable, log: Log) -> np.ndarray:
 
 @dataclass
 class _Seen:
-    """What reading told: first of all ``n`` rows, codes being -1 where unknown, then of the rows ``positions``."""
+    """What reading told: first of all ``n`` rows, codes and shapes being -1 where unknown, then of ``positions``."""
 
     sha256: np.ndarray
     pixels: np.ndarray
     blank: np.ndarray
+    shapes: np.ndarray
     positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     hashes: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.uint64))
     thumbnails: np.ndarray = field(default_factory=lambda: np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.int8))
@@ -161,6 +170,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
 
     sha256, digests = np.full(rows, "", object), np.full(rows, "", object)
     sizes: Counter[tuple[int, int]] = Counter()
+    shapes = np.full((rows, 2), -1)
     positions: list[int] = []
     hashes = bytearray()
     blank: list[list[int]] = []
@@ -177,6 +187,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
                     reasons.append(found)
                     continue
                 sizes[found.rows, found.columns] += 1
+                shapes[position] = found.rows, found.columns
                 if found.blank:
                     blank.append([position])
                     continue
@@ -195,7 +206,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     log.add_all("changed", "warning", changed[:, None].tolist(), lambda _: "the file's SHA-256 is not the table's")
 
     is_blank = np.isin(np.arange(rows), blank)
-    seen = _Seen(codes_of(pd.Series(sha256)), codes_of(pd.Series(digests)), is_blank, sizes=sizes)
+    seen = _Seen(codes_of(pd.Series(sha256)), codes_of(pd.Series(digests)), is_blank, shapes, sizes=sizes)
     if thumbnails is not None:
         seen.positions = np.array(positions, np.int64)
         seen.hashes = np.frombuffer(bytes(hashes), np.uint64).reshape(-1, 4)

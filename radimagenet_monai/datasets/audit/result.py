@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from radimagenet_monai.datasets.picture_hash import SAME_DETAIL
@@ -22,6 +22,13 @@ KINDS: dict[str, str] = {
     "unreadable": "Unreadable images",
     "changed": "Files that are not those of the table",
     "blank": "Blank images",
+    "mask_unusable": "Masks that cannot be read or do not lie on their images",
+    "mask_labels": "Masks of several labels without a statement which are the lesion",
+    "mask_gray": "Masks of many gray values",
+    "mask_inverted": "Masks that look inverted",
+    "mask_unclear": "Masks that do not tell which value is the lesion",
+    "mask_full": "Masks that mark the whole image",
+    "mask_outside": "Lesions outside of the scan region",
     "absent_class": "Classes without images in a split",
     "undivided": "Rows outside every split",
     "unlabeled": "Rows without a label",
@@ -88,6 +95,8 @@ class Audit:
         ``{label: {split: images}}``, with ``""`` for rows without; empty where no row has a split or fold.
     sizes
         ``(rows, columns, images)``, most frequent first; of the images that can be read.
+    masks
+        Counts of masks, as `radimagenet_monai.datasets.audit.masks.audit_masks` gives them.
     """
 
     source: str
@@ -102,6 +111,7 @@ class Audit:
     labels_by_split: dict[str, dict[str, int]]
     labels_by_fold: dict[str, dict[str, int]]
     sizes: list[tuple[int, int, int]]
+    masks: dict[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Literal["leakage", "conflict", "clean"]:

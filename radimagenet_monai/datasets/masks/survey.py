@@ -42,7 +42,7 @@ STATES: dict[str, str] = {
 }
 """What is said of the masks of a table, in this order; the first five cannot be used."""
 
-_UNUSABLE = ("labels", "gray", "inverted", "unclear", "unusable")
+UNUSABLE = ("labels", "gray", "inverted", "unclear", "unusable")
 
 
 @dataclass
@@ -99,7 +99,7 @@ class MaskSurvey:
             if references:
                 first = ", ".join(f"'{name}'" for name in references[:_SHOWN])
                 cause = f": {self.causes[references[0]]}" if references[0] in self.causes else ""
-                left_out = "; their images are left out of packing and training" if state in _UNUSABLE else ""
+                left_out = "; their images are left out of packing and training" if state in UNUSABLE else ""
                 said.append(f"{len(references)} of {self.masks} masks {STATES[state]}{left_out} (first {first}{cause})")
         if len(self.values) > 1:
             counted = ", ".join(f"{value} in {count}" for value, count in sorted(self.values.items()))
