@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import Dataset
@@ -12,23 +13,36 @@ from torch.utils.data import Dataset
 from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.data.resize import SPACING
 from radimagenet_monai.data.sampler import SampleKey
-from radimagenet_monai.datasets.slices import choose_slices
+from radimagenet_monai.datasets.own_images import check_plane_option
+from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
-from radimagenet_monai.io.discovery import series_files, survey
+from radimagenet_monai.io.discovery import ImageItem, is_dicom, series_volumes, survey
+from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
+from radimagenet_monai.io.geometry import PLANES, PlaneChoice
+from radimagenet_monai.io.header_facts import known_facts
 from radimagenet_monai.io.left_out import LeftOut
+from radimagenet_monai.io.series_kind import kind_against
 
 GEOMETRY = "geometry"
 
 
 class NativeImages(list[dict[str, Any]]):
-    """What `list_native_images` found, and in ``left_out``, by reason, what else there was."""
+    """What `list_native_images` found; in ``left_out``, by reason, what else there was; ``notes`` on what was found."""
 
-    def __init__(self, images: Iterable[dict[str, Any]] = (), left_out: LeftOut | None = None) -> None:
+    def __init__(
+        self, images: Iterable[dict[str, Any]] = (), left_out: LeftOut | None = None, notes: Sequence[str] = ()
+    ) -> None:
         super().__init__(images)
         self.left_out = LeftOut() if left_out is None else left_out
+        self.notes = list(notes)
 
 
-def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> NativeImages:
+def list_native_images(
+    root: str | os.PathLike[str],
+    slices: str = "all",
+    plane: str = "acquired",
+    trained_plane: str | Sequence[str] | None = None,
+) -> NativeImages:
     """One dictionary for each frame of each image file below ``root``, or of that file.
 
     Empty for an empty ``root``: MONAI builds workflows without data to check them.
@@ -38,13 +52,21 @@ def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> Nat
     root
         A file or a folder.
     slices
-        Rule of `choose_slices` for the slices of an exam that are used.
+        Rule of `choose_slices` for the slices of an exam that are used; it counts along the normal of the slices, in
+        each volume of an exam of several.
+    plane
+        The plane of the slices, see `radimagenet_monai.io.read_image`. Slices that are files of their own and lie in
+        another plane are left out.
+    trained_plane
+        The plane, or planes, that the model was trained on. With ``plane="acquired"``, images that were acquired in
+        another one are left out.
 
     Returns
     -------
     NativeImages
-        Dictionaries with ``image`` (path), ``frame`` (int) and ``exam`` (path): the file of many frames, or the first
-        file of the DICOM series, that the image is a slice of; for any other image itself.
+        Dictionaries with ``image`` (path), ``frame`` (int), ``exam`` (path): the file of many frames, or the first
+        file of the DICOM series, that the image is a slice of; for any other image itself; and ``plane`` where it is
+        known.
 
     Raises
     ------
@@ -52,30 +74,91 @@ def list_native_images(root: str | os.PathLike[str], slices: str = "all") -> Nat
         Where there is no image.
     UnreadableImageError
         Where ``root`` does not exist.
+    ConfigurationError
+        For an unknown rule or plane.
     """
+    choose_slices(1, slices)
+    check_plane_option(plane)
     if not root:
         return NativeImages()
-    exams: dict[str, list[tuple[str, int]]] = {}
     found, left_out = survey(root)
+    notes = _notes_of_one(root, plane, trained_plane)
+    exams: dict[str, list[list[dict[str, Any]]]] = {}
+    listed = {item.path for item in found}
+    taken: set[str] = set()
     for item in found:
-        series = [item.path] if item.frames > 1 else series_files(item.path)
-        exams.setdefault(series[0], []).extend((item.path, frame) for frame in range(item.frames))
+        if item.path in taken:
+            continue
+        volumes = series_volumes(item.path) if item.frames == 1 else [[item.path]]
+        volumes = [[path for path in volume if path in listed] for volume in volumes]
+        taken.update(path for volume in volumes for path in volume)
+        exam = next(path for volume in volumes for path in volume)
+        if sum(map(len, volumes)) > 1:
+            exams[exam] = [[{"image": path, "frame": 0} for path in volume] for volume in volumes if volume]
+        else:
+            exams[exam] = [[{"image": exam, "frame": frame} for frame in volume] for volume in _volumes_of(item, plane)]
     images = []
     for exam, members in exams.items():
-        order = {path: place for place, path in enumerate(series_files(exam))} if len(members) > 1 else {}
-        members.sort(key=lambda member: (order.get(member[0], len(order)), member))
-        images += [
-            {"image": members[number][0], "frame": members[number][1], "exam": exam}
-            for number in choose_slices(len(members), slices)
-        ]
+        kept = []
+        for volume in members:
+            own, reason = _plane_and_reason_against(volume[0]["image"], plane, trained_plane)
+            if reason is None:
+                stated = {} if own is None else {"plane": own}
+                kept.append([{**item, "exam": exam, **stated} for item in volume])
+                continue
+            for path in dict.fromkeys(item["image"] for item in volume):
+                left_out.add(reason, path)
+        images += choose_of_volumes(kept, slices) if kept else []
     if not images:
-        found = f"; {left_out.notes[0]}" if left_out else ""
+        noted = f"; {'; '.join(left_out.notes[:3])}" if left_out else ""
         raise RecordsError(
-            f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY{found}"
+            f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY{noted}"
         )
     if slices == "all":
         images.sort(key=lambda image: (image["image"], image["frame"]))
-    return NativeImages(images, left_out)
+    return NativeImages(images, left_out, notes)
+
+
+def _volumes_of(item: ImageItem, plane: str) -> list[list[int]]:
+    """Frames of each volume of a file; all of one that cannot be read, so that reading it gives the reason."""
+    try:
+        return frame_layout(item.path, cast(PlaneChoice, plane)).volumes
+    except (UnreadableImageError, OSError):
+        return [list(range(item.frames))]
+
+
+def _plane_and_reason_against(
+    path: str, plane: str, trained: str | Sequence[str] | None
+) -> tuple[str | None, str | None]:
+    """The plane of an image's slices, where it is known, and why they are left out, if they are."""
+    try:
+        own = frame_layout(path, cast(PlaneChoice, plane)).plane or plane_in_name(path)
+    except UnreadableImageError as error:
+        if plane != "acquired" and error.stage == "geometry":
+            return None, f"no {plane} slices: {error.cause.partition('; ')[2] or error.cause}"
+        return None, None
+    except OSError:
+        return None, None
+    if own is not None and plane in PLANES and own != plane:
+        return own, f"{own} image, {plane} ones were asked for"
+    wanted = [trained] if isinstance(trained, str) else list(trained or ())
+    if plane == "acquired" and own is not None and wanted and own not in wanted:
+        return own, f"{own} image, the model was trained on {' and '.join(wanted)} ones (--plane {wanted[0]} reslices)"
+    return own, None
+
+
+def _notes_of_one(root: str | os.PathLike[str], plane: str, trained: str | Sequence[str] | None) -> list[str]:
+    """What is odd about a single file that was given by name, and is used all the same."""
+    wanted = [trained] if isinstance(trained, str) else list(trained or ())
+    notes = []
+    if plane in PLANES and wanted and plane not in wanted:
+        notes.append(f"{plane} slices were asked for, the model was trained on {' and '.join(wanted)} ones")
+    if Path(root).is_file():
+        facts = known_facts(root) if is_dicom(os.fspath(root)) else None
+        kind = kind_against(facts) if facts is not None else None
+        if kind is not None:
+            notes.append(f"'{Path(root).name}' is a {kind}, not a slice of an examination; its result means nothing")
+    return notes
 
 
 def left_out_of(data: Any) -> LeftOut:

@@ -21,6 +21,7 @@ from radimagenet_monai.datasets.masks.stating import named_values, state_frames,
 from radimagenet_monai.datasets.own_images import (
     below,
     check_modality_option,
+    check_plane_option,
     divide_own,
     file_hashes,
     named,
@@ -99,6 +100,7 @@ def read_csv(
     first_frame: str | int = "auto",
     missing: str = "error",
     slices: str = "all",
+    plane: str = "acquired",
     modality: str = "",
     patient_from_header: bool = False,
     patient_salt: str = "",
@@ -138,7 +140,13 @@ def read_csv(
     missing
         ``"error"`` refuses a table that names files which are not there, ``"skip"`` leaves them out with a note.
     slices
-        Of volumes, multi-frame files and series folders: ``"all"``, ``"central:N"`` or ``"every:N"``.
+        Of volumes, multi-frame files, series folders and the DICOM files of one series in a folder: ``"all"``,
+        ``"central:N"`` or ``"every:N"``, counted by position along the normal of the slices, in each volume of a file
+        of several.
+    plane
+        Of the slices of volumes: ``"acquired"``, the one in which they were acquired, or ``"axial"``, ``"coronal"`` or
+        ``"sagittal"``. Frames of the table are counted in it. Slices of another plane that are files of their own are
+        left out.
     modality
         ``CT``, ``MR``, ``US`` or ``radiograph``, where files do not say it themselves.
     patient_from_header
@@ -167,6 +175,7 @@ def read_csv(
         raise ConfigurationError(f"missing '{missing}' is unknown; expected error or skip")
     check_modality_option(modality)
     lesion = named_values(named(mask_values), mask_at_least)
+    check_plane_option(plane)
     root = Path(root)
     path = _table(root, csv)
     given = {
@@ -179,7 +188,7 @@ def read_csv(
         "frame": frame_column,
     }
     notes: list[str] = []
-    left_out = LeftOut()
+    left_out = LeftOut(root)
     frame = _with_our_names(read_text_table(path), given, path, notes)
     frame = _cleaned(frame)
     frame = _with_paths(frame, root, path, missing, notes, left_out)
@@ -195,11 +204,14 @@ def read_csv(
     if "frame" in frame.columns:
         column = frame.attrs["columns"]["frame"]
         stated = bool(frame_column) or plain(column) == "frame"
-        frame = with_frames(frame, root, frame[ROW], str(path), column, str(first_frame), stated, notes, progress)
+        rows = frame[ROW]
+        frame = with_frames(frame, root, rows, str(path), column, str(first_frame), stated, notes, progress, plane)
     if modality:
         frame["modality"] = modality
     frame = state_frames(frame, root)
-    frame = one_row_a_slice(frame, root, slices, progress)
+    frame = one_row_a_slice(frame, root, slices, progress, plane, left_out)
+    if frame.empty:
+        raise RecordsError(f"{path}: it names no image that can be used; {'; '.join(left_out.notes)}")
     frame = state_values(frame, list(lesion), mask_at_least)
     frame["sha256"] = file_hashes(frame["image"].tolist(), root, hash_files, progress)
     frame = divide_own(frame, notes, seed, fractions, folds)

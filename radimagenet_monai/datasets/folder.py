@@ -20,6 +20,7 @@ from radimagenet_monai.datasets.cells import one_name_each
 from radimagenet_monai.datasets.division import DEFAULT_FOLDS
 from radimagenet_monai.datasets.own_images import (
     check_modality_option,
+    check_plane_option,
     divide_own,
     file_hashes,
     named,
@@ -56,6 +57,7 @@ def read_folder(
     layout: str = "auto",
     patient_pattern: str = "",
     slices: str = "all",
+    plane: str = "acquired",
     modality: str = "",
     patient_from_header: bool = False,
     patient_salt: str = "",
@@ -84,7 +86,10 @@ def read_folder(
         ``"/(\\\\d+)_"``. By default the folder below the class is, and where there is none, each file for itself.
     slices
         Of volumes, multi-frame files and series of DICOM files in one folder: ``"all"``, ``"central:N"`` or
-        ``"every:N"``.
+        ``"every:N"``, counted by position along the normal of the slices, in each volume of a file of several.
+    plane
+        Of the slices of volumes: ``"acquired"``, the one in which they were acquired, or ``"axial"``, ``"coronal"`` or
+        ``"sagittal"``. Slices of another plane that are files of their own are left out.
     modality, patient_from_header, patient_salt, hash_files
         As for `radimagenet_monai.datasets.csv_table.read_csv`.
 
@@ -106,6 +111,7 @@ def read_folder(
         raise ConfigurationError(f"layout '{layout}' is unknown; expected one of {', '.join(LAYOUTS)}")
     check_modality_option(modality)
     choose_slices(1, slices)
+    check_plane_option(plane)
     pattern = _compiled(patient_pattern)
     root = Path(root)
     notes: list[str] = []
@@ -116,11 +122,12 @@ def read_folder(
     elif patient_from_header:
         stated = pd.Series(patients_from_headers(frame["image"].tolist(), root, patient_salt, progress))
         frame["patient_id"] = stated.where(stated != "", frame["patient_id"])
-    frame = _with_series(frame, root, slices)
+    frame = _with_series(frame, root)
     names_of = frame["image"].tolist()
     frame["patient_id"] = one_name_each(frame["patient_id"], names_of, str(root), notes=notes)
     frame["patient_id"] = own_patients(frame, notes, "say --patient_pattern, or --patient_from_header true for DICOM")
-    frame = one_row_a_slice(frame, root, slices, progress)
+    frame = one_row_a_slice(frame, root, slices, progress, plane, left_out)
+    _require_rows(frame, root, left_out)
     exams = frame.pop("scan_folder")
     for closer in ("series", "exam"):
         if closer in frame.columns:
@@ -238,12 +245,11 @@ def _by_pattern(images: pd.Series, pattern: re.Pattern[str]) -> list[str]:
     return patients
 
 
-def _with_series(frame: pd.DataFrame, root: Path, slices: str) -> pd.DataFrame:
-    """Name the series of single-frame DICOM files, and keep the slices of each that the rule takes."""
+def _with_series(frame: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Name the series of single-frame DICOM files."""
     images = frame["image"].tolist()
     position_of = {image: position for position, image in enumerate(images)}
     series = [""] * len(images)
-    kept = set(range(len(images)))
     numbers: dict[str, int] = defaultdict(int)
     seen: set[str] = set()
     for image in images:
@@ -260,6 +266,9 @@ def _with_series(frame: pd.DataFrame, root: Path, slices: str) -> pd.DataFrame:
         name = folder if numbers[folder] == 1 else f"{folder}#{numbers[folder]}"
         for sibling in siblings:
             series[position_of[sibling]] = name
-        chosen = set(choose_slices(len(siblings), slices))
-        kept -= {position_of[sibling] for number, sibling in enumerate(siblings) if number not in chosen}
-    return frame.assign(series=series).iloc[sorted(kept)].reset_index(drop=True)
+    return frame.assign(series=series)
+
+
+def _require_rows(frame: pd.DataFrame, root: Path, left_out: LeftOut) -> None:
+    if frame.empty:
+        raise RecordsError(f"'{root}' holds no image that can be used; {'; '.join(left_out.notes)}")

@@ -26,6 +26,7 @@ def with_frames(
     named: bool,
     notes: list[str],
     progress: bool = True,
+    plane: str = "acquired",
 ) -> pd.DataFrame:
     """Make the column ``frame`` of a foreign table zero-based, or a free column where it does not name frames.
 
@@ -46,6 +47,10 @@ def with_frames(
         Whether the user said that the column holds frames, by an option or the name ``frame``.
     notes
         Receives what was decided.
+    progress
+        Whether to show a progress bar on a terminal.
+    plane
+        The plane in which the column counts.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def with_frames(
     cells = frame["frame"].map(whole_number)
     filled = (cells != "").to_numpy()
     odd = filled & ~cells.str.fullmatch(r"\d{1,9}").to_numpy(dtype=bool)
-    counts = _counts(frame.loc[filled, "image"], root, progress)
+    counts = _counts(frame.loc[filled, "image"], root, progress, plane)
     frames = frame["image"].map(counts).fillna(1).to_numpy(dtype=np.int64)
     if not named and (frames[filled] == 1).all() and (odd.any() or (cells[filled] != "0").any()):
         notes.append(f"column '{column}' was kept as it is: the images have one frame each, so it does not name frames")
@@ -116,6 +121,6 @@ def _first(
     )
 
 
-def _counts(images: pd.Series, root: Path, progress: bool) -> dict[str, int]:
+def _counts(images: pd.Series, root: Path, progress: bool, plane: str) -> dict[str, int]:
     bar = tqdm(images.unique(), desc="Counting frames", unit="file", disable=None if progress else True)
-    return {image: slices_of(os.path.join(root, image)) for image in bar}
+    return {image: slices_of(os.path.join(root, image), plane) for image in bar}

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 from tqdm import tqdm
 
 from radimagenet_monai.datasets.division import divide
 from radimagenet_monai.datasets.file_hash import hash_files
-from radimagenet_monai.datasets.slices import choose_slices
+from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.datasets.splits import assign_splits
-from radimagenet_monai.errors import ConfigurationError, UnreadableImageError
-from radimagenet_monai.io.dicom import load_dataset, number_of_frames
-from radimagenet_monai.io.reader import count_frames, image_kind
+from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.io.dicom import load_dataset
+from radimagenet_monai.io.discovery import is_dicom
+from radimagenet_monai.io.frame_layout import FrameLayout, frame_layout, plane_in_name
+from radimagenet_monai.io.geometry import PLANES, PlaneChoice
+from radimagenet_monai.io.header_facts import header_facts, known_facts
+from radimagenet_monai.io.left_out import LeftOut
+from radimagenet_monai.io.reader import count_frames
+from radimagenet_monai.io.series_kind import kinds_against
+from radimagenet_monai.io.slice_order import order_slices
 from radimagenet_monai.io.walk import walk_files
 
 MODALITIES = ("CT", "MR", "US", "radiograph")
@@ -53,56 +62,157 @@ def check_modality_option(modality: str) -> None:
         raise ConfigurationError(f"modality '{modality}' is unknown; expected one of {', '.join(MODALITIES)}")
 
 
-def one_row_a_slice(frame: pd.DataFrame, root: Path, slices: str, progress: bool = True) -> pd.DataFrame:
-    """Repeat the row of every volume, multi-frame file and series folder for each slice that the rule takes.
-
-    Parameters
-    ----------
-    frame
-        With ``image``; rows whose ``frame`` column is filled stay as they are.
-    root
-        Folder that relative paths start from.
-    slices
-        See `radimagenet_monai.datasets.slices.choose_slices`.
-    progress
-        Whether to show a progress bar on a terminal.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A new table with ``frame``; where an image has several slices, ``exam`` names it, unless the table says what
-        the exam is.
+def check_plane_option(plane: str) -> None:
+    """Refuse a plane that no image can be read in.
 
     Raises
     ------
     ConfigurationError
-        For an unknown rule.
+    """
+    if plane not in (*PLANES, "acquired"):
+        raise ConfigurationError(f"plane '{plane}' is unknown; expected {', '.join(PLANES)} or acquired")
+
+
+def one_row_a_slice(
+    frame: pd.DataFrame,
+    root: Path,
+    slices: str,
+    progress: bool = True,
+    plane: str = "acquired",
+    left_out: LeftOut | None = None,
+) -> pd.DataFrame:
+    """The rows of the slices that a rule takes: of each volume of a file or series folder, and of each series of files.
+
+    Parameters
+    ----------
+    frame
+        With ``image``; rows whose ``frame`` column is filled stay as they are, for volumes in ``plane``.
+    root
+        Folder that relative paths start from.
+    slices
+        See `radimagenet_monai.datasets.slices.choose_slices`; it counts along the normal of the slices.
+    progress
+        Whether to show a progress bar on a terminal.
+    plane
+        The plane of the slices, see `radimagenet_monai.io.read_image`; a column ``plane`` of the table goes before it.
+    left_out
+        Receives rows that are no slices of an examination (localizers, screen saves and the like), and slices that lie
+        in another plane and cannot be had in this one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A new table with ``frame`` and, where any is known, ``plane``; where an image has several slices, ``exam`` names
+        it, unless the table says what the exam is.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown rule or plane.
+    RecordsError
+        For a series folder with a slice twice, and for a filled ``frame`` of a volume whose slices along the third
+        stored axis are others than those of the plane of acquisition, where ``plane`` does not say which are meant.
     """
     choose_slices(1, slices)  # refused before a long look at the files
+    check_plane_option(plane)
+    left_out = LeftOut(root) if left_out is None else left_out
     if "frame" not in frame.columns:
         frame = frame.assign(frame="")
     given = (frame["frame"].astype(str) != "").tolist()
     paths = [os.path.join(root, image) for image in frame["image"]]
-    positions: list[int] = []
-    numbers: list[str] = []
+    stated = frame["plane"].str.strip().str.lower().tolist() if "plane" in frame.columns else [""] * len(frame)
+    planes = [word if word in PLANES else plane for word in stated]
+    excluded = _no_slices(paths)
+    rows: list[tuple[int, str, str]] = []  # position in the table, frame, plane
     several: set[int] = set()
     bar = tqdm(paths, desc="Counting slices", unit="file", disable=None if progress else True)
     for position, path in enumerate(bar):
-        if given[position]:
-            positions.append(position)
-            numbers.append(str(frame["frame"].iloc[position]))
+        if path in excluded:
+            left_out.add(excluded[path], path)
             continue
-        count = slices_of(path)
-        if count > 1:
+        if given[position]:
+            number = str(frame["frame"].iloc[position])
+            rows.append((position, number, _plane_of_given(path, planes[position])))
+            continue
+        layout = _layout(path, planes[position], left_out)
+        if layout is None:
+            continue
+        if layout.frames > 1:
             several.add(position)
-        for number in choose_slices(count, slices):
-            positions.append(position)
-            numbers.append(str(number))
-    rows = frame.iloc[positions].assign(frame=numbers).reset_index(drop=True)
+        own = layout.plane or _stated_plane(path, planes[position]) or ""
+        rows += [(position, str(number), own) for number in choose_of_volumes(layout.volumes, slices)]
+    if slices != "all":
+        rows = _slices_of_series(rows, paths, slices)
+    table = frame.iloc[[position for position, _, _ in rows]].assign(frame=[number for _, number, _ in rows])
+    table = table.reset_index(drop=True)
+    if any(known for _, _, known in rows):
+        table["plane"] = [known for _, _, known in rows]
     if several and "exam" not in frame.columns:
-        rows["exam"] = [frame["image"].iloc[position] if position in several else "" for position in positions]
-    rows.attrs = dict(frame.attrs)
-    return rows
+        table["exam"] = [frame["image"].iloc[position] if position in several else "" for position, _, _ in rows]
+    table.attrs = dict(frame.attrs)
+    return table
+
+
+def _no_slices(paths: Sequence[str]) -> dict[str, str]:
+    """Why some files are no slices of an examination."""
+    return kinds_against([path for path in dict.fromkeys(paths) if Path(path).is_file() and is_dicom(path)])
+
+
+def _layout(path: str, plane: str, left_out: LeftOut) -> FrameLayout | None:
+    """Where the frames of an image lie; one frame where it cannot be read, ``None`` where it has none in ``plane``."""
+    try:
+        return frame_layout(path, cast(PlaneChoice, plane), left_out)
+    except (UnreadableImageError, OSError) as error:
+        if isinstance(error, UnreadableImageError) and error.stage == "geometry":
+            if plane == "acquired":
+                raise RecordsError(str(error)) from error
+            left_out.add(f"no {plane} slices: {error.cause.partition('; ')[2]}", path)
+            return None
+        return FrameLayout(None, [list(range(count_frames(path)))])
+
+
+def _plane_of_given(path: str, plane: str) -> str:
+    """The plane in which the frames of a table are counted."""
+    try:
+        acquired = frame_layout(path, "acquired").plane
+        stored = frame_layout(path, "stored").plane
+    except (UnreadableImageError, OSError):
+        return ""
+    if plane != "acquired":
+        return plane
+    if acquired != stored:
+        raise RecordsError(
+            f"{path}: the table gives its frame, and its slices may be counted along the third axis of the file "
+            f"({stored}) or in the plane of its acquisition ({acquired}); say which with --plane {stored} or {acquired}"
+        )
+    return acquired or _stated_plane(path, plane) or ""
+
+
+def _stated_plane(path: str, plane: str) -> str | None:
+    """The plane of an image that does not state one: as it was asked for, or as its name says."""
+    return plane if plane != "acquired" else plane_in_name(path)
+
+
+def _slices_of_series(
+    rows: list[tuple[int, str, str]], paths: Sequence[str], slices: str
+) -> list[tuple[int, str, str]]:
+    """The rule for single-frame DICOM files that are rows of their own: it counts within their series and folder."""
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, (position, _, _) in enumerate(rows):
+        facts = known_facts(paths[position]) if _is_file_of_dicom(paths[position]) else None
+        if facts is not None and facts.series and facts.frames == 1:
+            members[str(Path(paths[position]).parent), facts.series].append(place)
+    dropped: set[int] = set()
+    for places in members.values():
+        if len(places) > 1:
+            order = order_slices([header_facts(paths[rows[place][0]]).place for place in places])
+            chosen = set(choose_of_volumes(order.volumes, slices))
+            dropped.update(place for number, place in enumerate(places) if number not in chosen)
+    return [row for place, row in enumerate(rows) if place not in dropped]
+
+
+def _is_file_of_dicom(path: str) -> bool:
+    return Path(path).is_file() and is_dicom(path)
 
 
 def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", progress: bool = True) -> list[str]:
@@ -189,36 +299,17 @@ def below(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_absolute() else path).as_posix()
 
 
-def slices_of(path: str) -> int:
+def slices_of(path: str, plane: str = "acquired") -> int:
     """Frames of a file, or slices of the DICOM series in a folder, from headers; 1 where that cannot be told."""
-    return _slices_of_folder(path) if Path(path).is_dir() else count_frames(path)
-
-
-def _slices_of_folder(folder: str) -> int:
-    """Slices of a DICOM series in a folder, from headers; 1 where there are none."""
-    count = 0
-    for file in _dicom_files(folder):
-        try:
-            header = load_dataset(file, header_only=True, tags=("Rows", "NumberOfFrames"))
-        except UnreadableImageError:
-            continue
-        count += number_of_frames(header) if "Rows" in header else 0
-    return max(1, count)
+    return count_frames(path, cast(PlaneChoice, plane))
 
 
 def _dicom_files(folder: str) -> list[str]:
-    return sorted(file for file in walk_files(folder) if _is_dicom(file))
-
-
-def _is_dicom(path: str) -> bool:
-    try:
-        return image_kind(path) == "dicom"
-    except OSError:
-        return False
+    return sorted(file for file in walk_files(folder) if is_dicom(file))
 
 
 def _stated_patient(path: str) -> tuple[str, str]:
-    file = next(iter(_dicom_files(path)), "") if Path(path).is_dir() else path if _is_dicom(path) else ""
+    file = next(iter(_dicom_files(path)), "") if Path(path).is_dir() else path if is_dicom(path) else ""
     if not file:
         return "", ""
     try:

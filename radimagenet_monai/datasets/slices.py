@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from radimagenet_monai.errors import ConfigurationError
+
+_Slice = TypeVar("_Slice")
 
 
 def choose_slices(count: int, rule: str = "all") -> range:
@@ -37,3 +42,25 @@ def choose_slices(count: int, rule: str = "all") -> range:
         first = (count - wanted + 1) // 2
         return range(first, first + wanted)
     raise ConfigurationError(f"slices '{rule}' is unknown; expected all, central:N or every:N with a whole number N")
+
+
+def choose_of_volumes(volumes: Sequence[Sequence[_Slice]], rule: str) -> list[_Slice]:
+    """What a rule takes out of each volume, one volume after the other.
+
+    Volumes of one slice each are a sequence in time, out of which the rule takes images.
+
+    Parameters
+    ----------
+    volumes
+        Slices of each volume, in order along their normal.
+    rule
+        As for `choose_slices`.
+
+    Raises
+    ------
+    ConfigurationError
+        As `choose_slices`.
+    """
+    if all(len(volume) == 1 for volume in volumes):
+        volumes = [[volume[0] for volume in volumes]]
+    return [volume[number] for volume in volumes if volume for number in choose_slices(len(volume), rule)]

@@ -17,9 +17,11 @@ _MODULES = {
     "atomic_write_bytes": "atomic",
     "atomic_write_text": "atomic",
     "find_images": "discovery",
+    "frame_layout": "frame_layout",
     "read_frame": "reader",
     "read_image": "reader",
     "series_files": "discovery",
+    "series_volumes": "discovery",
     "survey": "discovery",
 }
 

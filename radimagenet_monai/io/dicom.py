@@ -38,9 +38,11 @@ from pydicom.valuerep import DSfloat
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io import codestream
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import PlaneChoice, Upright, series_normal, slice_axis, upright
+from radimagenet_monai.io.geometry import Plane, PlaneChoice, Upright, series_normal, slice_axis, upright
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
+from radimagenet_monai.io.slice_facts import frame_facts, slice_facts
+from radimagenet_monai.io.slice_order import SliceFacts, natural, order_series, order_slices, require_one_orientation
 from radimagenet_monai.io.stored_values import PIXEL_KEYWORDS, decode_stored
 from radimagenet_monai.io.volume import upright_volume
 
@@ -110,7 +112,8 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
         When the file is damaged, holds no image, or uses a transfer syntax that no decoder here knows.
     """
     notes: list[str] = []
-    pixels, headers = _decode(path, load_dataset(path), notes)
+    dataset = load_dataset(path)
+    pixels, headers = _decode(path, dataset, notes)
     with stage(path, "geometry"):
         turns = [_frame_upright(header) for header in headers]
         frames = [
@@ -124,24 +127,16 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
             headers = _turned_headers(headers, turns, pixels.shape[1:3])
             pixels = np.concatenate(frames)
         planes = {None if turn is None else turn.plane for turn in turns}
-    image = NativeImage(
-        path,
-        "dicom",
-        np.ascontiguousarray(pixels),
-        headers,
-        _spacing(headers[0]),
-        planes.pop() if len(planes) == 1 else None,
-        stack_affine(headers),
-        notes=tuple(dict.fromkeys(notes)),
-    )
-    return _in_plane(image, plane)
+        own = planes.pop() if len(planes) == 1 else None
+        volumes = _frame_order(dataset, headers)
+    return _in_plane(_placed_image(path, pixels, headers, own, volumes, notes), plane, volumes)
 
 
 def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acquired") -> NativeImage:
     """Read the single-frame files of one series as one volume.
 
-    Slices are sorted by their position along the normal, in the slice order of `geometry`; slices at one position
-    (phases, echoes) by Instance Number. Without positions Instance Number alone decides, then the file name.
+    Slices are sorted by `radimagenet_monai.io.slice_order.order_slices`: by their position along the normal, in the
+    slice order of `geometry`, and volume after volume where positions repeat (phases, echoes).
 
     Parameters
     ----------
@@ -156,43 +151,112 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
     ------
     UnreadableImageError
         When a file is unreadable (its own path is named), or a slice differs from the others in size, color or
-        orientation, as a localizer in the same folder does.
+        orientation, is a copy of another, or lies where another lies without belonging to another volume.
     """
     if len(files) == 1:
         return replace(read_dicom_file(files[0], plane), path=path)
     slices = []
     notes: list[str] = []
     total = 0
-    for file in sorted(files):
+    for file in sorted(files, key=natural):
         dataset = load_dataset(file)
         pixels, headers = _decode(file, dataset, notes)
         if len(pixels) != 1:
             raise UnreadableImageError(
                 file, "geometry", f"a series of {len(files)} files holds a multi-frame file; give one file at a time"
             )
-        slices.append(_Slice(file, pixels[0], headers[0], _instance_number(dataset)))
+        slices.append(_Slice(file, pixels[0], headers[0], slice_facts(dataset, file)))
         total += pixels.nbytes
         if total > MAX_DECODED_BYTES:
             limit = MAX_DECODED_BYTES // 1024**3
             raise UnreadableImageError(path, "decode", f"the series is larger than {limit} GiB; give single files")
     with stage(path, "geometry"):
-        slices, turn = _sorted_slices(slices)
-        pixels = np.stack([piece.pixels for piece in slices])
-        headers = [piece.header for piece in slices]
+        volumes, turn = _sorted_slices(slices, plane)
+        ordered = [slices[index] for volume in volumes for index in volume]
+        pixels = np.stack([piece.pixels for piece in ordered])
+        headers = [piece.header for piece in ordered]
         if turn is not None:
             headers = _turned_headers(headers, [turn] * len(headers), pixels.shape[1:3])
             pixels = turn.slices(pixels)
-    image = NativeImage(
+    own, numbered = None if turn is None else turn.plane, _consecutive(volumes)
+    return _in_plane(_placed_image(path, pixels, headers, own, numbered, notes), plane, numbered)
+
+
+def frame_volumes(path: str, dataset: FileDataset) -> list[list[int]]:
+    """Frame numbers of each volume of a multi-frame object, each volume in the order of its positions.
+
+    Raises
+    ------
+    UnreadableImageError
+        For a header that is damaged.
+    """
+    with stage(path, "header"):
+        frames = number_of_frames(dataset)
+        headers = _frame_headers(path, dataset, frames, [])
+        return _frame_order(dataset, headers)
+
+
+def frame_plane(path: str, dataset: FileDataset) -> Plane | None:
+    """The plane of the frames of a file, from its header; ``None`` where it is unknown or frames differ in it.
+
+    Raises
+    ------
+    UnreadableImageError
+        For a header that is damaged.
+    """
+    with stage(path, "header"):
+        turns = [_frame_upright(header) for header in _frame_headers(path, dataset, number_of_frames(dataset), [])]
+    planes = {None if turn is None else turn.plane for turn in turns}
+    return planes.pop() if len(planes) == 1 else None
+
+
+def _frame_order(dataset: Dataset, headers: Sequence[Dataset]) -> list[list[int]]:
+    facts = frame_facts(dataset, len(headers))
+    placed = [
+        replace(fact, orientation=_vector(header, "ImageOrientationPatient", 6), position=_position(header))
+        for fact, header in zip(facts, headers, strict=True)
+    ]
+    return order_slices(placed).volumes
+
+
+def _position(header: Dataset) -> np.ndarray | None:
+    return _vector(header, "ImagePositionPatient", 3)
+
+
+def _consecutive(volumes: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The same lengths, numbered from 0 on."""
+    start = 0
+    numbered = []
+    for volume in volumes:
+        numbered.append(list(range(start, start + len(volume))))
+        start += len(volume)
+    return numbered
+
+
+def _placed_image(
+    path: str,
+    pixels: np.ndarray,
+    headers: Sequence[Dataset],
+    plane: Plane | None,
+    volumes: Sequence[Sequence[int]],
+    notes: Sequence[str],
+) -> NativeImage:
+    """An upright image, with the affine of its first volume where its frames are volumes one behind the other."""
+    length = len(volumes[0])
+    blocks = [sorted(volume) for volume in volumes] == _consecutive([volumes[0]] * len(volumes))
+    in_order = blocks and all(list(volume) in (sorted(volume), sorted(volume)[::-1]) for volume in volumes)
+    return NativeImage(
         path,
         "dicom",
         np.ascontiguousarray(pixels),
         headers,
         _spacing(headers[0]),
-        None if turn is None else turn.plane,
-        stack_affine(headers),
-        notes=tuple(dict.fromkeys(notes)),
+        plane,
+        stack_affine(headers[:length]) if blocks else None,
+        len(volumes) if blocks else 1,
+        tuple(dict.fromkeys(notes)),
+        in_order or all(len(volume) == 1 for volume in volumes),
     )
-    return _in_plane(image, plane)
 
 
 def stack_affine(headers: Sequence[Dataset]) -> np.ndarray | None:
@@ -238,46 +302,48 @@ def _length(header: Dataset, keyword: str) -> float:
     return 0.0 if value is None else abs(float(value[0]))
 
 
-def _in_plane(image: NativeImage, plane: PlaneChoice) -> NativeImage:
-    """The frames of an upright image, or the slices in another plane through the stack that they are."""
+def _in_plane(image: NativeImage, plane: PlaneChoice, volumes: Sequence[Sequence[int]]) -> NativeImage:
+    """The frames of an upright image, or the slices in another plane through the stacks that its ``volumes`` are."""
     if plane in ("acquired", "stored", image.plane):
         return image
+    asked = f"{plane} slices were asked for"
     with stage(image.path, "geometry"):
-        if image.plane is None or len(image) == 1:
-            found = f"its one slice is {image.plane}" if image.plane else "the file does not say in which plane it is"
-            raise UnreadableImageError(image.path, "geometry", f"{plane} slices were asked for; {found}")
-        if image.affine is None:
+        length = len(volumes[0])
+        if image.plane is None or length == 1:
+            found = "the file does not say in which plane it is"
+            if image.plane is not None:
+                found = f"its one slice is {image.plane}" if len(image) == 1 else f"its slices are {image.plane}"
+            raise UnreadableImageError(image.path, "geometry", f"{asked}; {found}")
+        affines = [stack_affine([image.headers[frame] for frame in volume]) for volume in volumes]
+        affine = affines[0]
+        if affine is None or any(other is None or not np.allclose(other, affine, atol=0.1) for other in affines):
             raise UnreadableImageError(
                 image.path,
                 "geometry",
-                f"{plane} slices were asked for; it is {image.plane}, and its {len(image)} frames are not equally far "
-                "apart along one line, so that they cannot be stacked",
+                f"{asked}; it is {image.plane}, and its {len(image)} frames are not equally far apart along one line, "
+                "so that they cannot be stacked",
             )
-        column_step, row_step, slice_step = image.affine[:3, :3].T
+        column_step, row_step, slice_step = affine[:3, :3].T
         normal = np.cross(column_step, row_step)
         if abs(normal @ slice_step) < _UPRIGHT_STACK * np.linalg.norm(normal) * np.linalg.norm(slice_step):
             raise UnreadableImageError(
                 image.path,
                 "geometry",
-                f"{plane} slices were asked for; its slices are shifted against each other (gantry tilt), so that "
-                "stacking them would skew the picture",
+                f"{asked}; its slices are shifted against each other (gantry tilt), so that stacking them would skew "
+                "the picture",
             )
-        odd = next((k for k in _MEANING if len({_text(header, k) for header in image.headers}) > 1), None)
+        odd = next((k for k in _MEANING if len({repr(header.get(k)) for header in image.headers}) > 1), None)
         if odd is not None:
             raise UnreadableImageError(
                 image.path,
                 "geometry",
-                f"{plane} slices were asked for; its slices differ in {odd}, so that one through all of them has no "
-                "meaning of its own",
+                f"{asked}; its slices differ in {odd}, so that one through all of them has no meaning of its own",
             )
-        axis = slice_axis(image.affine[:3, :3], 2, plane)
-        turned = upright_volume(image.path, image.pixels[None], image.affine, axis, plane)
+        axis = slice_axis(affine[:3, :3], 2, plane)
+        stacks = image.pixels[np.array(volumes)]
+        turned = upright_volume(image.path, stacks, affine, axis, plane)
         header = _stacked_header(image.headers[0], turned)
-    return replace(turned, source="dicom", headers=[header] * len(turned))
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    return repr(header.get(keyword))
+    return replace(turned, source="dicom", headers=[header] * len(turned), notes=image.notes)
 
 
 def _stacked_header(header: Dataset, image: NativeImage) -> Dataset:
@@ -331,7 +397,7 @@ class _Slice:
     file: str
     pixels: np.ndarray
     header: Dataset
-    instance: int
+    facts: SliceFacts
 
 
 def _require_modest_inflation(path: str, head: bytes, size: int) -> None:
@@ -570,8 +636,8 @@ def _frame_upright(header: Dataset) -> Upright | None:
         return None
 
 
-def _sorted_slices(slices: list[_Slice]) -> tuple[list[_Slice], Upright | None]:
-    """Slices in anatomical order and how to turn them, once they are known to belong together."""
+def _sorted_slices(slices: list[_Slice], plane: PlaneChoice) -> tuple[list[list[int]], Upright | None]:
+    """Indices of the slices of each volume in anatomical order, and how to turn them, once they belong together."""
     sizes = [(piece.pixels.shape, piece.header.PhotometricInterpretation) for piece in slices]
     usual = max(sizes, key=sizes.count)
     for piece, size in zip(slices, sizes, strict=True):
@@ -581,28 +647,28 @@ def _sorted_slices(slices: list[_Slice]) -> tuple[list[_Slice], Upright | None]:
                 "geometry",
                 f"this slice is {_described(size)} in a series of {_described(usual)}; move it out of the folder",
             )
-    orientations = [_vector(piece.header, "ImageOrientationPatient", 6) for piece in slices]
-    positions = [_vector(piece.header, "ImagePositionPatient", 3) for piece in slices]
-    by_number = sorted(slices, key=lambda piece: (piece.instance, piece.file))
-    known = [orientation for orientation in orientations if orientation is not None]
-    if len(known) < len(slices):
-        return by_number, None
-    common = np.median(known, axis=0)
-    for piece, orientation in zip(slices, known, strict=True):
-        if np.abs(orientation - common).max() > _SAME_DIRECTION:
-            raise UnreadableImageError(
-                piece.file, "geometry", "this slice is oriented unlike its series (a localizer?); move it out"
-            )
-    turn = _frame_upright(slices[0].header)
+    require_one_orientation([piece.facts for piece in slices])
+    oriented = all(piece.facts.orientation is not None for piece in slices)
+    turn = _frame_upright(slices[0].header) if oriented else None
+    if plane == "stored":
+        return [_order_of_0_1(slices, turn)], turn
+    # The first orientation stands for all: directions that differ by rounding must not make several stacks.
+    facts = [
+        piece.facts if turn is None else replace(piece.facts, orientation=slices[0].facts.orientation)
+        for piece in slices
+    ]
+    return order_series(facts).volumes, turn
+
+
+def _order_of_0_1(slices: Sequence[_Slice], turn: Upright | None) -> list[int]:
+    """How release 0.1 counted the slices of a series: by place, at one place by Instance Number."""
+    by_number = sorted(range(len(slices)), key=lambda index: (slices[index].facts.number or 0, slices[index].file))
+    positions = [piece.facts.position for piece in slices]
     if turn is None or any(position is None for position in positions):
-        return by_number, turn
-    normal = series_normal(common)
-    places = {
-        piece.file: round(float(position @ normal), _SAME_POSITION_DIGITS)
-        for piece, position in zip(slices, positions, strict=True)
-        if position is not None
-    }
-    return sorted(by_number, key=lambda piece: places[piece.file]), turn
+        return by_number
+    normal = series_normal(np.median([piece.facts.orientation for piece in slices], axis=0))
+    places = [round(float(np.asarray(position) @ normal), _SAME_POSITION_DIGITS) for position in positions]
+    return sorted(by_number, key=lambda index: places[index])
 
 
 def _described(size: tuple[tuple[int, ...], str]) -> str:
@@ -661,10 +727,3 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
         if spacing is not None and (spacing > 0).all():
             return float(spacing[0]), float(spacing[1])
     return None
-
-
-def _instance_number(dataset: Dataset) -> int:
-    try:
-        return int(dataset.get("InstanceNumber") or 0)
-    except (TypeError, ValueError, AttributeError):
-        return 0

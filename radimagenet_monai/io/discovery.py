@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.io.dicom import load_dataset, number_of_frames
+from radimagenet_monai.io.header_facts import header_facts, known_facts
 from radimagenet_monai.io.left_out import MASK, NO_PIXELS, NOT_AN_IMAGE, NOT_UTF8, PIXELS_ALONE, LeftOut, is_utf8
 from radimagenet_monai.io.reader import count_frames, data_file, image_kind, junk_reason
+from radimagenet_monai.io.series_kind import kinds_against
+from radimagenet_monai.io.slice_order import order_slices
 from radimagenet_monai.io.volume_pairs import pixels_of_header
 from radimagenet_monai.io.walk import walk_files
 
@@ -80,7 +82,9 @@ def survey(root: str | os.PathLike[str]) -> Survey:
     Files with the content or the suffix of an image are listed, also when damaged: leaving them out here would hide
     them, where `read_image` gives the reason. Content decides, so a DICOM file may have any suffix or none. Links are
     followed. Left out are hidden files and folders, texts and tables, masks beside their image (``x_mask.png`` beside
-    ``x.png``), DICOM objects without pixels, names that are not UTF-8, and links that lead to nothing or in circles.
+    ``x.png``), DICOM objects without pixels, localizers, screen saves, dose reports, derived series and copies
+    (`radimagenet_monai.io.series_kind`), names that are not UTF-8, and links that lead to nothing or in circles. A
+    single file is listed whatever it is.
 
     Raises
     ------
@@ -103,11 +107,12 @@ def survey(root: str | os.PathLike[str]) -> Survey:
             refused[path] = reason
     parts = _parts_of(images)
     images = [path for path in images if path not in parts]
-    masks = masks_beside_images(images)
-    for path, reason in (*refused.items(), *((mask, MASK) for mask in sorted(masks))):
+    others = dict.fromkeys(masks_beside_images(images), MASK)
+    others.update(kinds_against([path for path in images if path not in others and is_dicom(path)]))
+    for path, reason in (*refused.items(), *sorted(others.items())):
         if path not in parts:
             left_out.add(reason, path)
-    return Survey([ImageItem(path, count_frames(path)) for path in sorted(images) if path not in masks], left_out)
+    return Survey([ImageItem(path, count_frames(path)) for path in sorted(images) if path not in others], left_out)
 
 
 def _parts_of(images: Iterable[str]) -> set[str]:
@@ -147,7 +152,12 @@ def _images_of_mask(stem: str) -> Iterator[str]:
 
 
 def series_files(path: str | os.PathLike[str]) -> list[str]:
-    """The single-frame DICOM files of the same series in the folder of ``path``, for statistics over a series.
+    """The files of `series_volumes`, one volume after the other."""
+    return [file for volume in series_volumes(path) for file in volume]
+
+
+def series_volumes(path: str | os.PathLike[str]) -> list[list[str]]:
+    """The single-frame DICOM files of the same series in the folder of ``path``.
 
     Parameters
     ----------
@@ -156,42 +166,50 @@ def series_files(path: str | os.PathLike[str]) -> list[str]:
 
     Returns
     -------
-    list of str
-        Sorted by Instance Number, then name; ``[path]`` for anything but a single-frame DICOM file with a Series
-        Instance UID. Only headers are read, once per folder until it changes.
+    list of list of str
+        One list a volume, in order by `radimagenet_monai.io.slice_order.order_slices`; ``[[path]]`` for anything but a
+        single-frame DICOM slice with a Series Instance UID. Localizers, screen saves and copies are no slices of the
+        series. Only headers are read, once per folder until it changes.
     """
     name = os.fspath(path)
     if not Path(name).is_file():
-        return [name]
+        return [[name]]
     folder = Path(name).parent
     try:
         series = _series_of_folder(str(folder), folder.stat().st_mtime_ns)
     except OSError:
-        return [name]
-    return [str(folder / sibling) for sibling in series.get(Path(name).name, ())] or [name]
+        return [[name]]
+    volumes = series.get(Path(name).name)
+    return [[name]] if volumes is None else [[str(folder / sibling) for sibling in volume] for volume in volumes]
 
 
 @lru_cache(maxsize=16)
-def _series_of_folder(folder: str, _changed: int) -> dict[str, tuple[str, ...]]:
-    """By file name, the names of its series; ``_changed`` only makes the cache notice that the folder has changed."""
-    series: dict[str, list[tuple[int, str]]] = defaultdict(list)
+def _series_of_folder(folder: str, _changed: int) -> dict[str, list[list[str]]]:
+    """By file name, the volumes of its series; ``_changed`` only makes the cache notice that the folder has changed."""
+    series: dict[str, list[str]] = defaultdict(list)
     for entry in os.scandir(folder):
         if entry.name.startswith(".") or not Path(entry.path).is_file() or image_kind(entry.path) != "dicom":
             continue
-        try:
-            header = load_dataset(
-                entry.path,
-                header_only=True,
-                tags=("SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "Rows"),
-            )
-            uid = str(header.get("SeriesInstanceUID") or "")
-            number = int(header.get("InstanceNumber") or 0)
-        except (UnreadableImageError, TypeError, ValueError):
-            continue
-        if uid and "Rows" in header and number_of_frames(header) == 1:
-            series[uid].append((number, entry.name))
-    ordered = (tuple(name for _, name in sorted(files)) for files in series.values())
-    return {name: names for names in ordered for name in names}
+        facts = known_facts(entry.path)
+        if facts is not None and facts.series and facts.has_pixels and facts.frames == 1:
+            series[facts.series].append(entry.path)
+    others = kinds_against([path for paths in series.values() for path in paths])
+    volumes_of: dict[str, list[list[str]]] = {}
+    for paths in series.values():
+        kept = [path for path in paths if path not in others]
+        if kept:
+            order = order_slices([header_facts(path).place for path in kept])
+            volumes = [[Path(kept[index]).name for index in volume] for volume in order.volumes]
+            volumes_of.update((name, volumes) for volume in volumes for name in volume)
+    return volumes_of
+
+
+def is_dicom(path: str) -> bool:
+    """Whether a file can be opened and is DICOM."""
+    try:
+        return image_kind(path) == "dicom"
+    except OSError:
+        return False
 
 
 def _reason_against(path: str) -> str | None:
@@ -202,11 +220,10 @@ def _reason_against(path: str) -> str | None:
         return None
     junk = junk_reason(Path(path).name)
     if kind == "dicom":
-        try:
-            header = load_dataset(path, header_only=True, tags=("Rows", "SOPClassUID"))
-        except UnreadableImageError:
+        facts = known_facts(path)
+        if facts is None:
             return junk
-        return None if "Rows" in header or "SOPClassUID" not in header else junk or NO_PIXELS
+        return None if facts.has_pixels or not facts.sop_class else junk or NO_PIXELS
     if kind is not None or path.lower().endswith(_IMAGE_SUFFIXES):
         return None
     return junk or (PIXELS_ALONE if path.lower().endswith(_PIXEL_SUFFIXES) else NOT_AN_IMAGE)

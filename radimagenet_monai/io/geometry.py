@@ -245,6 +245,21 @@ def series_normal(orientation: np.ndarray) -> np.ndarray:
     return -normal if upright(column, row, normal).flip_slices else normal
 
 
+def plane_of(orientation: np.ndarray) -> Plane | None:
+    """The plane of a slice by its Image Orientation (Patient), (6,), or ``None`` for one that is no orientation."""
+    column, row = np.asarray(orientation, float).reshape(2, 3)
+    try:
+        return upright(column, row, np.cross(column, row)).plane
+    except ValueError:
+        return None
+
+
+def plane_of_normal(normal: np.ndarray) -> Plane | None:
+    """The plane whose normal is nearest to a direction in LPS, or ``None`` for a direction of no length."""
+    length = float(np.linalg.norm(normal))
+    return _PLANE_OF_AXIS[_nearest_axis(normal / length)] if np.isfinite(length) and length > 0 else None
+
+
 def _nearest_axis(direction: np.ndarray) -> int:
     """The LPS axis nearest to ``direction``; of a tie the last, so that 45 degrees are axial before coronal."""
     sizes = np.abs(direction)

@@ -16,10 +16,10 @@ import numpy as np
 
 from radimagenet_monai.io.detached import file_beside
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import PlaneChoice
+from radimagenet_monai.io.geometry import Plane, PlaneChoice
 from radimagenet_monai.io.limits import require_affordable
 from radimagenet_monai.io.native_image import NativeImage
-from radimagenet_monai.io.volume import axis_of, upright_volume
+from radimagenet_monai.io.volume import axis_of, layout_of, upright_volume
 
 _MOST_HEADER_BYTES = 1 << 16
 _FIRST_KEYS = (
@@ -213,8 +213,8 @@ def read_metaimage(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     return upright_volume(path, volumes, header.affine, axis, plane)
 
 
-def metaimage_frames(path: str, plane: PlaneChoice = "acquired") -> int:
-    """The slices of a MetaImage file in a plane, from its header alone.
+def metaimage_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
+    """Plane, slices a volume and volumes of a MetaImage file, from its header alone.
 
     Raises
     ------
@@ -223,8 +223,7 @@ def metaimage_frames(path: str, plane: PlaneChoice = "acquired") -> int:
     """
     with stage(path, "header"):
         header = read_metaimage_header(path)
-        sizes = (*header.sizes, 1)[:3]
-        return sizes[axis_of(header.affine, sizes, plane, None)] * math.prod(header.sizes[3:])
+        return layout_of(header.affine, header.sizes, plane, None)
 
 
 def _shaped(samples: np.ndarray, header: MetaImageHeader) -> np.ndarray:

@@ -48,6 +48,9 @@ class NativeImage:
         How many volumes of equally many frames lie one behind the other.
     notes
         What was doubtful and how it was decided, one fixed sentence each, so that they can be counted over files.
+    in_order
+        Whether the frames of each volume follow each other in space, in either direction, as far as positions are
+        known. Not those of a multi-frame object that stores them otherwise: its frames keep their numbers.
     """
 
     path: str
@@ -59,6 +62,7 @@ class NativeImage:
     affine: np.ndarray | None = field(default=None, repr=False)
     volumes: int = 1
     notes: tuple[str, ...] = ()
+    in_order: bool = True
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])

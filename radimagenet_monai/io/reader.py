@@ -14,30 +14,32 @@ from tempfile import TemporaryDirectory
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.detached import file_beside
-from radimagenet_monai.io.dicom import load_dataset, number_of_frames, read_dicom_file, read_dicom_series
+from radimagenet_monai.io.dicom import read_dicom_file, read_dicom_series
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import PlaneChoice, require_plane
-from radimagenet_monai.io.left_out import HIDDEN, SYSTEM_FILE, TEXT
+from radimagenet_monai.io.geometry import Plane, PlaneChoice, require_plane
+from radimagenet_monai.io.header_facts import header_facts
+from radimagenet_monai.io.left_out import HIDDEN, NO_PIXELS, SYSTEM_FILE, TEXT, LeftOut
 from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
-from radimagenet_monai.io.metaimage import is_metaimage, metaimage_frames, read_metaimage, read_metaimage_header
+from radimagenet_monai.io.metaimage import is_metaimage, metaimage_layout, read_metaimage, read_metaimage_header
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.nrrd import read_nrrd_header
 from radimagenet_monai.io.picture import array_slices, picture_pages, read_array, read_picture
+from radimagenet_monai.io.series_kind import ACROSS, COPY, kinds_against
 from radimagenet_monai.io.volume import (
     GZIP_MAGIC,
     gunzipped_head,
     nifti_class,
     read_nifti,
     read_nrrd,
-    volume_frames,
+    volume_layout,
 )
 from radimagenet_monai.io.volume_pairs import (
     header_of_pixels,
     is_analyze,
     is_mgh,
-    mgh_frames,
+    mgh_layout,
     pair_class,
-    pair_frames,
+    pair_layout,
     read_mgh,
     read_pair,
 )
@@ -81,7 +83,8 @@ def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") ->
     plane
         The plane of the frames: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"acquired"``, that in which a volume
         was acquired slice by slice (`radimagenet_monai.io.geometry.acquisition_axis`). Slices in another plane than the
-        acquired one are taken by exchanging the axes of the volume or the stack; nothing is interpolated.
+        acquired one are taken by exchanging the axes of the volume or the stack; nothing is interpolated. Pictures and
+        arrays, which do not say in which plane they are, are taken to be in the plane that is named.
 
     Returns
     -------
@@ -195,6 +198,10 @@ def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") 
     require_plane(plane)
     name = os.fspath(path)
     try:
+        if Path(name).is_dir():
+            if plane not in ("acquired", "stored"):
+                return len(read_image(name, plane))
+            return sum(header_facts(file).frames for file in series_of(name, dicom_files_below(name)))
         kind = image_kind(name)
         if kind is None:
             return 1
@@ -308,27 +315,61 @@ def _files_below(folder: str) -> list[str]:
     return sorted(files)
 
 
-def _read_folder(folder: str, plane: PlaneChoice) -> NativeImage:
-    files = [file for file in _files_below(folder) if image_kind(file) == "dicom"]
-    if not files:
-        raise UnreadableImageError(folder, "open", "the folder holds no DICOM image; give an image file")
-    return _read_series(folder, files, plane)
+def series_of(path: str, files: Iterable[str], left_out: LeftOut | None = None) -> list[str]:
+    """Those of some DICOM files that are the slices of one series.
 
+    Parameters
+    ----------
+    path
+        The folder or archive, for errors.
+    files
+        DICOM files.
+    left_out
+        Receives the others, by reason: objects without an image, localizers, screen saves, derived images.
 
-def _read_series(path: str, files: Iterable[str], plane: PlaneChoice) -> NativeImage:
-    """Read DICOM files that have to be one series; objects without an image, such as reports, are passed over."""
+    Raises
+    ------
+    UnreadableImageError
+        Where there is no image, or images of several series.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    files = list(files)
+    reasons = {file: NO_PIXELS for file in files if not header_facts(file).has_pixels}
+    kinds = kinds_against([file for file in files if file not in reasons])
+    # Which of two copies, or of two orientations, is meant is for the user to say: read_dicom_series refuses them.
+    reasons.update({file: kind for file, kind in kinds.items() if kind not in (ACROSS, COPY)})
     series: dict[str, list[str]] = defaultdict(list)
     for file in files:
-        header = load_dataset(file, header_only=True, tags=("SeriesInstanceUID", "Rows", "SOPClassUID"))
-        if "Rows" in header:
-            series[str(header.get("SeriesInstanceUID", ""))].append(file)
+        if file in reasons:
+            left_out.add(reasons[file], file)
+        else:
+            series[header_facts(file).series].append(file)
     if not series:
-        raise UnreadableImageError(path, "open", "its DICOM files hold no image")
+        found = f": {left_out.notes[0]}" if left_out else ""
+        raise UnreadableImageError(path, "open", f"its DICOM files hold no image of a series{found}")
     if len(series) > 1:
         raise UnreadableImageError(
             path, "open", f"it holds {len(series)} series; give the folder of one series, or single files"
         )
-    return read_dicom_series(path, next(iter(series.values())), plane)
+    return next(iter(series.values()))
+
+
+def dicom_files_below(folder: str) -> list[str]:
+    """The DICOM files below a folder, sorted.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where there are none, or too many.
+    """
+    files = [file for file in _files_below(folder) if image_kind(file) == "dicom"]
+    if not files:
+        raise UnreadableImageError(folder, "open", "the folder holds no DICOM image; give an image file")
+    return files
+
+
+def _read_folder(folder: str, plane: PlaneChoice) -> NativeImage:
+    return read_dicom_series(folder, series_of(folder, dicom_files_below(folder)), plane)
 
 
 def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
@@ -345,7 +386,7 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
                     raise UnreadableImageError(
                         path, "open", f"the archive holds {len(files)} files, not one image or DICOM series; unpack it"
                     )
-                image = _read_series(path, dicom, plane)
+                image = read_dicom_series(path, series_of(path, dicom), plane)
         except UnreadableImageError as exc:
             # The temporary name means nothing to the reader of the error.
             raise UnreadableImageError(path, exc.stage, exc.cause) from None
@@ -413,18 +454,15 @@ def _zip_frames(path: str, plane: PlaneChoice) -> int:
 def _dicom_frames(path: str, plane: PlaneChoice) -> int:
     if plane not in ("acquired", "stored"):
         return len(read_image(path, plane))
-    return number_of_frames(load_dataset(path, header_only=True, tags=("NumberOfFrames",)))
+    return header_facts(path).frames
 
 
 def _flat(read: Callable[[str], NativeImage]) -> Callable[[str, PlaneChoice], NativeImage]:
-    """A reader of files that do not say where they lie in the patient: they are read as they are or not at all."""
+    """A reader of files that do not say where they lie in the patient: a plane that is named is taken at its word."""
 
     def read_in_plane(path: str, plane: PlaneChoice) -> NativeImage:
-        if plane not in ("acquired", "stored"):
-            raise UnreadableImageError(
-                path, "geometry", f"{plane} slices were asked for; the file does not say in which plane it is"
-            )
-        return read(path)
+        image = read(path)
+        return image if plane == "acquired" or plane == "stored" else replace(image, plane=plane)
 
     return read_in_plane
 
@@ -440,13 +478,27 @@ _READERS: dict[str, Callable[[str, PlaneChoice], NativeImage]] = {
     "npy": _flat(read_array),
     "zip": _read_zip,
 }
+VOLUME_LAYOUTS: dict[str, Callable[[str, PlaneChoice], tuple[Plane | None, int, int]]] = {
+    "nifti": volume_layout,
+    "pair": pair_layout,
+    "nrrd": volume_layout,
+    "metaimage": metaimage_layout,
+    "mgh": mgh_layout,
+}
+"""By kind of file: plane, slices a volume and volumes, from its header alone."""
+
+
+def _volume_frames(kind: str) -> Callable[[str, PlaneChoice], int]:
+    def count(path: str, plane: PlaneChoice) -> int:
+        _, slices, volumes = VOLUME_LAYOUTS[kind](path, plane)
+        return max(1, slices * volumes)
+
+    return count
+
+
 _COUNTERS: dict[str, Callable[[str, PlaneChoice], int]] = {
     "dicom": _dicom_frames,
-    "nifti": volume_frames,
-    "pair": pair_frames,
-    "nrrd": volume_frames,
-    "metaimage": metaimage_frames,
-    "mgh": mgh_frames,
+    **{kind: _volume_frames(kind) for kind in VOLUME_LAYOUTS},
     "picture": lambda path, _: picture_pages(path),
     "npy": lambda path, _: array_slices(path),
     "zip": _zip_frames,

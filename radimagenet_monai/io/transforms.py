@@ -12,6 +12,9 @@ from monai.transforms import MapTransform
 from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.reader import read_frame
 
+# Not an option: the options are part of what a packed store is known by, and stores of release 0.1 must be found.
+PLANE_KEY = "plane"
+
 
 class LoadNativeImaged(MapTransform):
     """Replace a path by the `NativeImage` it names.
@@ -21,10 +24,9 @@ class LoadNativeImaged(MapTransform):
     keys
         Keys of paths: files, series folders, archives.
     frame_key
-        Key of the frame wanted, 0 where absent. It is checked and left in place for the intensity policy, which takes
+        Key of the frame wanted, 0 where absent, counted in the plane under the key ``plane`` (see `read_image`; the
+        acquired one where absent). It is checked and left in place for the intensity policy, which takes
         the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
-    plane_key
-        Key of the plane that the frame is counted in, see `read_image`; the acquired one where absent or empty.
     allow_missing_keys
         Whether a missing key is passed over.
 
@@ -38,11 +40,9 @@ class LoadNativeImaged(MapTransform):
         keys: KeysCollection,
         frame_key: str = "frame",
         allow_missing_keys: bool = False,
-        plane_key: str = "plane",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.frame_key = frame_key
-        self.plane_key = plane_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read every key of ``data``.
@@ -54,7 +54,7 @@ class LoadNativeImaged(MapTransform):
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):
-            plane = cast(PlaneChoice, loaded.get(self.plane_key) or "acquired")  # read_image refuses any other word
+            plane = cast(PlaneChoice, loaded.get(PLANE_KEY) or "acquired")  # read_image refuses any other word
             image, _ = read_frame(os.fspath(loaded[key]), int(loaded.get(self.frame_key, 0) or 0), plane)
             loaded[key] = image
         return loaded

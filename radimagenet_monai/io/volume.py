@@ -15,7 +15,15 @@ import numpy as np
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import PLANES, PlaneChoice, acquisition_axis, slice_axis, upright
+from radimagenet_monai.io.geometry import (
+    PLANES,
+    Plane,
+    PlaneChoice,
+    acquisition_axis,
+    plane_of_normal,
+    slice_axis,
+    upright,
+)
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.nrrd import NrrdHeader, read_nrrd_header, read_nrrd_samples
@@ -168,15 +176,6 @@ def read_nrrd(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     return upright_volume(path, samples[None], affine, axis, plane, header.origin is not None)
 
 
-def volume_frames(path: str, plane: PlaneChoice = "acquired") -> int:
-    """The slices of a NIfTI or NRRD file in a plane, from its header alone; 1 where it cannot be opened."""
-    try:
-        slices, volumes = _slices_and_volumes(path, plane)
-        return max(1, slices * volumes)
-    except UnreadableImageError:
-        return 1
-
-
 def stored_affine(path: str) -> np.ndarray:
     """``(4, 4)`` from the stored voxels of a NIfTI file to RAS mm, as nibabel has it, from its header alone.
 
@@ -196,24 +195,37 @@ def stored_affine(path: str) -> np.ndarray:
         return np.asarray(header.get_best_affine(), float)
 
 
-def _slices_and_volumes(path: str, plane: PlaneChoice) -> tuple[int, int]:
+def volume_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
+    """Plane, slices a volume and volumes of a NIfTI or NRRD file, from its header alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        For a file that cannot be opened or whose header is damaged.
+    """
     with stage(path, "open"), open(path, "rb") as stream:
         head = stream.read(540)
         if head.startswith(b"NRRD"):
             nrrd = read_nrrd_header(path)
-            sizes = (*nrrd.sizes, 1)[:3]
-            return sizes[axis_of(_nrrd_affine(nrrd), sizes, plane, None)], 1
+            return layout_of(_nrrd_affine(nrrd), nrrd.sizes, plane, None)
         if head.startswith(GZIP_MAGIC):
             head = gunzipped_head(path, 540)
         kind = nifti_class(head)
         if kind is None:
-            return 1, 1
+            return None, 1, 1
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        shape = header.get_data_shape()
-        sizes = (*shape, 1, 1)[:3]
         affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
-        axis = axis_of(affine, sizes, plane, stated_slice_axis(header))
-        return int(sizes[axis]), int(np.prod(shape[3:]))
+        return layout_of(affine, header.get_data_shape(), plane, stated_slice_axis(header))
+
+
+def layout_of(
+    affine: np.ndarray, shape: Sequence[int], plane: PlaneChoice, stated: int | None
+) -> tuple[Plane | None, int, int]:
+    """Plane, slices a volume and volumes of voxels of ``shape`` (x, y[, z, ...]), with their affine to LPS mm."""
+    sizes = (*shape, 1, 1)[:3]
+    axis = axis_of(affine, sizes, plane, stated)
+    own = plane if plane in PLANES else plane_of_normal(affine[:3, axis])
+    return own, int(sizes[axis]), int(np.prod(shape[3:]))
 
 
 def axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:

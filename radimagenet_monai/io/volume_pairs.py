@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,15 +16,15 @@ from nibabel.fileholders import FileHolder
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import PlaneChoice
+from radimagenet_monai.io.geometry import Plane, PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.volume import (
     GZIP_MAGIC,
     RAS_TO_LPS_AFFINE,
-    axis_of,
     gunzip,
     gunzipped_head,
     is_placed,
+    layout_of,
     read_voxels,
     stated_slice_axis,
 )
@@ -112,29 +111,24 @@ def read_mgh(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     return read_voxels(path, image, len(data), plane, placed)
 
 
-def pair_frames(path: str, plane: PlaneChoice = "acquired") -> int:
-    """The slices of a pair, from its header alone; 1 where it cannot be told."""
+def pair_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
+    """Plane, slices a volume and volumes of a pair, from its header alone; a single slice where it cannot be told."""
     head = _head(header_of_pixels(path) or path)
     kind = pair_class(head)
     if kind is None:
-        return 1
+        return None, 1, 1
     with stage(path, "header"):
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        return _slices(header, plane, stated_slice_axis(header))
+        affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
+        return layout_of(affine, header.get_data_shape(), plane, stated_slice_axis(header))
 
 
-def mgh_frames(path: str, plane: PlaneChoice = "acquired") -> int:
-    """The slices of a FreeSurfer volume, from its header alone."""
+def mgh_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
+    """Plane, slices a volume and volumes of a FreeSurfer volume, from its header alone."""
     with stage(path, "header"):
-        return _slices(nib.MGHImage.header_class(_head(path)[:_MGH_HEADER_BYTES], check=False), plane, None)
-
-
-def _slices(header: Any, plane: PlaneChoice, stated: int | None) -> int:
-    shape = header.get_data_shape()
-    affine = header.get_affine() if isinstance(header, nib.MGHImage.header_class) else header.get_best_affine()
-    sizes = (*shape, 1, 1)[:3]
-    axis = axis_of(RAS_TO_LPS_AFFINE @ np.asarray(affine, float), sizes, plane, stated)
-    return int(sizes[axis]) * int(np.prod(shape[3:]))
+        header = nib.MGHImage.header_class(_head(path)[:_MGH_HEADER_BYTES], check=False)
+        affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_affine(), float)
+        return layout_of(affine, header.get_data_shape(), plane, None)
 
 
 def _head(path: str) -> bytes:

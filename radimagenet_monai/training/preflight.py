@@ -76,7 +76,9 @@ def require_images(*datasets: Sized) -> None:
                 "no images to run on; give --dataset_dir with the file or folder that holds them, or --store_dir with "
                 "a store that 'radimagenet pack' has sealed"
             )
-        for note in left_out_of(getattr(dataset, "data", ())).notes if rank() == 0 else ():
+        data = getattr(dataset, "data", ())
+        notes = [*getattr(data, "notes", ()), *left_out_of(data).notes]
+        for note in notes if rank() == 0 else ():
             print(f"note: {note}", flush=True)
 
 

@@ -155,7 +155,7 @@ def test_headers_of_a_turned_slice_describe_the_turned_slice(tmp_path):
     assert places(header, image.pixels[0]) == places(dcmread(tmp_path / "turned.dcm"), pixels)
 
 
-def test_slices_at_one_position_keep_the_order_of_their_numbers(tmp_path):
+def test_slices_at_one_position_are_volumes_by_their_numbers(tmp_path):
     for number, value in ((1, 10), (2, 11), (3, 20), (4, 21)):
         dataset = dicom_slice(
             np.full((2, 2), value, np.int16),
@@ -164,7 +164,10 @@ def test_slices_at_one_position_keep_the_order_of_their_numbers(tmp_path):
             InstanceNumber=number,
         )
         save(dataset, tmp_path / f"{9 - number}.dcm")
-    assert read_image(tmp_path).pixels[:, 0, 0].tolist() == [10, 11, 20, 21]
+    assert read_image(tmp_path).pixels[:, 0, 0].tolist() == [10, 20, 11, 21]
+    assert read_image(tmp_path).volumes == 2
+    # For tables of release 0.1, which counted both slices of one position before the next position.
+    assert read_image(tmp_path, "stored").pixels[:, 0, 0].tolist() == [10, 11, 20, 21]
 
 
 def test_without_positions_the_instance_number_decides(tmp_path):

@@ -127,7 +127,7 @@ def test_stored_is_the_third_axis_as_release_0_1_read_it(tmp_path):
     assert len(read_image(tmp_path / "a.nii")) == SHAPE[0]
 
 
-def test_one_slice_and_an_unplaced_picture_are_refused_in_another_plane(tmp_path):
+def test_a_slice_is_refused_in_another_plane_and_an_array_taken_at_its_word(tmp_path):
     path = save(
         dicom_slice(
             np.zeros((4, 4), np.int16),
@@ -143,8 +143,11 @@ def test_one_slice_and_an_unplaced_picture_are_refused_in_another_plane(tmp_path
         read_image(path, "coronal")
     np.save(tmp_path / "a.npy", volume())
     assert read_image(tmp_path / "a.npy").plane is None
+    # Its user's word is all there is.
+    assert read_frame(tmp_path / "a.npy", 0, "axial")[0].plane == "axial"
+    save(dicom_slice(np.zeros((4, 4), np.int16)), tmp_path / "b.dcm")
     with pytest.raises(UnreadableImageError, match="does not say in which plane"):
-        read_frame(tmp_path / "a.npy", 0, "axial")
+        read_image(tmp_path / "b.dcm", "axial")
     with pytest.raises(ConfigurationError, match="axial, coronal, sagittal or acquired"):
         read_image(path, "oblique")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 from pydicom_files import pydicom_files
 from written_series import dicom_slice, save, write_series
@@ -196,10 +197,12 @@ def test_siblings_of_a_series_are_found_and_others_stand_alone(tmp_path):
     folder = write_series(tmp_path / "s", VOXELS, LPS)
     own = sorted(str(path) for path in folder.iterdir())
     other = save(dicom_slice(VOXELS[:, :, 0], SeriesInstanceUID="9.9"), folder / "other.dcm")
-    assert series_files(own[1]) == own
+    by_position = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), "1.2.3")
+    assert series_files(own[1]) == list(by_position) != own
     assert series_files(other) == [str(other)]
     new = save(dicom_slice(VOXELS[:, :, 0], InstanceNumber=99), folder / "z.dcm")
     os.utime(folder, ns=(5, 5))
+    # One slice without a position: Instance Numbers, which here are as the names, decide for all.
     assert series_files(own[0]) == [*own, str(new)]
     np.save(tmp_path / "a.npy", VOXELS)
     for path in (tmp_path / "a.npy", folder, tmp_path / "none"):

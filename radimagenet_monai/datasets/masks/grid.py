@@ -68,7 +68,8 @@ def order_of(image: NativeImage) -> Order:
     if image.source in ("picture", "array"):
         return "stored"
     if image.source == "dicom":
-        return "placed" if image.plane is not None or image.affine is not None else "stored"
+        placed = image.plane is not None or image.affine is not None
+        return "placed" if placed and image.in_order else "stored"
     is_nifti = Path(image.path).is_file() and image_kind(image.path) == "nifti"
     if image.affine is None:
         return "default" if is_nifti else "stored"
