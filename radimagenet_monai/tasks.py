@@ -160,7 +160,7 @@ FREES_2025 = "Frees et al. arXiv:2508.17567 (replication: no evidence that RadIm
 JUODELYTE = "Juodelyte et al. (replication with ResNet50 in 5 folds: ImageNet at or above RadImageNet on three tasks)."
 _REPLICATIONS = (FREES_2025, JUODELYTE)
 
-_NOT_A_DEVICE = "Research software: not a medical device, not for diagnosis or triage."
+NOT_A_DEVICE = "Research software: not a medical device, not for diagnosis or triage."
 _SLICE_LIMIT = "Labels are per image or slice; several images of a patient are not independent."
 
 
@@ -323,7 +323,7 @@ def _pretraining(architecture: str, title: str, batch_size: int) -> Task:
         split="the authors' CSVs (train, validation, test)",
         intended_use="Pretrain an encoder on RadImageNet for transfer to radiology tasks.",
         limits=(
-            _NOT_A_DEVICE,
+            NOT_A_DEVICE,
             "The authors published neither optimizer, schedule, epochs, loss nor augmentation of the pretraining; "
             "the recipe here is this project's.",
         ),
@@ -354,7 +354,7 @@ TASKS: dict[str, Task] = {
             augmentation=SMALL_TASK_AUGMENTATION,
             split=f"{_FIVE_FOLD}, patient-disjoint",
             intended_use="Research on telling malignant from benign thyroid nodules in B-mode ultrasound.",
-            limits=(_NOT_A_DEVICE, "The label is derived from TI-RADS, not from histology.", _SLICE_LIMIT),
+            limits=(NOT_A_DEVICE, "The label is derived from TI-RADS, not from histology.", _SLICE_LIMIT),
             references=(RADIMAGENET_PAPER, *_REPLICATIONS),
             reported_gain="+9.4 % AUC over ImageNet (Mei 2022)",
         ),
@@ -372,7 +372,7 @@ TASKS: dict[str, Task] = {
             split=_FIVE_FOLD,
             intended_use="Research on telling malignant from benign or no breast mass in B-mode ultrasound.",
             limits=(
-                _NOT_A_DEVICE,
+                NOT_A_DEVICE,
                 "BUSI publishes no patient ids: a patient may stand on both sides of a split, so estimates may be "
                 "optimistic.",
                 "One center, two scanners of one vendor: expect a drop elsewhere.",
@@ -401,7 +401,7 @@ TASKS: dict[str, Task] = {
                 split=_FIVE_FOLD,
                 intended_use=use,
                 limits=(
-                    _NOT_A_DEVICE,
+                    NOT_A_DEVICE,
                     "MRNet's labels are of exams: a slice of a torn knee need not show the tear, and slices of an exam "
                     "are not independent. Exams are scored by the mean over their central slices; the authors' rule "
                     "for choosing slices is not published.",
@@ -444,7 +444,7 @@ TASKS: dict[str, Task] = {
             augmentation=LARGE_TASK_AUGMENTATION,
             split="one split, about 76 / 8.5 / 15 %",
             intended_use="Research on detecting lung opacities suspicious of pneumonia in chest radiographs.",
-            limits=(_NOT_A_DEVICE, "The reference is radiologists' reading of the radiograph, not microbiology."),
+            limits=(NOT_A_DEVICE, "The reference is radiologists' reading of the radiograph, not microbiology."),
             references=(RADIMAGENET_PAPER,),
             reported_gain="+1.9 % AUC over ImageNet (Mei 2022)",
         ),
@@ -462,7 +462,7 @@ TASKS: dict[str, Task] = {
             augmentation=LARGE_TASK_AUGMENTATION,
             split="one split",
             intended_use="Research on detecting COVID-19 in slices of chest CT.",
-            limits=(_NOT_A_DEVICE, "No public data: bring your own.", _SLICE_LIMIT),
+            limits=(NOT_A_DEVICE, "No public data: bring your own.", _SLICE_LIMIT),
             references=(RADIMAGENET_PAPER,),
             reported_gain="+6.1 % AUC over ImageNet (Mei 2022)",
         ),
@@ -479,7 +479,7 @@ TASKS: dict[str, Task] = {
             augmentation=LARGE_TASK_AUGMENTATION,
             split="one split, patient-disjoint",
             intended_use="Research on telling SARS-CoV-2 pneumonia (NCP) from common pneumonia (CP) in CT slices.",
-            limits=(_NOT_A_DEVICE, _SLICE_LIMIT, "The public images are already windowed pictures, not HU."),
+            limits=(NOT_A_DEVICE, _SLICE_LIMIT, "The public images are already windowed pictures, not HU."),
             references=(RADIMAGENET_PAPER,),
             reported_gain="+1.7 % AUC over ImageNet (Mei 2022)",
         ),
@@ -507,7 +507,7 @@ TASKS: dict[str, Task] = {
             intended_use="Research on detecting intracranial hemorrhage and its subtypes in slices of unenhanced head "
             "CT.",
             limits=(
-                _NOT_A_DEVICE,
+                NOT_A_DEVICE,
                 _SLICE_LIMIT,
                 "The paper's task is any hemorrhage; the subtypes are this project's addition, from the same labels.",
             ),
@@ -530,7 +530,7 @@ TASKS: dict[str, Task] = {
                 split=_FIVE_FOLD,
                 intended_use=f"Research on outlining {lesion} in B-mode ultrasound.",
                 limits=(
-                    _NOT_A_DEVICE,
+                    NOT_A_DEVICE,
                     limit,
                     "The paper localizes lesions by Grad-CAM of the classifiers; a trained segmenter is this project's "
                     "way to the same references.",

@@ -112,7 +112,8 @@ def prepare(
     -------
     tuple
         Path of the table, and the summary: counts beside the published ones, differences, odd files, ``left_out`` (how
-        many files or rows were left out for each reason), and ``root``, by which an audit finds the images again.
+        many files or rows were left out for each reason), ``root``, by which an audit finds the images again,
+        ``dataset``, the reader, and ``options``, those of it that decide what the labels mean.
 
     Raises
     ------
@@ -129,11 +130,19 @@ def prepare(
         **({"masks": masks} if masks else {}),
         "left_out": dict(frame.attrs.get("left_out", {})),
         "root": str(Path(root).resolve()),
+        "dataset": name,
+        "options": _options_of_labels(name, options),
     }
     out = Path(out)
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return out / RECORDS_FILE, facts
+
+
+def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The option ``target`` of a reader that has one, as given or by default."""
+    known = inspect.signature(get_reader(name).read).parameters
+    return {"target": options.get("target", known["target"].default)} if "target" in known else {}
 
 
 def _survey_masks(name: str, frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from radimagenet_monai.report.comparison_rows import speaks_of_models
 from radimagenet_monai.report.wording import count, grouped, number
 
 CHECKLISTS = ("claim_2024", "tripod_ai")
@@ -59,20 +60,28 @@ def _technology(analysis: Mapping[str, Any]) -> str:
 
 def _aim(analysis: Mapping[str, Any]) -> str:
     names = ", ".join(item["name"] for item in analysis["initializations"])
+    if speaks_of_models(analysis):
+        return f"Which of the models trained on this split (started from {names}) has the higher {analysis['measure']}."
     return f"Which initialization ({names}) gives the higher {analysis['measure']}."
 
 
 def _goal(analysis: Mapping[str, Any]) -> str:
-    return "Development and internal evaluation: a paired comparison of initializations. No model is meant for use."
+    compared = "trained models" if speaks_of_models(analysis) else "initializations"
+    return f"Development and internal evaluation: a paired comparison of {compared}. No model is meant for use."
 
 
 def _data_source(analysis: Mapping[str, Any]) -> str:
     data = analysis["data"]
     return (
-        f"{analysis['task'].get('dataset') or 'A records table'}: {count(data['images'], 'image')} of "
+        f"{_source(analysis)}: {count(data['images'], 'image')} of "
         f"{count(data['patients'], 'patient')} (table with SHA-256 {data['records_sha256'][:12]}…). "
         "Source and representativeness are for the author."
     )
+
+
+def _source(analysis: Mapping[str, Any]) -> str:
+    text = analysis["task"].get("dataset") or "A records table"
+    return text[:1].upper() + text[1:]
 
 
 def _preprocessing(analysis: Mapping[str, Any]) -> str:
@@ -92,16 +101,18 @@ def _selection(analysis: Mapping[str, Any]) -> str:
 
 def _missing(analysis: Mapping[str, Any]) -> str:
     excluded = analysis["data"]["excluded"]
-    if not excluded:
-        return "No image was left out. Nothing was imputed."
     listed = "; ".join(f"{item['reason']}: {item['images']}" for item in excluded)
-    return f"Images left out ({listed}). Nothing was imputed."
+    text = f"Images of the table left out ({listed})." if excluded else "No image of the table was left out."
+    before = analysis["data"].get("left_out_before") or {}
+    if before:
+        text += f" Before, when it was prepared: {'; '.join(f'{reason}: {many}' for reason, many in before.items())}."
+    return f"{text} Nothing was imputed."
 
 
 def _partitions(analysis: Mapping[str, Any]) -> str:
     folds = analysis["protocol"]["folds"]
     if folds == 1:
-        return "The records table's own training, validation and test split, the same for every initialization."
+        return "The records table's own training, validation and test split, the same for every model."
     return f"{folds} folds: each tests once, another validates, the rest trains; the same for every initialization."
 
 
@@ -117,8 +128,8 @@ def _sample_size(analysis: Mapping[str, Any]) -> str | None:
             pair = f"{item['first']} and {item['second']} ({item['architecture']})"
             return (
                 f"That of the data at hand. For a difference of {item['difference']:g} in {analysis['measure']} "
-                f"between {pair}, about {grouped(item['patients'])} patients would be needed for a power of "
-                f"{100 * item['power']:g}%."
+                f"between {pair}, about {grouped(item['patients'])} {item.get('unit', 'patient')}s would be needed for "
+                f"a power of {100 * item['power']:g}%."
             )
     return "That of the data at hand; the patients needed are not estimable from them."
 
@@ -161,6 +172,9 @@ def _measures(analysis: Mapping[str, Any]) -> str:
 
 def _statistics(analysis: Mapping[str, Any]) -> str:
     found = analysis["differences"]
+    few = next((item["too_few"] for item in found if item.get("too_few")), None)
+    if few:
+        return f"None: too few were tested ({few}). Differences are described, without intervals and P values."
     methods = {item["method"] for item in found}
     methods |= {item["test_sets"]["method"] for item in found if item.get("test_sets")}
     named = ", ".join(sorted(name for name in methods if name)) or "none was applicable"
@@ -170,7 +184,8 @@ def _statistics(analysis: Mapping[str, Any]) -> str:
 
 def _robustness(analysis: Mapping[str, Any]) -> str:
     protocol = analysis["protocol"]
-    parts = [count(len(protocol["architectures"]), "architecture"), count(protocol["folds"], "fold")]
+    folds = "one split" if speaks_of_models(analysis) else count(protocol["folds"], "fold")
+    parts = [count(len(protocol["architectures"]), "architecture"), folds]
     parts += [count(len(protocol["scenarios"]), "scenario")] if protocol["scenarios"] else []
     parts += [f"training sets of {count(len(protocol['fractions']), 'size')}"] if len(protocol["fractions"]) > 1 else []
     parts += [f"subgroups by {', '.join(sorted(_subgroup_columns(analysis)))}"] if analysis["subgroups"] else []

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from radimagenet_monai.report.comparison_figures import calibration_picture, decision_picture, roc_picture
-from radimagenet_monai.report.comparison_rows import Analysis, bounded_cell, largest_fraction, value_cell
+from radimagenet_monai.report.comparison_rows import (
+    Analysis,
+    bounded_cell,
+    largest_fraction,
+    speaks_of_models,
+    value_cell,
+)
 from radimagenet_monai.report.page import Section, Table
 from radimagenet_monai.report.wording import number
 
@@ -23,19 +29,24 @@ def curve_sections(analysis: Analysis) -> list[Section]:
     }
     if not pooled:
         return []
-    sections = [_roc(pooled), _calibration(pooled), _decisions(pooled), _operating_points(pooled)]
+    models = speaks_of_models(analysis)
+    sections = [_roc(pooled, models), _calibration(pooled, models), _decisions(pooled), _operating_points(pooled)]
     return [section for section in sections if section.tables or section.pictures]
 
 
-def _roc(pooled: Pooled) -> Section:
+def _roc(pooled: Pooled, models: bool) -> Section:
     methods = "; ".join(dict.fromkeys(item["method"] for item in pooled.values()))
     reasons = dict.fromkeys(item["auc"].get("reason") for item in pooled.values())
+    tested = (
+        "on the test part."
+        if models
+        else "on the test sets of all folds. AUC, curve and average precision are means over folds, since scores of "
+        "different models have no common scale."
+    )
     return Section(
         "ROC curves",
         [
-            "Of the scenario that validation data chose, on the test sets of all folds. AUC, curve and average "
-            "precision are means over folds, since scores of different models have no common scale. "
-            f"Intervals: {methods}.",
+            f"Of the scenario that validation data chose, {tested} Intervals: {methods}.",
             *(f"Not estimable: {reason}." for reason in reasons if reason),
         ],
         tables=[
@@ -58,7 +69,7 @@ def _roc(pooled: Pooled) -> Section:
     )
 
 
-def _calibration(pooled: Pooled) -> Section:
+def _calibration(pooled: Pooled, models: bool) -> Section:
     rows = [
         [
             place,
@@ -76,8 +87,9 @@ def _calibration(pooled: Pooled) -> Section:
     return Section(
         "Calibration",
         [
-            "Of the test images of all folds together. Perfect are slope 1 and intercept 0. A slope below 1 means "
-            "predictions that are too extreme; an intercept above 0, risks that are underestimated on average.",
+            f"Of the test images{'' if models else ' of all folds together'}. Perfect are slope 1 and intercept 0. A "
+            "slope below 1 means predictions that are too extreme; an intercept above 0, risks that are underestimated "
+            "on average.",
             *(f"Not estimable, {what}: {why}." for what, why in reasons),
         ],
         tables=_table(

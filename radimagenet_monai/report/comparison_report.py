@@ -13,6 +13,7 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.report.comparison_checklists import CHECKLISTS, fill_checklist
 from radimagenet_monai.report.comparison_gallery import read_gallery
+from radimagenet_monai.report.comparison_rows import speaks_of_models
 from radimagenet_monai.report.comparison_sections import comparison_headline, comparison_sections
 from radimagenet_monai.report.comparison_summary import summary_headline, summary_sections, summary_tables
 from radimagenet_monai.report.comparison_tables import csv_text, tables_of
@@ -42,7 +43,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "command": "",
 }
 _RESEARCH_ONLY = (
-    "Research software. This compares ways to train on one dataset; it is no evidence of clinical use. "
+    "Research software. This compares {what} on one dataset; it is no evidence of clinical use. "
     "Look at the pictures for names burned into images before you pass this report on."
 )
 
@@ -86,7 +87,7 @@ def write_comparison_report(
     title = f"{len(analyses)} comparisons of initializations"
     headline = summary_headline(analyses)
     notices = sorted({str(found) for item in analyses.values() if (found := item["task"].get("image_warning"))})
-    warning = " ".join([*notices, _RESEARCH_ONLY])
+    warning = " ".join([*notices, _RESEARCH_ONLY.format(what="ways to train")])
     return _write(target, title, warning, headline, summary_sections(analyses), {}, dict(summary_tables(analyses)))
 
 
@@ -121,6 +122,8 @@ def _write_one(folder: Path, target: Path, show_ids: bool) -> Path:
     whole = read_analysis(folder)
     analysis = without_identifiers(whole, show_ids)
     notice = analysis["task"].get("image_warning")
+    models = speaks_of_models(analysis)
+    warning = _RESEARCH_ONLY.format(what="trained models" if models else "ways to train")
     gallery = read_gallery(whole, folder)
     tables: dict[str, Sequence[Mapping[str, Any]]] = dict(tables_of(analysis))
     checklists = {name: fill_checklist(name, analysis) for name in CHECKLISTS}
@@ -128,8 +131,8 @@ def _write_one(folder: Path, target: Path, show_ids: bool) -> Path:
         tables[f"checklist_{name}"] = [asdict(item) for item in checklist.items]
     return _write(
         target,
-        f"Comparison of initializations: {analysis['task']['title']}",
-        f"{notice} {_RESEARCH_ONLY}" if notice else _RESEARCH_ONLY,
+        f"Comparison of {'trained models' if models else 'initializations'}: {analysis['task']['title']}",
+        f"{notice} {warning}" if notice else warning,
         comparison_headline(analysis),
         comparison_sections(analysis, gallery),
         {"analysis": analysis, "checklists": {name: asdict(item) for name, item in checklists.items()}},

@@ -18,6 +18,7 @@ from radimagenet_monai.report.comparison_rows import (
     main_rows,
     pair_name,
     place_name,
+    speaks_of_models,
     value_cell,
 )
 from radimagenet_monai.report.page import Picture, Section, Table
@@ -33,6 +34,7 @@ _MEASURES = {"pointing": "pointing game", "energy": "energy inside", "dice": "Di
 def performance_section(analysis: Analysis) -> Section:
     """Means by architecture and initialization, trained on everything."""
     measure = analysis["measure"]
+    spread = [] if speaks_of_models(analysis) else ["SD over folds"]
     main = main_rows(analysis, "performance")
     pictures = []
     if main:
@@ -45,15 +47,13 @@ def performance_section(analysis: Analysis) -> Section:
     return Section(
         "Performance",
         [
-            f"Means of {measure} over scenarios and folds. Intervals allow for training sets of the folds that overlap "
-            "(corrected for resampling). Intervals of two initializations may overlap although their paired "
-            "difference is clear: compare by the differences below.",
+            *_of_means(analysis),
             *_reasons(analysis["performance"]),
         ],
         tables=[
             Table(
                 f"Mean {measure}",
-                ["architecture", "initialization", "runs", "mean (95% CI)", "SD over scenarios", "SD over folds"],
+                ["architecture", "initialization", "runs", "mean (95% CI)", "SD over scenarios", *spread],
                 [
                     [
                         place_name(item["architecture"]),
@@ -61,7 +61,7 @@ def performance_section(analysis: Analysis) -> Section:
                         str(item["runs"]),
                         value_cell(item, "mean"),
                         number(item["sd"]),
-                        number(item["sd_folds"]),
+                        *([number(item["sd_folds"])] if spread else []),
                     ]
                     for item in analysis["performance"]
                     if item["fraction"] == largest_fraction(analysis)
@@ -72,23 +72,40 @@ def performance_section(analysis: Analysis) -> Section:
     )
 
 
+def _of_means(analysis: Analysis) -> list[str]:
+    measure = analysis["measure"]
+    if speaks_of_models(analysis):
+        return [
+            f"{measure} of the trained models on the test part, the mean over scenarios where there are several. "
+            "Intervals are of these models on other test patients. Two intervals may overlap although the paired "
+            "difference is clear: compare by the differences below."
+        ]
+    return [
+        f"Means of {measure} over scenarios and folds. Intervals allow for training sets of the folds that overlap "
+        "(corrected for resampling). Intervals of two initializations may overlap although their paired "
+        "difference is clear: compare by the differences below."
+    ]
+
+
 def differences_section(analysis: Analysis) -> Section:
     """Every paired difference after training on everything, with its spread over folds and scenarios."""
     found = [item for item in analysis["differences"] if item["fraction"] == largest_fraction(analysis)]
+    higher = "higher" if speaks_of_models(analysis) else "better"
+    over = "" if speaks_of_models(analysis) else "folds and "
     # The answer has shown one of the figures already.
     answered = next((item["architecture"] for item in main_rows(analysis, "differences")), None)
     pictures = [
         forest_picture(
             [difference_row(pair_name(item), item) for item in found if item["architecture"] == architecture],
             f"difference in {analysis['measure']}",
-            f"{place_name(architecture)}: above 0 the first is better, below 0 the second.",
+            f"{place_name(architecture)}: above 0 the first is {higher}, below 0 the second.",
         )
         for architecture in dict.fromkeys(item["architecture"] for item in found)
         if architecture != answered
     ]
     return Section(
         "Paired differences",
-        _methods(found),
+        _methods(found, speaks_of_models(analysis)),
         tables=[
             Table(
                 f"Differences in {analysis['measure']}",
@@ -97,7 +114,7 @@ def differences_section(analysis: Analysis) -> Section:
             )
         ],
         pictures=pictures,
-        sections=[Section("Spread over folds and scenarios", tables=_spread_tables(found))],
+        sections=[Section(f"Spread over {over}scenarios", tables=_spread_tables(found))],
     )
 
 
@@ -292,7 +309,7 @@ def power_section(analysis: Analysis) -> Section:
     """How many patients would show a difference that matters."""
     rows = [
         [
-            f"{item['first']}, {item['second']}",
+            f"{item['first']}, {item['second']}{_test_of(item)}",
             place_name(item["architecture"]),
             f"{item['difference']:g}",
             f"{100 * item['power']:g}%",
@@ -304,8 +321,9 @@ def power_section(analysis: Analysis) -> Section:
     return Section(
         "Patients needed",
         [
-            "From the variance seen here, for a difference that one decides to care about; rough, and no statement "
-            "about the difference that was found."
+            "From the variance seen here and for the test in use, with its degrees of freedom and its adjustment for "
+            "several pairs; for a difference that one decides to care about. Rough, and no statement about the "
+            "difference that was found."
         ],
         tables=[
             Table(
@@ -322,6 +340,14 @@ def power_section(analysis: Analysis) -> Section:
             )
         ],
     )
+
+
+def _test_of(item: Mapping[str, Any]) -> str:
+    """Which test the number is for; analyses of earlier versions do not say."""
+    if not item.get("method"):
+        return ""
+    freedom = item["degrees_of_freedom"]
+    return f" ({item['method']}{f', {freedom} degrees of freedom' if freedom else ''})"
 
 
 def _spread_tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -341,11 +367,20 @@ def _spread_tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
     return tables
 
 
-def _methods(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def _methods(found: Sequence[Mapping[str, Any]], models: bool) -> list[str]:
     if not found:
         return ["No pair of initializations has results to compare."]
+    few = dict.fromkeys(item["too_few"] for item in found if item.get("too_few"))
+    if few and all(item.get("too_few") for item in found):
+        return [f"Too few were tested to compare: {reason}. Differences are described, not tested." for reason in few]
     methods = "; ".join(dict.fromkeys(item["method"] for item in found if item["method"])) or "none was applicable"
     given = list(dict.fromkeys(item["test_sets"]["method"] for item in found if item.get("test_sets")))
+    if models:
+        return [
+            f"Method: {methods}. It asks whether other test patients would come out alike for these trained models. P "
+            "values are two-sided; 'Holm' is adjusted for the pairs compared.",
+            *_reasons(found),
+        ]
     paragraphs = [
         f"Method: {methods}. It asks whether another training on other data of this kind would come out alike. "
         "P values are two-sided; 'Holm' is adjusted for the pairs compared."

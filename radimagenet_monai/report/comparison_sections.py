@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radimagenet_monai.report.comparison_checklists import CHECKLISTS, FOR_THE_AUTHOR, fill_checklist
@@ -24,6 +24,7 @@ from radimagenet_monai.report.comparison_rows import (
     pair_name,
     place_name,
     several_fractions,
+    speaks_of_models,
     value_cell,
 )
 from radimagenet_monai.report.page import Picture, Section, Step, Table
@@ -32,7 +33,7 @@ from radimagenet_monai.report.wording import count, grouped, with_interval
 _MOST_HEADLINES = 4
 _COUNTED = ("images", "patients", "positives")
 _MOST_RUNS_OPEN = 24
-_RESEARCH_ONLY = "Research software. These figures compare ways to train; they are no evidence of clinical use."
+_RESEARCH_ONLY = "Research software. These figures compare {what}; they are no evidence of clinical use."
 
 
 def comparison_sections(analysis: Analysis, gallery: Sequence[Picture] = ()) -> list[Section]:
@@ -70,15 +71,20 @@ def comparison_headline(analysis: Analysis) -> dict[str, str]:
         (item for item in main_rows(analysis, "performance") if item["mean"] is not None),
         key=lambda item: -item["mean"],
     )
-    cards = {
-        f"{item['initialization']}, mean {analysis['measure']}": with_interval(item, "mean")
-        for item in best[:_MOST_HEADLINES]
-    }
+    cards = {_card_title(item, analysis): with_interval(item, "mean") for item in best[:_MOST_HEADLINES]}
     data = analysis["data"]
     cards["Data"] = f"{count(data['images'], 'image')}, {count(data['patients'], 'patient')}"
     finished = sum(run["status"] == "finished" for run in analysis["runs"])
     cards["Runs finished"] = f"{finished} of {len(analysis['runs'])}"
     return cards
+
+
+def _card_title(item: Mapping[str, Any], analysis: Analysis) -> str:
+    if not speaks_of_models(analysis):
+        return f"{item['initialization']}, mean {analysis['measure']}"
+    if item["runs"] == 1:
+        return f"Model started from {item['initialization']}, {analysis['measure']}"
+    return f"Models started from {item['initialization']}, mean {analysis['measure']}"
 
 
 def answer_section(analysis: Analysis) -> Section:
@@ -88,7 +94,8 @@ def answer_section(analysis: Analysis) -> Section:
     if found:
         rows = [difference_row(pair_name(item), item) for item in found]
         place = place_name(found[0]["architecture"])
-        caption = f"Differences in {analysis['measure']}, {place}: above 0 the first is better, below 0 the second."
+        higher = "higher" if speaks_of_models(analysis) else "better"
+        caption = f"Differences in {analysis['measure']}, {place}: above 0 the first is {higher}, below 0 the second."
         pictures.append(forest_picture(rows, f"difference in {analysis['measure']}", caption))
     return Section(
         "The answer", analysis["sentences"] or ["No two initializations could be compared."], pictures=pictures
@@ -143,12 +150,24 @@ def data_section(analysis: Analysis) -> Section:
     return Section(
         "Data and split",
         [
-            f"The records table has the SHA-256 {data['records_sha256']}.",
+            f"{_sentence_case(analysis['task'].get('dataset') or 'A records table')}. The table has the SHA-256 "
+            f"{data['records_sha256']}.",
+            *_left_out_before(data),
             f"{several} {str(data.get('scored', 'images')).capitalize()} were scored, one by one.",
         ],
         flow=flow,
         tables=[Table("Training, validation and test data", ["fold", "part", *_COUNTED], rows)],
     )
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _left_out_before(data: Mapping[str, Any]) -> list[str]:
+    before = data.get("left_out_before") or {}
+    listed = "; ".join(f"{reason}: {many}" for reason, many in before.items())
+    return [f"Left out when the table was prepared: {listed}."] if listed else []
 
 
 def models_section(analysis: Analysis) -> Section:
@@ -164,14 +183,21 @@ def models_section(analysis: Analysis) -> Section:
         *([["epochs", protocol["epochs"]]] if protocol["epochs"] else []),
         ["image size", f"{protocol['image_size']} x {protocol['image_size']} pixels"],
         *([["batch size", protocol["batch_size"]]] if protocol["batch_size"] else []),
+        *([["training images of a run", training]] if (training := protocol.get("training_images")) else []),
         ["seed", protocol["seed"]],
         ["choice of the model", protocol["validation"]],
     ]
+    if speaks_of_models(analysis):
+        paired = "All models had the same training images in the same order, and differences are paired by test image."
+    else:
+        paired = (
+            "Every initialization had the same folds, the same order of images and the same seeds, so that differences "
+            "are paired."
+        )
     return Section(
         "Models and input conventions",
         [
-            f"Protocol '{protocol['name']}': {protocol['description']}. Every initialization had the same folds, the "
-            "same order of images and the same seeds, so that differences are paired.",
+            f"Protocol '{protocol['name']}': {protocol['description']}. {paired}",
             "A network's first layer maps the image, in [0, 1], to what its weights were trained on.",
         ],
         tables=[
@@ -297,7 +323,8 @@ def limits_section(analysis: Analysis) -> Section:
         ("Notes of the analysis", analysis["notes"]),
     )
     sections = [Section(title, texts) for title, texts in listed if texts]
-    return Section("Limits", [_RESEARCH_ONLY, *missing], sections=sections)
+    warning = _RESEARCH_ONLY.format(what="trained models" if speaks_of_models(analysis) else "ways to train")
+    return Section("Limits", [warning, *missing], sections=sections)
 
 
 def checklists_section(analysis: Analysis) -> Section:

@@ -13,12 +13,15 @@ from radimagenet_monai.report.comparison_rows import (
     main_rows,
     pair_name,
     place_name,
+    speaks_of_models,
     value_cell,
 )
 from radimagenet_monai.report.page import Section, Table
 from radimagenet_monai.report.wording import bare_p_value, count, signed
 
 _LEVEL = 0.05
+MODELS = "these trained models"
+"""In the place of the initializations: what a comparison on one split is about."""
 
 
 def summary_headline(analyses: Mapping[str, Analysis]) -> dict[str, str]:
@@ -45,13 +48,21 @@ def summary_tables(analyses: Mapping[str, Analysis]) -> dict[str, list[dict[str,
     """
     means, differences = [], []
     for name, analysis in analyses.items():
-        place = {"comparison": name, "task": analysis["task"]["title"], "measure": analysis["measure"]}
+        place = {
+            "comparison": name,
+            "task": analysis["task"]["title"],
+            "measure": analysis["measure"],
+            "about": _about(analysis),
+        }
         means += [
             {**place, **{key: row[key] for key in ("architecture", "initialization", "runs", "mean", "low", "high")}}
             for row in main_rows(analysis, "performance")
         ]
         keys = ("architecture", "first", "second", "difference", "low", "high", "p", "method", "reason")
-        differences += [{**place, **{key: row[key] for key in keys}} for row in main_rows(analysis, "differences")]
+        differences += [
+            {**place, **{key: row[key] for key in keys}, "too_few": row.get("too_few")}
+            for row in main_rows(analysis, "differences")
+        ]
     for row, adjusted in zip(differences, holm([row["p"] for row in differences]), strict=True):
         row["p_adjusted"] = adjusted
     return {"performance": means, "differences": differences}
@@ -60,18 +71,19 @@ def summary_tables(analyses: Mapping[str, Analysis]) -> dict[str, list[dict[str,
 def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
     """The answer over all tasks, then means, then where each comparison's own report lies."""
     tables = summary_tables(analyses)
-    pairs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    pairs: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in tables["differences"]:
-        pairs.setdefault((row["first"], row["second"], row["measure"]), []).append(row)
+        pairs.setdefault((row["first"], row["second"], row["measure"], row["about"]), []).append(row)
     pictures = [
         forest_picture(
             [difference_row(row["task"], row) for row in rows],
             f"difference in {measure}",
-            f"{first} − {second}: above 0 {first} is better, below 0 {second}.",
+            f"{first} − {second}: above 0 {first} is higher, below 0 {second}"
+            f"{', of the models trained on one split' if about == MODELS else ''}.",
         )
-        for (first, second, measure), rows in pairs.items()
+        for (first, second, measure, about), rows in pairs.items()
     ]
-    answers = [_sentence(first, second, measure, rows) for (first, second, measure), rows in pairs.items()]
+    answers = [_sentence(*pair, rows) for pair, rows in pairs.items()]
     return [
         Section(
             "The answer over all tasks",
@@ -152,12 +164,23 @@ def _finished(analysis: Analysis) -> str:
     return f"{sum(run['status'] == 'finished' for run in analysis['runs'])} of {len(analysis['runs'])}"
 
 
-def _sentence(first: str, second: str, measure: str, rows: list[dict[str, Any]]) -> str:
+def _about(analysis: Analysis) -> str:
+    return MODELS if speaks_of_models(analysis) else "the initializations"
+
+
+def _sentence(first: str, second: str, measure: str, about: str, rows: list[dict[str, Any]]) -> str:
     sure = [row for row in rows if row["p_adjusted"] is not None and row["p_adjusted"] < _LEVEL]
     better = sum(row["difference"] > 0 for row in sure)
     known = [row["difference"] for row in rows if row["difference"] is not None]
     mean = f" The mean difference over tasks is {signed(sum(known) / len(known))}." if known else ""
+    few = sum(bool(row["too_few"]) for row in rows)
+    if few == len(rows):
+        return f"{first} against {second} ({measure}): too few patients were tested in every task to compare them."
+    sides = f"{first} against {second}"
+    if about == MODELS:
+        sides = f"The models started from {first} on one split, against those started from {second}"
+        mean += " Another split is not spoken of."
     return (
-        f"{first} against {second} ({measure}): significantly higher in {better} of {count(len(rows), 'task')}, lower "
-        f"in {len(sure) - better}; in the others the data cannot tell.{mean}"
+        f"{sides} ({measure}): significantly higher in {better} of {count(len(rows), 'task')}, lower in "
+        f"{len(sure) - better}; in the others the data cannot tell{f' or are too few ({few})' if few else ''}.{mean}"
     )

@@ -13,18 +13,19 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.datasets.data_source import described
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.multiplicity import holm
 from radimagenet_monai.evaluation.patient_numbers import number_patients
 from radimagenet_monai.evaluation.power import patients_needed
 from radimagenet_monai.evaluation.resampled import corrected_resampled_test
+from radimagenet_monai.experiments.comparison.as_run import as_run, versions_of
 from radimagenet_monai.experiments.comparison.finished import POOLED, Runs, paired, read_facts
 from radimagenet_monai.experiments.comparison.jobs import EVALUATION_FOLDER, FINISHED, RUNS_FOLDER, read_result
 from radimagenet_monai.experiments.comparison.localization import localize_runs
@@ -40,7 +41,6 @@ from radimagenet_monai.experiments.comparison.measures import (
 from radimagenet_monai.experiments.comparison.plan import (
     OWN_SPLIT,
     PLAN_FILE,
-    PROTOCOLS,
     Initialization,
     Plan,
     Run,
@@ -54,7 +54,7 @@ from radimagenet_monai.experiments.comparison.tested import tested_by_pair, why_
 from radimagenet_monai.experiments.comparison.training_sets import describe_folds, read_all
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
-from radimagenet_monai.tasks import DATASETS, get_task
+from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.run_record import hardware, package_versions
 from radimagenet_monai.weights.store import find_weights
 
@@ -96,7 +96,12 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
         runs.append((run, result))
     several = plan.fractions if plan.folds != OWN_SPLIT else ()
     shares = {fraction: _test_share(plan, frame, fraction) for fraction in several}
+    about, dataset = described(task, plan.classes, facts.get("source"))
     found = Runs(plan, frame, predictions, _clusters(frame, predictions), shares)
+
+    rows = [_run_row(out, run, result, found) for run, result in runs]
+    done = as_run(plan, rows)
+    used = {row["initialization"] for row in rows if row["status"] == FINISHED}
 
     performance = _performance(found, out)
     differences = _differences(found)
@@ -105,33 +110,27 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
         "format": FORMAT,
         "task": {
             "name": task.name,
-            "title": task.title,
+            "title": about.title,
             "modality": str(task.modality) if task.modality else "mixed",
             "kind": str(task.kind),
             "classes": list(plan.classes),
             "positive": _positive(plan),
-            "dataset": DATASETS[task.dataset].title,
-            "limits": list(task.limits),
+            "dataset": dataset.title,
+            "limits": list(about.limits),
             "image_warning": PHANTOM_NOTICE if is_phantom(root) else None,
         },
         "measure": measure_name(len(plan.classes)),
         "about": "these trained models" if plan.folds == OWN_SPLIT else "the initializations",
         "protocol": {
             "name": plan.protocol,
-            "description": PROTOCOLS[plan.protocol].description,
-            "architectures": list(plan.architectures),
-            "scenarios": [{"name": item.name, **asdict(item)} for item in plan.scenarios],
+            **done,
             "folds": plan.folds,
             "fractions": list(plan.fractions),
-            "epochs": plan.epochs,
-            "image_size": plan.image_size,
-            "batch_size": plan.batch_size,
-            "seed": plan.seed,
             "validation": _validation_in_words(plan),
         },
-        "initializations": [_initialization(plan, item) for item in plan.initializations],
-        "data": _data(found),
-        "runs": [_run_row(out, run, result, found) for run, result in runs],
+        "initializations": [_initialization(plan, item) for item in plan.initializations if item.name in used],
+        "data": {**_data(found), "left_out_before": dict((facts.get("source") or {}).get("left_out", {}))},
+        "runs": rows,
         "performance": performance,
         "differences": differences,
         "learning_curve": _learning_curve(found),
@@ -140,8 +139,8 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
         "localization_differences": localization_differences,
         "power": _power(found, differences),
         "notes": _notes(found, runs),
-        "limits": _limits(plan),
-        "software": package_versions(),
+        "limits": _limits(plan, done["epochs"]),
+        "software": versions_of(rows, package_versions()),
         "hardware": hardware(),
         # Of the runs and not of this start, so that a comparison gone on with gives the same analysis.
         "seconds": round(sum(result["seconds"] or 0.0 for _, result in runs), 1),
@@ -401,6 +400,9 @@ def _data(runs: Runs) -> dict[str, Any]:
     known = (frame["patient_id"] != "").all()
     exams = int(frame[frame["exam"] != ""].groupby(["patient_id", "exam"]).ngroups) if "exam" in frame.columns else None
     unreadable = max((item.unreadable for item in runs.predictions.values()), default=0)
+    divided = frame["split"].isin(["train", "validation", "test"]) if plan.folds == OWN_SPLIT else frame["fold"].notna()
+    unused = int((~divided).sum())
+    excluded = [{"reason": "in no part of the split", "images": unused}] if unused else []
     return {
         "records_sha256": plan.records_sha256,
         "images": len(frame),
@@ -409,7 +411,7 @@ def _data(runs: Runs) -> dict[str, Any]:
         "scored": "exams" if plan.aggregate != "none" else "images",
         "classes": {name: int((frame["label"] == name).sum()) for name in plan.classes},
         "clustered": runs.clusters is not None,
-        "excluded": [{"reason": "could not be read", "images": unreadable}] if unreadable else [],
+        "excluded": [*excluded, *([{"reason": "could not be read", "images": unreadable}] if unreadable else [])],
         "folds": describe_folds(plan, frame),
     }
 
@@ -435,6 +437,8 @@ def _run_row(out: Path, run: Run, result: Mapping[str, Any], runs: Runs) -> dict
         "high": high,
         "best_epoch": best.get("epoch"),
         "validation": best.get("value"),
+        "epochs": facts.get("epochs", facts.get("settings", {}).get("max_epochs")),
+        "training_images": facts.get("images", facts.get("train", {}).get("images")),
         "seconds": result["seconds"],
         "command": result.get("command"),
         "problem": result["problem"],
@@ -479,7 +483,7 @@ def _notes(runs: Runs, results: Sequence[tuple[Run, Mapping[str, Any]]]) -> list
     return notes
 
 
-def _limits(plan: Plan) -> list[str]:
+def _limits(plan: Plan, epochs: int | str | None) -> list[str]:
     limits = [
         "One dataset: nothing here tells how the models do on images of other scanners, sites or patients.",
         "Research software; no evidence of clinical use.",
@@ -487,14 +491,20 @@ def _limits(plan: Plan) -> list[str]:
     if plan.protocol == "quick":
         limits.insert(
             0,
-            f"A quick look: {plan.epochs} epochs on images of {plan.image_size} pixels. Longer training and larger "
-            "images may change the order, above all in favor of random initialization, which learns most slowly.",
+            f"A quick look: {'few' if epochs is None else epochs} epochs on images of {plan.image_size} pixels. Longer "
+            "training and larger images may change the order, above all in favor of random weights, which learn most "
+            "slowly.",
         )
     if plan.is_probe:
         limits.insert(
             0, "A linear probe judges frozen features. Fine-tuning may order the initializations differently."
         )
-    if plan.folds != OWN_SPLIT:
+    if plan.folds == OWN_SPLIT:
+        limits.append(
+            "One split: everything here is about the models trained on it. How much results vary from training to "
+            "training is not seen."
+        )
+    else:
         limits.append(
             f"{plan.folds} folds give a rough estimate of how much a difference varies from training to training."
         )

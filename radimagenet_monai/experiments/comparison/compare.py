@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from radimagenet_monai.collection.bundle_files import file_hash
+from radimagenet_monai.datasets.data_source import source_of_table
 from radimagenet_monai.datasets.records import missing_files, read_records, write_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import RecordsError
@@ -108,7 +109,7 @@ def compare(
     roots = named_roots(plan, out, folder)
     typed = {**roots, "RECORDS": os.path.abspath(records)}  # noqa: PTH100  # a link keeps its name
     command = shell_command(["radimagenet", *sys.argv[1:]], typed) if "compare" in sys.argv[1:2] else ""
-    save_plan(plan, out, command)
+    save_plan(plan, out, command, source_of_table(path))
     write_roots(typed, out)
     _write_records(plan, frame, out)
     prepare_bundle(plan, out)

@@ -314,11 +314,22 @@ def identify(plan: Plan) -> Plan:
     return replace(plan, identities=identities, unavailable=tuple(unavailable))
 
 
-def save_plan(plan: Plan, folder: Path, command: str) -> None:
+def save_plan(plan: Plan, folder: Path, command: str, source: Mapping[str, Any] | None = None) -> None:
     """Write ``comparison.json``; a folder with a comparison that differs in more than its size is refused.
 
     More initializations, architectures, scenarios and fractions may be added to a comparison; what is finished
     stays.
+
+    Parameters
+    ----------
+    plan
+        The comparison.
+    folder
+        That holds it.
+    command
+        What was typed.
+    source
+        Where the data come from, as `radimagenet_monai.datasets.data_source.source_of_table` gives it.
 
     Raises
     ------
@@ -326,7 +337,7 @@ def save_plan(plan: Plan, folder: Path, command: str) -> None:
         Where the folder holds a comparison of other data or settings.
     """
     path = folder / PLAN_FILE
-    facts = json.loads(json.dumps({**plan.to_dict(), "command": command}))
+    facts = json.loads(json.dumps({**plan.to_dict(), "command": command, "source": source}))
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

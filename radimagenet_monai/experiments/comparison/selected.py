@@ -14,6 +14,7 @@ from radimagenet_monai.evaluation.proportions import share_of
 from radimagenet_monai.evaluation.roc import average_precision, roc_curve
 from radimagenet_monai.experiments.comparison.finished import Runs, read_facts
 from radimagenet_monai.experiments.comparison.measures import contrast, interval_of, joined
+from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT
 from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 _GRID = np.linspace(0, 1, 101)
@@ -54,7 +55,7 @@ def describe_selected(
     return {
         "scenario": chosen,
         "auc": {"auc": mean["difference"], "low": low, "high": high, "reason": mean["reason"]},
-        "method": f"{mean['method']}, within folds",
+        "method": mean["method"] if runs.plan.folds == OWN_SPLIT else f"{mean['method']}, within folds",
         "average_precision": float(np.mean([average_precision(part.labels, part.scores) for part in parts])),
         "calibration": {**calibration.to_dict(), "bins": calibration.to_dict()["curve"]},
         "operating_point": _operating_point(parts, clusters),

@@ -1,0 +1,98 @@
+"""Where the data of a run come from, as far as their records table says: which reader prepared it, or nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from radimagenet_monai.datasets.readers import READERS, SUMMARY_FILE
+from radimagenet_monai.datasets.records import RECORDS_FILE
+from radimagenet_monai.tasks import DATASETS, NOT_A_DEVICE, Dataset, Task
+
+# The cohort of that name is private: whoever uses its reader has data of their own.
+_OWN_READERS = ("csv", "folder", "covid19_ct")
+
+
+def source_of_table(table: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``summary.json`` beside a records table tells of the data.
+
+    Returns
+    -------
+    dict
+        ``table`` (name of the file), ``reader`` (``None`` where nothing says it), ``options`` of the reader that decide
+        what the labels mean, and ``left_out``, reason to number.
+    """
+    path = Path(table)
+    try:
+        summary = dict(json.loads((path.parent / SUMMARY_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        summary = {}
+    reader, options, left_out = (summary.get(name) for name in ("dataset", "options", "left_out"))
+    return {
+        "table": path.name,
+        "reader": reader if reader in READERS else None,
+        "options": dict(options) if isinstance(options, dict) else {},
+        "left_out": dict(left_out) if isinstance(left_out, dict) else {},
+    }
+
+
+def source_of_bundle(
+    task: Task, dataset_dir: str | os.PathLike[str], datalist: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """As `source_of_table`, of what a bundle is given: a table, a folder that holds one, or the dataset itself."""
+    table = Path(datalist) if datalist else Path(dataset_dir or ".") / RECORDS_FILE
+    if datalist or not dataset_dir or table.exists():
+        return source_of_table(table)
+    return {"table": None, "reader": task.dataset, "options": dict(task.reader_options), "left_out": {}}
+
+
+def described(task: Task, classes: Sequence[str], source: Mapping[str, Any] | None) -> tuple[Task, Dataset]:
+    """The task and dataset as far as they describe these data.
+
+    A bundle's title, limits and dataset are those of a published dataset. For anybody's own data only modality and
+    classes are known.
+
+    Parameters
+    ----------
+    task
+        Whose bundle is used.
+    classes
+        In index order, as they were trained.
+    source
+        As `source_of_table` gives it; ``None`` where nothing is known.
+    """
+    known = source or {}
+    reader, table = known.get("reader"), known.get("table") or "a table"
+    dataset = Dataset(
+        name="own",
+        title=f"your own data ({table}{f', prepared by {reader}' if reader else ''})",
+        access="Your own.",
+        terms="Your own.",
+        format="a records table",
+    )
+    if reader in DATASETS and reader not in _OWN_READERS:
+        dataset = DATASETS[str(reader)]
+        options = known.get("options") or {}
+        same_labels = all(options.get(name) == value for name, value in task.reader_options.items())
+        if reader == task.dataset and same_labels and tuple(classes) == task.classes:
+            return task, dataset
+    images = f"{task.modality} images" if task.modality else "images"
+    own = replace(
+        task,
+        title=f"{' or '.join(classes)} in {images}{' of your own' if dataset.name == 'own' else ''}",
+        anatomy="",
+        classes=tuple(classes),
+        split="",
+        intended_use="",
+        limits=_LIMITS,
+        references=(),
+        reported_gain=None,
+    )
+    return own, dataset
+
+
+_LIMITS = (NOT_A_DEVICE, "Where these data come from, and whom they represent, is for the author to say.")
