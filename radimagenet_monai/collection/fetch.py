@@ -9,7 +9,6 @@ import re
 import shutil
 import ssl
 import sys
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,6 +24,7 @@ from radimagenet_monai.collection.bundle_files import SUMS_FILE, BundleError, fi
 from radimagenet_monai.collection.findings import Grade
 from radimagenet_monai.collection.verify import MAX_SUMS_BYTES, NAME, Verification, inspect_bundle
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.io.atomic import scratch_folder
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a download is given up."""
@@ -109,8 +109,8 @@ def fetch_bundle(
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch.", suffix=".part", dir=out) as scratch:
-        archive = Path(scratch) / archive_name
+    with scratch_folder(out, "fetch") as scratch:
+        archive = scratch / archive_name
         opener.download(url, archive, max_bytes)
         found = file_hash(archive)
         if sha256 is not None and found != sha256:
@@ -118,7 +118,7 @@ def fetch_bundle(
                 f"{url} has the SHA-256 {found}, but {compared_with} says {sha256}: it is damaged or another file"
             )
         _refuse(archive_name, inspect_bundle(archive), allow_unknown)
-        fresh = extract_archive(archive, Path(scratch) / "extracted")
+        fresh = extract_archive(archive, scratch / "extracted")
         target = out / fresh.name
         was_there = target.exists() or target.is_symlink()
         if not was_there:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from radimagenet_monai.collection.bundle_files import (
 from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
 from radimagenet_monai.collection.verify import verify_bundle
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.io.atomic import scratch_folder
 from radimagenet_monai.tasks import TASKS, Task, get_task
 
 WeightsChoice = Literal["auto", "include", "leave"]
@@ -91,12 +91,10 @@ def release_bundles(
     chosen = _choose(bundles, names)
     _refuse_to_overwrite(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as scratch:
-        release = Path(scratch) / "release"
+    with scratch_folder(out.parent, out.name) as scratch:
+        release = scratch / "release"
         release.mkdir()
-        archives = [
-            _release_one(_stage(bundles / name, Path(scratch) / name, weights), release).name for name in chosen
-        ]
+        archives = [_release_one(_stage(bundles / name, scratch / name, weights), release).name for name in chosen]
         sums = {name: file_hash(release / name) for name in archives}
         _write_text(release / SUMS_FILE, format_sums(sums))
         _write_text(release / MODEL_INFO, _model_info(release, archives, url))
@@ -106,7 +104,7 @@ def release_bundles(
                 raise BundleError(
                     f"{name} is not released, because it does not pass verification: {'; '.join(problems)}"
                 )
-        _put_in_place(release, out, Path(scratch))
+        _put_in_place(release, out, scratch)
     return [out / name for name in archives]
 
 

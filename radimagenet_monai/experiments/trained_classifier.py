@@ -113,7 +113,7 @@ class TrainedClassifier:
         checkpoint = Path(str(parser.get_parsed_content("checkpoint")))
         self.network: Classifier = parser.get_parsed_content("network_def")
         load_model(checkpoint, self.network, self.architecture)
-        require_trained_intensity(self.folder, parser.get_parsed_content("intensity"))
+        require_trained_intensity(checkpoint, parser.get_parsed_content("intensity"))
         self.network.to(self.device).eval()
         self._threshold: float | None = None
         if self.exclusive and len(classes) == 2:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
+import shutil
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+_OF_PROCESS = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)\.[^.]*\.part")
+_OF_ANY = re.compile(r"\..+\.part")
+_ABANDONED_AFTER = 24 * 3600.0
+"""Seconds after which what another machine, or an earlier version, was writing is taken to be abandoned."""
+
+_looked_through: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -24,7 +36,8 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    _look_through(target.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(target.name), suffix=".part", dir=target.parent)
     try:
         # mkstemp makes files private; an output belongs to whoever the umask says.
         umask = os.umask(0)
@@ -51,3 +64,87 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_open(path, "wb") as stream:
         stream.write(data)
+
+
+def atomic_copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy a file so that ``target`` is the old one or the new one, never a torn one."""
+    with Path(source).open("rb") as reading, atomic_open(target, "wb") as stream:
+        shutil.copyfileobj(reading, stream, 2**20)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: str | os.PathLike[str], name: str) -> Iterator[Path]:
+    """A folder in ``parent`` to build in, on the disk of the result; removed with what is left in it.
+
+    What killed processes left of such folders in ``parent`` is removed first.
+    """
+    remove_abandoned(parent)
+    with tempfile.TemporaryDirectory(prefix=_prefix(name), suffix=".part", dir=parent) as folder:
+        yield Path(folder)
+
+
+def remove_abandoned(folder: str | os.PathLike[str]) -> list[str]:
+    """Remove the half-written files and folders of killed processes from ``folder``, and give their names.
+
+    What a living process is writing is left alone. What another machine that shares the folder, or version 0.1, whose
+    names do not say which process wrote them, left behind is removed once it has not been touched for a day.
+    """
+    removed = []
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return []
+    for entry in entries:
+        if not _OF_ANY.fullmatch(entry.name) or not _is_abandoned(entry):
+            continue
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
+            removed.append(entry.name)
+    return removed
+
+
+def _prefix(name: str) -> str:
+    # Names of files are at most 255 bytes long, and the part's own needs 32 of them.
+    short = name.encode()[:160].decode(errors="ignore")
+    return f".{short}.{_machine()}-{os.getpid()}."
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _look_through(folder: Path) -> None:
+    """`remove_abandoned`, the first time that this process writes into a folder."""
+    key = f"{os.getpid()} {folder.absolute()}"
+    if key not in _looked_through:
+        _looked_through.add(key)
+        remove_abandoned(folder)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    found = _OF_PROCESS.fullmatch(entry.name)
+    if found and found.group(1) == _machine():
+        return not _is_alive(int(found.group(2)))
+    if not found and not _is_ours(entry.name):
+        return False
+    with contextlib.suppress(OSError):
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_AFTER
+    return False
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name was made by an earlier version: eight characters of `tempfile` before the end."""
+    return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.part", name) is not None
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

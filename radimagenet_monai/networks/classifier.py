@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks.encoder import Encoder, build_encoder
 from radimagenet_monai.networks.freezing import Freeze, freeze_encoder, keep_frozen_in_evaluation
+from radimagenet_monai.networks.partial_copy import RefusesPartialCopy
 
 
-class Classifier(nn.Module):
+class Classifier(RefusesPartialCopy, nn.Module):
     """Encoder, global average pool, dropout and one dense layer, as in the scripts of Mei et al. 2022.
 
     Takes canonical images (N, 1 or 3, H, W) in [0, 1] and gives **logits** (N, ``num_classes``); softmax belongs to

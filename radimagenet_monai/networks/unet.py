@@ -15,6 +15,7 @@ from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks.architectures import get_architecture
 from radimagenet_monai.networks.encoder import EncoderParts, build_encoder
 from radimagenet_monai.networks.freezing import Freeze, freeze_encoder, keep_frozen_in_evaluation
+from radimagenet_monai.networks.partial_copy import RefusesPartialCopy
 from radimagenet_monai.weights.catalogue import CATALOGUE, resolve_weights
 
 _RANDOM = "random"
@@ -85,7 +86,7 @@ class PyramidEncoder(EncoderParts, BaseEncoder):
 FLEXUNET_BACKBONE.register_class(PyramidEncoder)
 
 
-class UNet(FlexibleUNet):
+class UNet(RefusesPartialCopy, FlexibleUNet):
     """Encoder and the decoder of `FlexibleUNet` with its defaults, for images of any size.
 
     Takes canonical images (N, 1 or 3, H, W) in [0, 1] and gives **logits** (N, ``num_classes``, H, W). Inside, the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.atomic import atomic_write_text, scratch_folder
 
 README_FILE = "README.txt"
 
@@ -69,8 +68,8 @@ def write_dataset(
     if target.exists():
         raise ConfigurationError(f"'{target}' exists already; give another folder, or remove it first")
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as temporary:
-        folder = Path(temporary) / name
+    with scratch_folder(out, name) as temporary:
+        folder = temporary / name
         folder.mkdir()
         work = partial(write, folder)
         bar = partial(tqdm, total=len(jobs), desc=f"Writing {name} phantom", disable=None if progress else True)

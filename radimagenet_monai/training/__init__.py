@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.rates import MeasuredRates
+    from radimagenet_monai.training.run_folder import RunFolder, require_unused
     from radimagenet_monai.training.run_record import RunRecord
     from radimagenet_monai.training.step import TrainingStep
     from radimagenet_monai.training.streaming_metrics import StreamingMetric
@@ -76,6 +77,7 @@ _MODULE_OF = {
     "PredictionCollector": "predictions",
     "PredictionWriter": "outputs",
     "Progress": "progress",
+    "RunFolder": "run_folder",
     "RunRecord": "run_record",
     "SeedIterations": "determinism",
     "StopOnNonFiniteLoss": "finite_loss",
@@ -103,6 +105,7 @@ _MODULE_OF = {
     "require_images": "preflight",
     "require_lesions": "preflight",
     "require_trained_intensity": "trained_input",
+    "require_unused": "run_folder",
     "require_writable": "preflight",
     "show_errors_in_one_line": "launch",
     "start_process_group": "distributed",
@@ -131,6 +134,7 @@ __all__ = [
     "PredictionCollector",
     "PredictionWriter",
     "Progress",
+    "RunFolder",
     "RunRecord",
     "SeedIterations",
     "StopOnNonFiniteLoss",
@@ -158,6 +162,7 @@ __all__ = [
     "require_images",
     "require_lesions",
     "require_trained_intensity",
+    "require_unused",
     "require_writable",
     "show_errors_in_one_line",
     "start_process_group",

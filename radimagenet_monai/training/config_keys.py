@@ -23,6 +23,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from radimagenet_monai.errors import UsageError
 from radimagenet_monai.flags import flag, names, nearest, number, one_of, optional, text, whole
 from radimagenet_monai.training.launch import show_errors_in_one_line
+from radimagenet_monai.training.model_file import trained_fact
 
 Check = Callable[[Any], str | None]
 
@@ -99,10 +100,13 @@ class _Call:
     files: list[Path] = field(default_factory=list)
     pairs: dict[str, Any] = field(default_factory=dict)
     tracking: Any = None
+    loaded: str = ""
 
 
 def check_keys(config: str) -> None:
     """Refuse keys that the config does not have, and values of the wrong type. Creates nothing.
+
+    Within `monai.bundle.load` it also puts architecture and classes of the trained model into the config.
 
     A key is known that stands in the config file, that the signature of a component (``_target_``) takes, or that
     something in the config refers to with ``@``. A key that is new on purpose is given with MONAI's sign for merging,
@@ -145,6 +149,19 @@ def check_keys(config: str) -> None:
         )
     _check_values(base, content)
     _checked.add(call.parser)
+    if call.loaded:
+        _take_trained_facts(call.parser, call.loaded)
+
+
+def _take_trained_facts(parser: ConfigParser, model: str) -> None:
+    """Let ``monai.bundle.load`` build the network that was trained, wherever the bundle lies.
+
+    MONAI evaluates the config with ``bundle_root`` ".", where the bundle's model cannot be found.
+    """
+    for key in ("architecture", "classes", "findings", "image_size", "aggregate"):
+        fact = trained_fact(model, key, None)
+        if fact is not None and key in parser.get():
+            parser[key] = fact
 
 
 def _find_call() -> _Call:
@@ -163,6 +180,8 @@ def _find_call() -> _Call:
             from_file = _pairs(local.get("args_file"))
             call.pairs = {**from_file, **pairs, **call.pairs}
             call.files = call.files or _files(local.get("config_file") or from_file.get("config_file"))
+            if frame.f_code.co_name == "load":
+                call.loaded = str(local.get("full_path") or "")
             call.tracking = call.tracking or local.get("tracking") or call.pairs.get("tracking")
         frame = frame.f_back  # type: ignore[assignment]
     return call
@@ -332,6 +351,12 @@ def _check_values(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         problem = check(value) if check is not None else None
         if problem is not None:
             raise UsageError(f"--{key} {value} was given: {problem}. Nothing was run")
+    epochs, interval = content.get("max_epochs"), content.get("val_interval")
+    if isinstance(epochs, int) and isinstance(interval, int) and interval > epochs:
+        raise UsageError(
+            f"--val_interval {interval} was given with {epochs} epochs: no model would be validated, and only the best "
+            f"of those that are is saved. Give --val_interval {epochs} or less. Nothing was run"
+        )
 
 
 def _by_default(default: Any) -> Check | None:

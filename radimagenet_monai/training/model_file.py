@@ -50,6 +50,12 @@ def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: s
     path = Path(path)
     state = load_torch_file(path)
     facts = _read_facts(path)
+    if not facts:
+        logger.warning(
+            "%s has no %s beside it: its classes, image size and intensities are taken to be those of this config",
+            path,
+            _facts_path(path).name,
+        )
     trained = facts.get("architecture")
     if architecture and trained and trained != architecture:
         raise WeightsError(
@@ -76,9 +82,20 @@ def load_torch_file(path: str | os.PathLike[str]) -> Any:
         ) from None
 
 
-def trained_fact(bundle_root: str | os.PathLike[str], name: str, default: Any) -> Any:
-    """A fact of the bundle's trained model, such as ``"architecture"``, or ``default`` where there is none."""
-    return _read_facts(Path(bundle_root) / "models" / "model.pt").get(name, default)
+def trained_fact(model: str | os.PathLike[str], name: str, default: Any) -> Any:
+    """A fact of a trained model, such as ``"architecture"``, or ``default`` where there is none.
+
+    Parameters
+    ----------
+    model
+        Path of ``model.pt``, or folder of the bundle that holds it.
+    name, default
+        Key of ``model.json``, and what to take where the model or the key does not exist.
+    """
+    path = Path(model)
+    if path.is_dir() or not path.suffix:
+        path = path / "models" / "model.pt"
+    return _read_facts(path).get(name, default)
 
 
 def operating_points(

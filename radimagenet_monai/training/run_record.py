@@ -138,9 +138,10 @@ class RunRecord:
         self.record.update(status="stopped" if stopped else "failed", ended=_now())
         if not stopped:
             self.record["error"] = one_line(f"{type(error).__name__}: {error}")
-        # The error that ended the run is the one to report, and it may come from this very disk.
-        with contextlib.suppress(OSError):
-            self._write()
+        if "started" in self.record:  # else the folder may be that of another run
+            # The error that ended the run is the one to report, and it may come from this very disk.
+            with contextlib.suppress(OSError):
+                self._write()
         raise error
 
     def _write(self) -> None:

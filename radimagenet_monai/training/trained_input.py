@@ -19,19 +19,26 @@ def intensity_facts(intensity: Callable[..., Any]) -> Any:
     return _stripped(describe_transform(intensity)["transform"])
 
 
-def require_trained_intensity(bundle_root: str | os.PathLike[str], intensity: Callable[..., Any]) -> None:
+def require_trained_intensity(model: str | os.PathLike[str], intensity: Callable[..., Any]) -> None:
     """Refuse to give a trained model other intensities than it was trained with: it would answer, and be wrong.
+
+    Parameters
+    ----------
+    model
+        Path of ``model.pt``, or folder of the bundle that holds it.
+    intensity
+        The policy of this run.
 
     Raises
     ------
     ConfigurationError
         Names both policies.
     """
-    trained = trained_fact(bundle_root, "intensity", None)
+    trained = trained_fact(model, "intensity", None)
     given = intensity_facts(intensity)
     if trained is not None and trained != given:
         raise ConfigurationError(
-            f"the model in {os.fspath(bundle_root)} was trained with intensities by {_in_words(trained)}, this run has "
+            f"the model in {os.fspath(model)} was trained with intensities by {_in_words(trained)}, this run has "
             f"{_in_words(given)}; give the same --intensity as in training"
         )
 

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
+import numpy as np
 import pytest
 import torch
 from bundle_runs import TINY, command, copy_bundle, run_command, run_workflow
 
 from radimagenet_monai.training.launch import user_error_line
+from radimagenet_monai.training.run_folder import LOCK_NAME
 
 NAME = "breast_mass_us_classification"
 EPOCHS = 3
@@ -100,6 +103,49 @@ def test_killed_and_resumed_run_ends_bit_identical(
     assert facts[0] == facts[1]
 
 
+KILLED_AT_A_FILE = """
+import json, os, signal, sys
+from monai.bundle import create_workflow
+
+bundle, options, moment = json.loads(sys.argv[1])
+left = moment
+
+def count(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod") and str(arguments[0]).startswith(bundle):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+workflow = create_workflow(
+    config_file=bundle + "/configs/train.json", workflow_type="train", bundle_root=bundle, **options
+)
+sys.addaudithook(count)
+workflow.run()
+"""
+
+
+@pytest.mark.long
+def test_killed_at_ten_random_moments_and_gone_on_with_each_time(
+    uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path
+) -> None:
+    """A moment is a place between two things done to the bundle's files; a step and its checkpoint have three."""
+    bundle = copy_bundle(NAME, tmp_path)
+    options = {**settings(busi, trained / "output" / "store", 0), "checkpoint_minutes": 1e-6, "resume": True}
+    for moment in np.random.default_rng(7).integers(3, 28, 10).tolist():
+        arguments = [sys.executable, "-c", KILLED_AT_A_FILE, json.dumps([str(bundle), options, moment])]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+        assert not (bundle / "models" / "model.pt").exists()
+    saved = torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)
+    assert saved["epoch"] or saved["samples"], "nothing was gone on from"
+    run_workflow(bundle, "train", **options)
+    expected, resumed = states(uninterrupted), states(bundle)
+    assert expected.keys() == resumed.keys()
+    assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
+    assert list(bundle.rglob(".*.part")) == []
+
+
 @pytest.mark.long
 def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
     few_records: Callable[[str], Path], phantom: Callable[[str], Path], tmp_path: Path
@@ -175,7 +221,7 @@ def test_words_of_the_command_line_switch_off_too(trained: Path, busi: Path, tmp
     run_workflow(bundle, "train", **options, amp="false", resume="false")
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert run["settings"]["amp"] is False
-    workflow = run_workflow(bundle, "train", **options, amp="false", resume="false")
+    workflow = run_workflow(bundle, "train", **options, amp="false", resume="false", overwrite="true")
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert run["first_epoch"] == 1, "resumed although told not to"
     assert workflow.train_inferer.amp is False
@@ -195,3 +241,32 @@ def test_resuming_with_other_settings_is_refused(
     with pytest.raises(RuntimeError) as caught:
         run_workflow(bundle, "train", **{**TINY, "dataset_dir": str(busi), "max_epochs": 3, "resume": True, **change})
     assert message in (user_error_line(caught.value) or "")
+
+
+def test_a_second_training_in_a_used_folder_is_refused(trained: Path, busi: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(trained, tmp_path / NAME))
+    same = {**TINY, "dataset_dir": str(busi), "max_epochs": 2}
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+    before = files()
+    for change, message in (
+        ({}, "of an earlier training; give --resume true"),
+        ({"learning_rate": 1e-2}, "of an earlier training"),
+        ({"output_dir": str(tmp_path / "other"), "learning_rate": 1e-2}, "trained with learning_rate=0.001, and this"),
+        ({"output_dir": str(tmp_path / "other")}, "trained with the same settings"),
+        ({"output_dir": str(tmp_path / "other"), "resume": True}, "has no checkpoint to go on from"),
+    ):
+        with pytest.raises(RuntimeError) as caught:
+            run_workflow(bundle, "train", **{**same, **change})
+        assert message in (user_error_line(caught.value) or "")
+        assert files() == before
+    assert not (tmp_path / "other").exists()
+    with filelock.FileLock(bundle / "output" / LOCK_NAME), pytest.raises(RuntimeError) as caught:
+        run_workflow(bundle, "train", **same, overwrite=True)
+    assert "another process is training" in (user_error_line(caught.value) or "")
+    assert files() == before
+    run_workflow(bundle, "train", **{**same, "max_epochs": 1}, overwrite=True)
+    assert json.loads((bundle / "models" / "model.json").read_text())["max_epochs"] == 1
+    assert (bundle / "models" / "model.pt").read_bytes() == (bundle / "output" / "model.pt").read_bytes()

@@ -25,6 +25,7 @@ from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import shell_command, without_folders
 from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.checkpoint import CHECKPOINT_NAME
+from radimagenet_monai.training.run_folder import FACTS_NAME, MODEL_NAME
 from radimagenet_monai.training.run_record import RUN_FILE
 
 RESULT_FILE = "result.json"
@@ -321,8 +322,9 @@ def _run(command: list[str], log: Path, environment: Mapping[str, str], lock: Se
 
 
 def _tidy(job: Job, folder: Path) -> None:
-    """The checkpoint is three times the model and of no use to a finished run."""
-    (folder / "output" / CHECKPOINT_NAME).unlink(missing_ok=True)
+    """The checkpoint is three times the model and of no use to a finished run; of the model, the bundle has a copy."""
+    for name in (CHECKPOINT_NAME, MODEL_NAME, FACTS_NAME):
+        (folder / "output" / name).unlink(missing_ok=True)
     if not job.keep_model:
         shutil.rmtree(folder / "models", ignore_errors=True)
 
