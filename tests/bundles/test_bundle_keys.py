@@ -132,7 +132,7 @@ def test_python_raises(bundle: Path) -> None:
         ("train", "optimizer#weight_dcay", "--optimizer::weight_decay"),
         ("train", "network_def#wieghts", "--network_def::weights"),
         ("train", "train#dataloader#num_worker", "--train::dataloader::num_workers"),
-        ("train", "train#handlers#4#intervall", "--train::handlers::4::interval"),
+        ("train", "train#handlers#5#intervall", "--train::handlers::5::interval"),
         ("train", "settings#arch", "--settings::architecture"),
         ("train", "lr", "--learning_rate"),
         ("train", "epochs", "--max_epochs"),
@@ -217,7 +217,7 @@ def test_a_further_config_file_is_checked_and_may_add_on_purpose(bundle: Path, t
     accepted(bundle, "train", further({"my_rate": 0.5, "learning_rate": "@my_rate"}))
     merged = accepted(bundle, "train", further({"+train#handlers": [{"_target_": "StatsHandler", "name": "mine"}]}))
     assert merged.parser["train#handlers"][-1]["name"] == "mine"
-    assert merged.parser["train#handlers"][0]["_target_"].endswith("SeedIterations")
+    assert merged.parser["train#handlers"][0]["_target_"].endswith("RunFolder")
 
 
 def test_a_plus_marks_a_new_key_and_never_replaces_unasked(bundle: Path) -> None:
