@@ -142,6 +142,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
 
 def _why_foreign(path: str) -> tuple[str, Grade]:
     lower = path.lower()
+    if Path(lower).name.startswith(".") and not lower.endswith(_HARMLESS):
+        return "a hidden file", Grade.DANGEROUS
     if lower.endswith(".ts"):
         return (
             "a TorchScript program, which cannot be checked; 'monai.bundle ckpt_export' makes it where it is needed",

@@ -8,7 +8,7 @@ and compared with `allowed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from radimagenet_monai.collection.allowed import DANGEROUS_ARGUMENTS, components, is_off
@@ -51,7 +51,7 @@ def config_problems(data: bytes, paths: bool = True) -> list[str]:
     return [finding.sentence for finding in config_findings(files, () if paths else files)["config"]]
 
 
-def config_findings(files: Mapping[str, bytes], prose: Mapping[str, bytes] | tuple[str, ...] = ()) -> Findings:
+def config_findings(files: Mapping[str, bytes], prose: Iterable[str] = ()) -> Findings:
     """What the JSON files of a bundle hold that is not allowed, by file.
 
     Parameters

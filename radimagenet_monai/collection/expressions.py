@@ -301,7 +301,8 @@ class ExpressionCheck:
                 case ast.Call(args=arguments, keywords=keywords) if any(
                     _is_outside(value) for argument in arguments for value in self._values.of_node(argument)
                 ) or any(
-                    keyword.arg in DANGEROUS_ARGUMENTS and not is_off(keyword.arg, self._values.of_node(keyword.value))
+                    keyword.arg in DANGEROUS_ARGUMENTS
+                    and not is_off(str(keyword.arg), self._values.of_node(keyword.value))
                     for keyword in keywords
                 ):
                     return Grade.DANGEROUS
