@@ -62,12 +62,9 @@ def file_stamp(path: str) -> Stamp:
     if not stat.S_ISDIR(status.st_mode):
         return status.st_size, status.st_mtime_ns
     files = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders.sort()
-        for name in sorted(names):
-            entry = Path(folder, name)
-            status = entry.stat()
-            files.append([entry.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns])
+    for name in _files_below(path):
+        status = Path(path, name).stat()
+        files.append([name, status.st_size, status.st_mtime_ns])
     return digest(files)
 
 
@@ -110,10 +107,26 @@ def _source_sha256(path: str, stamp: Stamp) -> bytes:
     if not os.path.isdir(path):  # noqa: PTH112  # as above
         return _file_sha256(path)
     lines = hashlib.sha256()
-    for name, file in sorted((file.relative_to(path).as_posix(), file) for file in Path(path).rglob("*")):
-        if file.is_file():
-            lines.update(f"{name}\0{_file_sha256(os.fspath(file)).hex()}\n".encode("utf-8", "surrogateescape"))
+    for name in sorted(_files_below(path)):
+        file = os.path.join(path, name)
+        lines.update(f"{name}\0{_file_sha256(file).hex()}\n".encode("utf-8", "surrogateescape"))
     return lines.digest()
+
+
+def _files_below(path: str) -> list[str]:
+    """Names relative to a folder, in the order of `os.walk`, also of files behind links."""
+    names = []
+    for folder, subfolders, files in os.walk(path, followlinks=True):
+        real = Path(folder).resolve()
+        # A link to a folder above would go round in circles.
+        subfolders[:] = sorted(name for name in subfolders if not _is_above(Path(folder, name), real))
+        inner = [Path(folder, name) for name in sorted(files)]
+        names += [file.relative_to(path).as_posix() for file in inner if file.is_file()]
+    return names
+
+
+def _is_above(folder: Path, real: Path) -> bool:
+    return folder.is_symlink() and real.is_relative_to(folder.resolve())
 
 
 def _file_sha256(path: str) -> bytes:

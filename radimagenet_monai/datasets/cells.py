@@ -86,6 +86,11 @@ def says_nothing(text: str, identifies: bool = False) -> bool:
     return word in NOTHING or (identifies and word in PERHAPS_NOTHING)
 
 
+def names_nobody(text: str) -> bool:
+    """Whether a cell that should name a patient says nothing, or that the name was taken out."""
+    return says_nothing(text, identifies=True) or clean(text).casefold() in NOBODY
+
+
 def is_nothing(values: pd.Series) -> pd.Series:
     """Which cells of a column that identifies say nothing, ``(n,)`` booleans."""
     return mapped(values, lambda text: "1" if says_nothing(text, identifies=True) else "") == "1"
@@ -144,7 +149,7 @@ def one_name_each(
     codes, distinct = pd.factorize(values.astype(object))
     counts = Counter(codes.tolist())
     names = [str(value) for value in distinct]
-    empty = [says_nothing(name, identifies=True) or clean(name).casefold() in NOBODY for name in names]
+    empty = [names_nobody(name) for name in names]
     spellings: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if not empty[number]:

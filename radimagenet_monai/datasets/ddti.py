@@ -32,6 +32,7 @@ from radimagenet_monai.datasets.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.datasets.summary import summarize
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.reader import is_junk
+from radimagenet_monai.io.walk import walk_files
 
 CLASSES = ("benign", "malignant")
 BENIGN_CATEGORIES = ("2", "3")
@@ -168,19 +169,15 @@ def _find(root: Path, notes: list[str]) -> list[_Image]:
     """Images with the case they belong to, in order of case and image."""
     cases: dict[int, Path] = {}
     pictures: dict[tuple[int, int], Path] = {}
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            case, image = _CASE.fullmatch(name), _IMAGE.fullmatch(name)
-            if case:
-                _keep_first(cases, int(case[1]), path, root, notes)
-            elif image:
-                _keep_first(pictures, (int(image[1]), int(image[2])), path, root, notes)
-            elif not is_junk(name):
-                notes.append(
-                    f"'{_below(path, root)}' was left out: its name is of the form neither 12.xml nor 12_1.jpg"
-                )
+    for file in walk_files(root) if root.is_dir() else ():
+        path = Path(file)
+        case, image = _CASE.fullmatch(path.name), _IMAGE.fullmatch(path.name)
+        if case:
+            _keep_first(cases, int(case[1]), path, root, notes)
+        elif image:
+            _keep_first(pictures, (int(image[1]), int(image[2])), path, root, notes)
+        elif not is_junk(path.name):
+            notes.append(f"'{_below(path, root)}' was left out: its name is of the form neither 12.xml nor 12_1.jpg")
     if not cases or not pictures:
         state = "is not a folder" if not root.is_dir() else "does not hold DDTI"
         raise RecordsError(f"'{root}' {state}; expected files such as 12.xml and 12_1.jpg")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,10 @@ def _listed(root: Path, layout: str, notes: list[str]) -> tuple[pd.DataFrame, Le
     if not tops:
         found = f"; {left_out.notes[0]}" if left_out else ""
         raise RecordsError(f"'{root}' holds no images in folders; expected a folder for each class{found}")
+    suffixes = Counter("".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffix).lower() for path in paths)
+    if len(suffixes) > 1:
+        listed = ", ".join(f"{suffix or 'no suffix'} ({count})" for suffix, count in suffixes.most_common())
+        notes.append(f"the images are files of several kinds: {listed}; a kind must not tell the class")
     splits = [top for top in tops if plain(top) in SPLIT_SPELLINGS]
     if layout == "auto":
         if splits and len(splits) < len(tops):

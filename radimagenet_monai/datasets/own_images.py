@@ -12,6 +12,7 @@ from typing import cast
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.datasets.cells import identity, names_nobody
 from radimagenet_monai.datasets.division import divide
 from radimagenet_monai.datasets.file_hash import hash_files
 from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
@@ -234,10 +235,13 @@ def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", pro
         ``(n,)``; ``""`` for images that are not DICOM or name no patient.
     """
     known: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     bar = tqdm(dict.fromkeys(images), desc="Reading patients", unit="file", disable=None if progress else True)
     for image in bar:
         patient, issuer = _stated_patient(os.path.join(root, image))
-        if patient:
+        if not names_nobody(patient):
+            # A person who is written in two ways gets the pseudonym of the first.
+            patient = first.setdefault((issuer, identity(patient)), patient)
             digest = hashlib.sha256("\0".join((salt, issuer, patient)).encode()).hexdigest()
             known[image] = f"p{digest[:_PATIENT_DIGITS]}"
     return [known.get(image, "") for image in images]

@@ -26,11 +26,23 @@ from radimagenet_monai.datasets import (
     rsna_pneumonia,
 )
 from radimagenet_monai.datasets.masks.survey import refuse_undecided, survey_masks
-from radimagenet_monai.datasets.records import RECORDS_FILE, Split, load_datalist, to_datalist, write_records
+from radimagenet_monai.datasets.records import (
+    MASK_SEPARATOR,
+    RECORDS_FILE,
+    Split,
+    load_datalist,
+    mask_file,
+    to_datalist,
+    write_records,
+)
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.io.left_out import LeftOut
+from radimagenet_monai.io.reader import junk_reason
+from radimagenet_monai.io.walk import walk_files
 
 SUMMARY_FILE = "summary.json"
+NOT_LISTED = "file that these options do not use"
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,9 @@ def prepare(
         said which are the lesion.
     """
     frame = read_dataset(name, root, seed, **options)
+    if "left_out" not in frame.attrs:
+        left_out = _not_listed(frame, root)
+        frame.attrs |= {"left_out": left_out.counts, "notes": [*frame.attrs.get("notes", []), *left_out.notes]}
     masks = _survey_masks(name, frame, root, bool(options.get("progress", True)))
     facts = {
         **get_reader(name).summary(frame),
@@ -143,6 +158,17 @@ def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The option ``target`` of a reader that has one, as given or by default."""
     known = inspect.signature(get_reader(name).read).parameters
     return {"target": options.get("target", known["target"].default)} if "target" in known else {}
+
+
+def _not_listed(frame: pd.DataFrame, root: str | os.PathLike[str]) -> LeftOut:
+    """The files of a dataset's folder that its table does not list, by what their names say."""
+    masks = {mask_file(part) for cell in frame["mask"].unique() for part in cell.split(MASK_SEPARATOR) if part}
+    listed = {os.path.join(root, name) for name in (*frame["image"].unique(), *masks)}
+    left_out = LeftOut(root)
+    for path in walk_files(root, left_out):
+        if path not in listed:
+            left_out.add(junk_reason(Path(path).name) or NOT_LISTED, path)
+    return left_out
 
 
 def _survey_masks(name: str, frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool) -> dict[str, Any]:

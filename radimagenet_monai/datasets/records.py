@@ -47,6 +47,7 @@ from radimagenet_monai.datasets.cells import (
     without_nothing,
     without_zeros,
 )
+from radimagenet_monai.datasets.disk_names import DiskNames
 from radimagenet_monai.datasets.masks.reference import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_open
@@ -340,7 +341,7 @@ def to_datalist(
         if digest:
             item["sha256"] = digest
     if check_files:
-        _refuse_missing([*images, *(mask_file(path) for mask in masks for path in mask)], root)
+        _find_files(items, root)
     return items
 
 
@@ -477,19 +478,8 @@ def missing_files(paths: Sequence[str]) -> list[str]:
 
     Each folder is listed once: a look-up per file would take minutes for a million files on a network disk.
     """
-    names: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in names:
-            try:
-                with os.scandir(folder) as entries:
-                    names[folder] = {entry.name for entry in entries}
-            except OSError:
-                names[folder] = set()
-        if name not in names[folder]:
-            missing.append(path)
-    return missing
+    disk = DiskNames()
+    return [path for path in paths if disk.find(path) is None]
 
 
 def _header(content: bytes, path: Path) -> list[str]:
@@ -612,13 +602,25 @@ def _known_findings(
     return settled.tolist()
 
 
-def _refuse_missing(paths: Sequence[str], root: str) -> None:
-    missing = missing_files(paths)
+def _find_files(items: Sequence[dict[str, Any]], root: str) -> None:
+    """Give images and masks the names that they have on disk; refuse items whose files are not there."""
+    disk = DiskNames()
+    paths = [*(item["image"] for item in items), *(mask_file(path) for item in items for path in item.get("mask", ()))]
+    found = {path: disk.find(path) for path in dict.fromkeys(paths)}
+    missing = [path for path in paths if found[path] is None]
     if missing:
+        alike = disk.alike(missing[0])
+        hint = f" ('{alike}' is there)" if alike else ""
         raise RecordsError(
             f"{len(missing)} of {len(paths)} files of the records table do not exist under '{root}', first "
-            f"{_listed(missing)}; check dataset_dir or write the table again"
+            f"{_listed(missing)}{hint}; check dataset_dir or write the table again"
         )
+    renamed = {path: real for path, real in found.items() if real is not None and real != path}
+    for item in items if renamed else ():
+        item["image"] = renamed.get(item["image"], item["image"])
+        if "mask" in item:
+            files = [(path, mask_file(path)) for path in item["mask"]]
+            item["mask"] = [renamed.get(file, file) + path[len(file) :] for path, file in files]
 
 
 def _listed(names: Any) -> str:

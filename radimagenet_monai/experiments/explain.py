@@ -210,7 +210,10 @@ def _items(
     """The records table, if there is one, the folder that images are named from, and the items."""
     place = Path(input)
     if records is None and place.suffix.lower() != ".csv" and not (place / RECORDS_FILE).is_file():
-        return None, place, list_native_images(place)
+        images = list_native_images(place)
+        for note in images.left_out.notes:
+            print(f"note: {note}", flush=True)
+        return None, place, images
     table = table_of(place if records is None else records)
     frame = read_records(table, classifier.classes, require_label=False)
     root = root_of(table, frame, None if records is None else place)

@@ -185,6 +185,8 @@ def _fields(stream: BinaryIO) -> tuple[dict[str, str], int]:
         if not separator:
             raise ValueError("the NRRD header holds a line that is no field")
         fields[name.strip().lower()] = value.strip()
+        if name.strip().lower() in ("data file", "datafile") and value.strip().upper().startswith("LIST"):
+            return fields, stream.tell()  # names follow to the end
     raise ValueError("the NRRD header does not end")
 
 
