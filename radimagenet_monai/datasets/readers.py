@@ -37,7 +37,7 @@ from radimagenet_monai.datasets.records import (
 )
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.io.left_out import LeftOut
+from radimagenet_monai.io.left_out import USUAL, LeftOut
 from radimagenet_monai.io.reader import junk_reason
 from radimagenet_monai.io.walk import walk_files
 
@@ -138,7 +138,11 @@ def prepare(
     frame = read_dataset(name, root, seed, **options)
     if "left_out" not in frame.attrs:
         left_out = _not_listed(frame, root)
-        frame.attrs |= {"left_out": left_out.counts, "notes": [*frame.attrs.get("notes", []), *left_out.notes]}
+        counts = left_out.counts
+        # A dataset's own tables and texts are counted without a sentence.
+        for reason in USUAL:
+            left_out.pop(reason, None)
+        frame.attrs |= {"left_out": counts, "notes": [*frame.attrs.get("notes", []), *left_out.notes]}
     masks = _survey_masks(name, frame, root, bool(options.get("progress", True)))
     facts = {
         **get_reader(name).summary(frame),
@@ -162,11 +166,12 @@ def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _not_listed(frame: pd.DataFrame, root: str | os.PathLike[str]) -> LeftOut:
     """The files of a dataset's folder that its table does not list, by what their names say."""
-    masks = {mask_file(part) for cell in frame["mask"].unique() for part in cell.split(MASK_SEPARATOR) if part}
-    listed = {os.path.join(root, name) for name in (*frame["image"].unique(), *masks)}
+    listed = set(frame["image"])  # of a million texts, not one copied
+    listed.update(mask_file(part) for cell in frame["mask"].unique() for part in cell.split(MASK_SEPARATOR) if part)
     left_out = LeftOut(root)
+    start = len(os.path.join(root, ""))
     for path in walk_files(root, left_out):
-        if path not in listed:
+        if path[start:] not in listed:
             left_out.add(junk_reason(Path(path).name) or NOT_LISTED, path)
     return left_out
 

@@ -19,6 +19,9 @@ LINK_AGAIN = "link to a folder that is there already"
 SPECIAL_FILE = "neither a file nor a folder"
 NOT_UTF8 = "name that is not UTF-8"
 
+USUAL = (HIDDEN, SYSTEM_FILE, TEXT)
+"""Reasons that nobody asks about."""
+
 _SHOWN = 3
 
 
@@ -52,7 +55,7 @@ class LeftOut(dict[str, list[str]]):
     @property
     def notes(self) -> list[str]:
         """A sentence for each reason, with the first names; reasons that nobody asks about come last."""
-        reasons = sorted(self, key=lambda reason: (reason in (HIDDEN, SYSTEM_FILE, TEXT), reason))
+        reasons = sorted(self, key=lambda reason: (reason in USUAL, reason))
         return [f"left out: {len(self[reason])} x {reason}, {first_names(self[reason])}" for reason in reasons]
 
     def _shown(self, path: str) -> str:
