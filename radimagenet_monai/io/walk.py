@@ -55,7 +55,7 @@ def walk_files(root: str | os.PathLike[str], left_out: LeftOut | None = None) ->
             left_out.add(LINK_AGAIN, folder.path)
             continue
         walked.add(real)
-        inner = []
+        inner: list[_Folder] = []
         for entry in _entries(folder.path):
             kind = _kind(entry)
             if entry.name.startswith("."):
