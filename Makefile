@@ -1,7 +1,8 @@
 # make demo   set up and walk the whole way on phantoms; ends with the path of a report
 # make test   set up and run the tests
 # make lint   ruff and mypy
-# make test-long    tests that take minutes; make test-search: property tests on examples drawn anew
+# make test-long    tests that take minutes; make test-search: property tests on examples drawn anew;
+# make test-seeds   tests of what a network has learnt, each for ten seeds
 # make bench  measurements side by side with a peer
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A process a core, each test file in one of them; the networks are small, so one thread each is fastest.
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: demo test test-long test-search lint bench clean
+.PHONY: demo test test-long test-search test-seeds lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
@@ -30,6 +31,9 @@ test-long: $(VENV)/.test
 
 test-search: $(VENV)/.test
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m "hypothesis and not long" $(PARALLEL)
+
+test-seeds: $(VENV)/.test
+	for seed in 0 1 2 3 4 5 6 7 8 9; do $(BIN)/python -m pytest -m learns --seed $$seed $(PARALLEL) || exit 1; done
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import hypothesis
+import pytest
 
 sys.path.append(str(Path(__file__).parent / "oracles"))
 
@@ -17,3 +18,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("fixed", derandomize=True)
 hypothesis.settings.register_profile("search", print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="of the tests marked `learns`, which hold for any")
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """Seed of data, weights and training in a test of what a network has learnt: ``make test-seeds`` tries ten."""
+    return int(request.config.getoption("--seed"))

@@ -57,7 +57,7 @@ def run_command(bundle: Path, config: str, cwd: Path, **overrides: Any) -> subpr
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         check=False,
     )

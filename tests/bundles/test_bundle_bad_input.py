@@ -98,7 +98,7 @@ def in_namespace(mount: str, arguments: list[str], cwd: Path) -> subprocess.Comp
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )

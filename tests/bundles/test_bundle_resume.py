@@ -38,7 +38,7 @@ def settings(busi: Path, store: Path, workers: int) -> dict:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, busi: Path, trained: Path) -> Path:
     bundle = copy_bundle(NAME, tmp_path_factory.mktemp("uninterrupted"))
     arguments = command(bundle, "train", settings(busi, trained / "output" / "store", 0))
-    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
     return bundle
 
 
@@ -65,7 +65,7 @@ workflow.run()
 def kill_in_second_epoch(bundle: Path, options: dict, batches: int) -> None:
     """Train, and be killed by SIGKILL with all workers after so many batches of the second epoch."""
     arguments = [sys.executable, "-c", KILLED, json.dumps([str(bundle), options, batches])]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500, check=False, start_new_session=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False, start_new_session=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
 
 
@@ -91,7 +91,7 @@ def test_killed_and_resumed_run_ends_bit_identical(
     kill_in_second_epoch(bundle, options, batches=12)
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
     arguments = command(bundle, "train", {**options, "resume": True})
-    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert (run["status"], run["first_epoch"], run["epochs"]) == ("completed", 2, EPOCHS)
     expected, resumed = states(uninterrupted), states(bundle)
@@ -170,12 +170,12 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
         "checkpoint_minutes": 1e-6,  # after every step of the optimizer
     }
     whole, killed = (copy_bundle(name, tmp_path / folder) for folder in ("whole", "killed"))
-    subprocess.run(command(whole, "train", options), check=True, capture_output=True, timeout=500)
+    subprocess.run(command(whole, "train", options), check=True, capture_output=True, timeout=900)
     kill_in_second_epoch(killed, options, batches=4)
     saved = torch.load(killed / "output" / "checkpoint.pt", weights_only=True)
     assert (saved["epoch"], saved["samples"]) == (1, 6)
     arguments = command(killed, "train", {**options, "resume": True})
-    subprocess.run(arguments, check=True, capture_output=True, timeout=500)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
     expected, resumed = states(whole), states(killed)
     assert expected.keys() == resumed.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []

@@ -146,7 +146,7 @@ def test_monai_loads_from_a_hub(released_model: Path, serve: Callable[..., str],
         [sys.executable, "-c", LOAD, NAME, f"{ORGANIZATION}/{NAME}", str(tmp_path / "bundles")],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         cwd=tmp_path,
         env={

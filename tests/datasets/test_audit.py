@@ -440,18 +440,20 @@ def test_worker_processes_find_the_same(tmp_path: Path) -> None:
     assert kinds(alone) == {"file": {"leakage": 1}, "unreadable": {"warning": 1}}
 
 
-class DeadlyPath(str):
-    """Ends the worker that looks at it, as a crash in a decoder would."""
+class DeadlyPath(os.PathLike):
+    """Ends the worker that opens it, as a crash in a decoder would."""
+
+    def __fspath__(self) -> str:
+        assert multiprocessing.parent_process() is not None, "only workers open files"
+        os._exit(9)
 
     def __str__(self) -> str:
-        if multiprocessing.parent_process() is not None:
-            os._exit(9)
-        return super().__str__()
+        return "deadly.png"
 
 
 def test_a_dying_worker_names_the_image() -> None:
-    jobs = [("none.png", (0,))] * 110
-    jobs[40] = (DeadlyPath("deadly.png"), (0,))
+    jobs: list[Any] = [("none.png", (0,))] * 110
+    jobs[40] = (DeadlyPath(), (0,))
     with pytest.raises(RecordsError, match=r"a process ended while it was reading one of .*deadly\.png"):
         list(inspect_files(jobs, workers=2, progress=False))
 

@@ -50,7 +50,7 @@ def test_equals_glm_of_r(slices: tuple) -> None:
     large <- summary(glm(y ~ 1, offset=x, family=binomial, control=control))$coefficients[1, 1:2]
     cat("[", paste(format(c(slope, large), digits=17), collapse=","), "]")
     """
-    done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     slope, slope_error, intercept, intercept_error = json.loads(done.stdout)
     found = evaluate_calibration(labels, probabilities)

@@ -25,7 +25,7 @@ def test_equals_p_adjust_of_r() -> None:
         f"for (p in list({listed})) "
         "cat('[', paste(format(p.adjust(p, 'holm'), digits=17), collapse=','), ']\\n', sep='')"
     )
-    done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == len(families)
