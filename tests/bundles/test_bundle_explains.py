@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundle_runs import copy_bundle, run_workflow
@@ -13,7 +14,7 @@ from radimagenet_monai.experiments.explain import explain
 from radimagenet_monai.phantoms import write_phantom
 
 NAME = "breast_mass_us_classification"
-SIZE = (128, 160)
+PHANTOM: dict[str, Any] = {"size": (128, 160), "workers": 2, "progress": False}
 HALF_A_CELL = 8  # pixels, at 1/16: a map cannot tell its own cells apart any finer
 TRAINING = {
     "architecture": "densenet121",
@@ -26,16 +27,17 @@ TRAINING = {
 
 
 @pytest.mark.long
-def test_trained_network_points_at_the_lesion(tmp_path: Path) -> None:
+@pytest.mark.learns
+def test_trained_network_points_at_the_lesion(tmp_path: Path, seed: int) -> None:
     """Malignant masses against breasts without a mass: the mass is all there is to tell them by."""
     counts = {"benign": 1, "malignant": 100, "normal": 100}
-    data = write_phantom("busi", tmp_path / "data", patients=counts, seed=1, size=SIZE, workers=2, progress=False)
+    data = write_phantom("busi", tmp_path / "data", patients=counts, seed=1 + 2 * seed, **PHANTOM)
     records, _ = prepare("busi", data, tmp_path / "prepared")
     bundle = copy_bundle(NAME, tmp_path)
-    run_workflow(bundle, "train", dataset_dir=str(data), datalist=str(records), **TRAINING)
+    run_workflow(bundle, "train", dataset_dir=str(data), datalist=str(records), seed=seed, **TRAINING)
 
     counts = {"benign": 3, "malignant": 40, "normal": 0}
-    unseen = write_phantom("busi", tmp_path / "unseen", patients=counts, seed=2, size=SIZE, workers=2, progress=False)
+    unseen = write_phantom("busi", tmp_path / "unseen", patients=counts, seed=2 + 2 * seed, **PHANTOM)
     prepare("busi", unseen, tmp_path / "unseen_prepared")
     where = {"split": "all", "level": "1/16", "tolerance": HALF_A_CELL}
     explain(bundle, tmp_path / "unseen_prepared", tmp_path / "out", **where, progress=False)

@@ -15,9 +15,11 @@ ARCHITECTURE = "densenet121"
 SIZE = 32
 
 
-def write_speckle(folder: Path, images: int = 24, classes: tuple[str, ...] = ("benign", "malignant")) -> Path:
+def write_speckle(
+    folder: Path, images: int = 24, classes: tuple[str, ...] = ("benign", "malignant"), seed: int = 0
+) -> Path:
     """Two pictures a patient, finer speckle for each further class; the path of ``records.csv`` with three folds."""
-    generator = np.random.default_rng(7)
+    generator = np.random.default_rng(7 + seed)
     rows = []
     for number in range(images):
         patient = number // 2

@@ -27,15 +27,15 @@ Run = Callable[..., Path]
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, seed: int) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    write_speckle(folder, images=48)
+    write_speckle(folder, images=48, seed=seed)
     return folder
 
 
 @pytest.fixture
-def run(data: Path, tmp_path: Path) -> Run:
+def run(data: Path, tmp_path: Path, seed: int) -> Run:
     """`probe_run` on the small dataset; the folder of its outputs."""
 
     def go(out: str = "out", **changes: Any) -> Path:
@@ -46,6 +46,7 @@ def run(data: Path, tmp_path: Path) -> Run:
             "architecture": ARCHITECTURE,
             "weights": "random",
             "fold": 0,
+            "seed": seed,
             "image_size": SIZE,
             "cache_dir": tmp_path / "cache",
             "out": tmp_path / out,
@@ -67,6 +68,7 @@ def run_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "run.json").read_text()))
 
 
+@pytest.mark.learns
 def test_outputs_are_those_of_an_evaluation(run: Run, data: Path) -> None:
     folder = run()
     rows = rows_of(folder)
@@ -128,11 +130,12 @@ def test_folds_within_the_training_part_are_by_patient(run: Run, monkeypatch: py
     assert sorted(set(seen[0])) == sorted({f"p{number}" for number in range(24) if (number // 2) % 3 == 2})
 
 
-def test_more_classes(run: Run, tmp_path: Path) -> None:
+@pytest.mark.learns
+def test_more_classes(run: Run, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "three"
     folder.mkdir()
     classes = ("coarse", "fine", "finer")
-    write_speckle(folder, images=54, classes=classes)
+    write_speckle(folder, images=54, classes=classes, seed=seed)
     out = run(records=folder / "records.csv", root=folder, classes=classes)
     rows = rows_of(out)
     assert "threshold" not in rows[0]
@@ -143,6 +146,7 @@ def test_more_classes(run: Run, tmp_path: Path) -> None:
     assert json.loads((out / "evaluation.json").read_text())["metrics"]["auc_macro"] > 0.8
 
 
+@pytest.mark.learns
 def test_findings_get_a_head_each(run: Run, data: Path) -> None:
     task = replace(get_task(TASK), findings=("any", "coarse", "rare"))
     frame = read_records(data / "records.csv").astype({"fold": object})
