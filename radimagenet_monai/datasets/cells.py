@@ -42,7 +42,7 @@ NOBODY = frozenset(
 """Words that stand for any patient whose name was taken out."""
 
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0{1,2}|\.0{4,}|,0{1,2})")
-_NUMBERED = re.compile(r"(\D*?)0*(\d+)(?:[.,]000)?")
+_NUMBERED = re.compile(r"([^\d/]*?)0*(\d+)(?:[.,]000)?")  # a path is no number
 _INVISIBLE = frozenset("\ufeff\u200b\u2060\u00ad\u200e\u200f")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _SHOWN = 3

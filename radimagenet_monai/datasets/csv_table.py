@@ -199,7 +199,7 @@ def read_csv(
     frame = _without_repeated(frame, path, left_out)
     if "split" in frame.columns:
         way_out = "; where the column is no split, say --split_column none"
-        frame["split"] = map_splits(frame["split"], str(path), way_out)
+        frame["split"] = map_splits(frame["split"], str(path), way_out, frame[ROW].tolist())
     frame = _with_patients(frame, root, patient_from_header, patient_salt, progress, notes)
     if "frame" in frame.columns:
         column = frame.attrs["columns"]["frame"]
@@ -343,7 +343,11 @@ def _with_paths(
     if "mask" not in frame.columns:
         frame["mask"] = ""
     masks = [
-        [below(Path(part.strip().replace("\\", "/")), root) for part in cell.split(MASK_SEPARATOR) if part.strip()]
+        [
+            below(Path(part.strip().replace("\\", "/")), root)
+            for part in cell.split(MASK_SEPARATOR)
+            if not says_nothing_here(part)
+        ]
         for cell in frame["mask"]
     ]
     frame["mask"] = [MASK_SEPARATOR.join(parts) for parts in masks]
@@ -396,7 +400,7 @@ def _with_labels(
         last = f"; the last, '{classes[-1]}', is the positive one" if len(classes) == 2 else ""
         notes.append(f"classes in alphabetical order: {', '.join(classes)}{last}; choose another with --classes")
     written = frame["label"]
-    frame["label"] = map_labels(written, classes, source=str(path))
+    frame["label"] = map_labels(written, classes, source=str(path), rows=frame[ROW].tolist())
     unlabeled = frame["label"] == ""
     if unlabeled.any():
         words = written[unlabeled & (written.str.strip() != "")].value_counts()

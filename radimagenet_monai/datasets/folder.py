@@ -215,6 +215,8 @@ def _listed(root: Path, layout: str, notes: list[str]) -> tuple[pd.DataFrame, Le
 def _with_classes(
     frame: pd.DataFrame, root: Path, classes: list[str], notes: list[str], left_out: LeftOut
 ) -> tuple[pd.DataFrame, list[str]]:
+    if not classes:
+        frame = frame.assign(label=_one_spelling(frame["label"], notes))
     folders = sorted(frame["label"].unique(), key=plain)
     if not classes:
         if len(folders) < 2:
@@ -237,6 +239,19 @@ def _with_classes(
         raise RecordsError(f"'{root}' has no folder of class '{without[0]}'; it has {listed}")
     frame = frame[frame["label"].isin(list(class_of))].reset_index(drop=True)
     return frame.assign(label=frame["label"].map(class_of)), classes
+
+
+def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
+    """Folders that differ in spelling only, such as ``train/Benign`` and ``test/benign``, are one class."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for folder, _ in sorted(labels.value_counts().items(), key=lambda counted: (-counted[1], counted[0])):
+        spellings[plain(str(folder))].append(str(folder))
+    notes.extend(
+        f"folders {' and '.join(repr(name) for name in names)} are one class, '{names[0]}'"
+        for names in spellings.values()
+        if len(names) > 1
+    )
+    return labels.map({folder: names[0] for names in spellings.values() for folder in names})
 
 
 def _by_pattern(images: pd.Series, pattern: re.Pattern[str]) -> list[str]:

@@ -36,6 +36,7 @@ def map_labels(
     classes: Sequence[str],
     aliases: Mapping[str, str] | None = None,
     source: str = "table",
+    rows: Sequence[object] | None = None,
 ) -> list[str]:
     """Bring labels in any usual spelling to the names of the classes.
 
@@ -54,6 +55,8 @@ def map_labels(
         Further spellings, ``{"spelling": "class"}``; they go before the general ones.
     source
         What errors call the table.
+    rows
+        ``(n,)`` where each value stands, as errors name it.
 
     Returns
     -------
@@ -89,15 +92,20 @@ def map_labels(
     unknown = [value for value, name in distinct.items() if name is None]
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
+        shown = _with_rows(unknown, values, rows)
         raise RecordsError(f"{source}: label {shown}{more} is none of the classes {', '.join(classes)}")
     return [distinct[str(value)] or "" for value in values]
 
 
-def map_splits(values: Sequence[str] | pd.Series, source: str = "table", way_out: str = "") -> list[str]:
+def map_splits(
+    values: Sequence[str] | pd.Series,
+    source: str = "table",
+    way_out: str = "",
+    rows: Sequence[object] | None = None,
+) -> list[str]:
     """Bring the names of train, validation and test in any usual spelling to ours; ``""`` where the value says nothing.
 
-    ``way_out`` ends the error.
+    ``way_out`` ends the error, in which ``rows`` say where a value stands.
 
     Raises
     ------
@@ -107,9 +115,16 @@ def map_splits(values: Sequence[str] | pd.Series, source: str = "table", way_out
     distinct = {value: SPLIT_SPELLINGS.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
     unknown = [value for value, part in distinct.items() if part is None and not says_nothing(value, identifies=True)]
     if unknown:
-        shown = ", ".join(repr(value) for value in unknown[:_SHOWN])
+        shown = _with_rows(unknown, values, rows)
         raise RecordsError(f"{source}: split {shown} is unknown; expected train, validation, test or nothing{way_out}")
     return [distinct[str(value)] or "" for value in values]
+
+
+def _with_rows(unknown: Sequence[str], values: Sequence[str] | pd.Series, rows: Sequence[object] | None) -> str:
+    """The unknown values, each with the first row that has it."""
+    texts = [str(value) for value in values] if rows is not None else []
+    places = {value: f" ({rows[texts.index(value)]})" for value in unknown[:_SHOWN]} if rows is not None else {}
+    return ", ".join(f"{value!r}{places.get(value, '')}" for value in unknown[:_SHOWN])
 
 
 def plain(text: str) -> str:

@@ -379,7 +379,7 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
         try:
             kinds = _image_kinds(files)
             if len(kinds) == 1 and "zip" not in kinds.values():
-                image = read_image(*kinds, plane=plane)
+                image = read_image(next(iter(kinds)), plane)
             else:
                 dicom = [file for file, kind in kinds.items() if kind == "dicom"]
                 if not dicom:

@@ -45,7 +45,7 @@ def pair_class(head: bytes) -> type[nib.Nifti1Pair] | None:
 
 def is_analyze(head: bytes, size: int) -> bool:
     """Whether a file of ``size`` bytes that starts with ``head`` is the header of an Analyze 7.5 pair."""
-    lengths = {int.from_bytes(head[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
+    lengths = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     # SPM and nibabel leave nothing behind the header.
     return _ANALYZE_HEADER_BYTES in lengths and size in (_ANALYZE_HEADER_BYTES, _ANALYZE_HEADER_BYTES + 4)
 

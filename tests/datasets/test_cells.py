@@ -168,6 +168,26 @@ def test_labels_written_as_numbers_are_one_class(root: Path) -> None:
         prepared(root, "path,label,patient\n0.png,01,p0\n1.png,1,p1\n2.png,2,p2\n")
 
 
+def test_unknown_labels_and_splits_are_named_with_their_rows(root: Path) -> None:
+    text = table([f"p{number}" for number in range(24)]).replace("5.png,b", "5.png,cyst", 1)
+    with pytest.raises(RecordsError, match=r"label 'cyst' \(row 7\) is none of the classes"):
+        prepared(root, text, classes="a,b")
+    lines = [f"{number}.png,{'ab'[number % 2]},p{number},{'train' if number else 'odd'}" for number in range(12)]
+    with pytest.raises(RecordsError, match=r"split 'odd' \(row 2\) is unknown"):
+        prepared(root, "path,label,patient,split\n" + "\n".join(lines))
+
+
+def test_class_folders_in_two_spellings_are_one_class(tmp_path: Path) -> None:
+    for number in range(12):
+        label = ("Benign", "benign", "Tumor", "Tumor")[number % 4]
+        path = tmp_path / ("train", "test")[number % 2] / label / f"p{number}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(path)
+    frame = read_folder(tmp_path, progress=False, folds=0, fractions=(1, 0, 0))
+    assert frame["label"].value_counts().to_dict() == {"Benign": 6, "Tumor": 6}
+    assert any("are one class, 'Benign'" in note for note in frame.attrs["notes"])
+
+
 def volumes(column: str, numbers: list[int], image: str = "v.npy") -> str:
     lines = [f"{image},{'ab'[place % 2]},p{place},{number}" for place, number in enumerate(numbers)]
     return "\n".join([f"path,label,patient,{column}", *lines]) + "\n"
