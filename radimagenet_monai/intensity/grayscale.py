@@ -143,8 +143,36 @@ def byte_order(*datasets: Dataset) -> str:
     return "<"
 
 
-def read_lookup_table(item: Dataset, header: Dataset, name: str) -> LookupTable:
+def first_input(stated: int, low: float, high: float) -> int:
+    """The first input value of a lookup table, whose sign the file may not state (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    Under implicit VR its 16 bits are read with the sign of the stored values; what goes into a VOI LUT can be negative
+    where these are not.
+
+    Parameters
+    ----------
+    stated
+        As read.
+    low, high
+        The smallest and largest value that can go into the table.
+    """
+    other = stated - 2**16 if stated >= 2**15 else stated + 2**16 if stated < 0 else stated
+    signed, unsigned = min(stated, other), max(stated, other)
+    first, second = (signed, unsigned) if low < 0 else (unsigned, signed)
+    return next((value for value in (first, second) if low <= value <= high), stated)
+
+
+def read_lookup_table(item: Dataset, header: Dataset, name: str, inputs: tuple[float, float]) -> LookupTable:
     """The table in an item of Modality LUT Sequence or VOI LUT Sequence.
+
+    Parameters
+    ----------
+    item, header
+        Of the sequence, and of the frame.
+    name
+        For errors.
+    inputs
+        The smallest and largest value that can go into the table.
 
     Raises
     ------
@@ -155,8 +183,8 @@ def read_lookup_table(item: Dataset, header: Dataset, name: str) -> LookupTable:
     if descriptor is None or len(descriptor) != 3:
         raise ValueError(f"{name}: LUT Descriptor holds {descriptor!r}, expected three values")
     length, first, bits = (int(value) for value in descriptor)
-    length = length or 2**16
-    if length < 0 or not (bits == 8 or 10 <= bits <= 16):
+    length = length % 2**16 or 2**16
+    if not (bits == 8 or 10 <= bits <= 16):
         raise ValueError(f"{name}: LUT Descriptor [{length}, {first}, {bits}] is not one that the standard allows")
     data = item.get("LUTData")
     if data is None:
@@ -170,7 +198,7 @@ def read_lookup_table(item: Dataset, header: Dataset, name: str) -> LookupTable:
     entries = entries[:length].astype(np.float64)
     if entries.min() < 0 or entries.max() > 2**bits - 1:
         raise ValueError(f"{name}: LUT entries up to {entries.max():.0f} do not fit the {bits} bits of the descriptor")
-    return LookupTable(first, entries, bits)
+    return LookupTable(first_input(first, *inputs), entries, bits)
 
 
 def stored_range(header: Dataset) -> tuple[int, int]:
@@ -214,7 +242,7 @@ def modality_transform(header: Dataset) -> ModalityTransform:
         For a malformed table, a slope of 0 or a number that is not finite.
     """
     if header.get("ModalityLUTSequence"):
-        table = read_lookup_table(header.ModalityLUTSequence[0], header, "Modality LUT")
+        table = read_lookup_table(header.ModalityLUTSequence[0], header, "Modality LUT", stored_range(header))
         return ModalityTransform(table, 1.0, 0.0, True)
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if slope is None or intercept is None:
@@ -274,24 +302,31 @@ def header_window(header: Dataset, index: int = 0) -> Window | None:
     return Window(centers[index], widths[index], function)
 
 
+def has_unset_window(header: Dataset, index: int = 0) -> bool:
+    """Whether window number ``index`` has the width 0, which no window has (PS3.3 C.11.2.1.2)."""
+    return numbers(header, "WindowWidth")[index : index + 1] == [0.0]
+
+
 def voi_transform(
     header: Dataset, index: int = 0, prefer_lut: bool = True
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Modality values to [0, 1] by the header's VOI LUT or window; ``None`` where the header holds neither.
 
     Where a header holds both, ``prefer_lut`` decides, as in pydicom's ``apply_voi_lut``. A VOI LUT's entries are
-    divided by the largest value that their bits can state.
+    divided by the largest value that their bits can state. A window of width 0 counts as none: writers leave it so
+    where they know none.
     """
     items = header.get("VOILUTSequence")
     has_table = bool(items) and items[0].get("LUTDescriptor") is not None and items[0].get("LUTData") is not None
-    window = header_window(header, index) if not (has_table and prefer_lut) else None
-    if window is not None:
-        return window
+    if not (has_table and prefer_lut) and not has_unset_window(header, index):
+        window = header_window(header, index)
+        if window is not None:
+            return window
     if not has_table:
         return None
     if index >= len(items):
         raise ValueError(f"VOI LUT {index} asked for, the header holds {len(items)}")
-    table = read_lookup_table(items[index], header, "VOI LUT")
+    table = read_lookup_table(items[index], header, "VOI LUT", modality_transform(header).output_range(header))
     return lambda values: table(values) / table.largest
 
 

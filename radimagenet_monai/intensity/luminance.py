@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.intensity.grayscale import byte_order, map_stored, stored_range
+from radimagenet_monai.intensity.grayscale import byte_order, first_input, map_stored, stored_range
 
 #: Weights of red, green and blue in Rec. 601 luma.
 REC601 = np.array([0.299, 0.587, 0.114])
@@ -80,11 +80,11 @@ def palette_luminance(header: Dataset) -> tuple[int, np.ndarray]:
         if descriptor is None or len(descriptor) != 3:
             raise ValueError(f"{color} Palette Color LUT Descriptor holds {descriptor!r}, expected three values")
         length, start, bits = (int(value) for value in descriptor)
-        length = length or 2**16
-        if length < 0 or bits not in (8, 16):
+        length = length % 2**16 or 2**16
+        if bits not in (8, 16):
             raise ValueError(f"{color} Palette Color LUT Descriptor [{length}, {start}, {bits}] is not allowed")
         if color == "Red":
-            first = start
+            first = first_input(start, *stored_range(header))
         channels.append(_palette_channel(header, color, length, bits))
     if len({len(channel) for channel in channels}) != 1:
         raise ValueError("the palette's red, green and blue tables differ in length")

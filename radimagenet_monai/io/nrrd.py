@@ -184,7 +184,8 @@ def _fields(stream: BinaryIO) -> tuple[dict[str, str], int]:
         name, separator, value = text.partition(":")
         if not separator:
             raise ValueError("the NRRD header holds a line that is no field")
-        fields[name.strip().lower()] = value.strip()
+        if value.strip():  # a field without a value says nothing
+            fields[name.strip().lower()] = value.strip()
         if name.strip().lower() in ("data file", "datafile") and value.strip().upper().startswith("LIST"):
             return fields, stream.tell()  # names follow to the end
     raise ValueError("the NRRD header does not end")
@@ -222,7 +223,7 @@ def _origin(fields: dict[str, str]) -> np.ndarray | None:
 def _detached(path: str, name: str) -> str:
     if name.upper().startswith("LIST") or "%" in name:
         raise ValueError("the NRRD data lie in several files; join them into one first")
-    return file_beside(path, name)
+    return file_beside(path, name.removeprefix("./"))
 
 
 def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import nibabel as nib
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_CLASSES: dict[bytes, type[nib.Nifti1Image]] = {b"n+1\0": nib.Nifti1Image, b"n+2\0": nib.Nifti2Image}
 RAS_TO_LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+_NO_EXTENSION = bytes(4)
+VOXEL_OFFSET = "the voxel offset of the NIfTI header lies within the header; voxels were read from behind it"
+SINGULAR_SFORM = "the sform of the NIfTI header is singular; its qform was used"
 _RGB_FIELDS = ("R", "G", "B")
 
 
@@ -85,9 +89,14 @@ def read_nifti(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
         kind = nifti_class(data[:540])
         if kind is None:
             raise UnreadableImageError(path, "header", "it holds no single-file NIfTI volume")
+        notes: list[str] = []
+        data = _with_voxel_offset(path, data, kind, notes)
         image = kind.from_bytes(data)
+        affine = usable_affine(image.header, notes)
+        if SINGULAR_SFORM in notes:
+            image = kind(image.dataobj, affine, image.header)
         placed, stated = is_placed(image.header), stated_slice_axis(image.header)
-    return read_voxels(path, image, len(data), plane, placed, stated)
+    return replace(read_voxels(path, image, len(data), plane, placed, stated), notes=tuple(notes))
 
 
 def read_voxels(
@@ -192,7 +201,7 @@ def stored_affine(path: str) -> np.ndarray:
         if kind is None:
             raise UnreadableImageError(path, "header", "it holds no single-file NIfTI volume")
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        return np.asarray(header.get_best_affine(), float)
+        return usable_affine(header, [])
 
 
 def volume_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
@@ -214,7 +223,7 @@ def volume_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | N
         if kind is None:
             return None, 1, 1
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_best_affine(), float)
+        affine = RAS_TO_LPS_AFFINE @ usable_affine(header, [])
         return layout_of(affine, header.get_data_shape(), plane, stated_slice_axis(header))
 
 
@@ -226,6 +235,37 @@ def layout_of(
     axis = axis_of(affine, sizes, plane, stated)
     own = plane if plane in PLANES else plane_of_normal(affine[:3, axis])
     return own, int(sizes[axis]), int(np.prod(shape[3:]))
+
+
+def _with_voxel_offset(path: str, data: bytes, kind: type[nib.Nifti1Image], notes: list[str]) -> bytes:
+    """``data`` with a voxel offset behind its header: some writers leave it 0, which nibabel takes at its word.
+
+    Where voxels then begin, behind header and extension flag or, as niftilib has it, behind the header alone, the
+    length of the file tells.
+    """
+    header = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
+    if int(header["vox_offset"]) >= header.sizeof_hdr:
+        return data
+    voxels = int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize
+    if (offset := len(data) - voxels) not in (header.sizeof_hdr, header.sizeof_hdr + 4):
+        raise UnreadableImageError(
+            path,
+            "header",
+            f"its voxel offset is {int(header['vox_offset'])}, within the header of {header.sizeof_hdr} bytes, and "
+            f"{len(data)} bytes do not tell where its {voxels} bytes of voxels begin; write it anew",
+        )
+    header["vox_offset"] = header.sizeof_hdr + len(_NO_EXTENSION)
+    notes.append(VOXEL_OFFSET)
+    return bytes(header.binaryblock + _NO_EXTENSION + data[offset:])
+
+
+def usable_affine(header: nib.Nifti1Header, notes: list[str]) -> np.ndarray:
+    """The sform, or the qform where there is none or the sform is singular, as one left zero is."""
+    affine = np.asarray(header.get_best_affine(), float)
+    if int(header["qform_code"]) > 0 and not abs(np.linalg.det(affine[:3, :3])) > 0:
+        notes.append(SINGULAR_SFORM)
+        return np.asarray(header.get_qform(), float)
+    return affine
 
 
 def axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:

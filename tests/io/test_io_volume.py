@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import struct
 from pathlib import Path
 
 import itk
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.reader import read_image
+from radimagenet_monai.io.volume import SINGULAR_SFORM, VOXEL_OFFSET
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXELS = np.random.default_rng(5).integers(-1000, 1000, (5, 6, 4)).astype(np.int16)
@@ -113,6 +115,48 @@ def test_a_header_that_describes_fewer_slices_than_there_are_is_refused(tmp_path
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + VOXELS[:, :, 0].tobytes())
     with pytest.raises(UnreadableImageError, match="header describes"):
         read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("endianness", ["<", ">"])
+@pytest.mark.parametrize("flag", [4, 0], ids=["behind the extension flag", "behind the header"])
+def test_a_voxel_offset_within_the_header_is_not_taken_at_its_word(tmp_path, kind, endianness, flag):
+    header = kind.header_class(endianness=endianness)
+    header.set_data_dtype(np.int16)
+    size = header.sizeof_hdr
+    data = bytearray(kind(VOXELS, LPS, header).to_bytes())
+    place, code = (108, "f") if size == 348 else (168, "q")
+    struct.pack_into(endianness + code, data, place, 0)
+    path = tmp_path / "a.nii"
+    path.write_bytes(data[:size] + data[size + 4 - flag :])
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, VOXELS.transpose(2, 1, 0))
+    assert image.notes == (VOXEL_OFFSET,)
+    path.write_bytes(data + b"12345678")
+    with pytest.raises(UnreadableImageError, match="voxel offset is 0"):
+        read_image(path)
+
+
+def test_a_singular_sform_gives_way_to_the_qform(tmp_path):
+    """As ITK does; nibabel takes the zeros."""
+    stored = nib.Nifti1Image(VOXELS, LPS)
+    stored.set_qform(LPS, 1)
+    stored.header["srow_x"] = stored.header["srow_y"] = stored.header["srow_z"] = 0
+    stored.header["sform_code"], stored.header["vox_offset"] = 1, 352
+    (tmp_path / "a.nii").write_bytes(stored.header.binaryblock + bytes(4) + VOXELS.tobytes(order="F"))
+    image = read_image(tmp_path / "a.nii")
+    itk_image = itk.imread(tmp_path / "a.nii")
+    np.testing.assert_allclose(image.affine[:3, :3], itk.array_from_matrix(itk_image.GetDirection()), atol=1e-6)
+    assert image.notes == (SINGULAR_SFORM,)
+
+
+def test_an_empty_nrrd_field_says_nothing(tmp_path):
+    path = tmp_path / "a.nrrd"
+    itk.imwrite(itk.image_from_array(VOXELS), path)
+    expected = read_image(path).pixels
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\n", b"\ncontent:\nspace units: \n", 1))
+    np.testing.assert_array_equal(read_image(path).pixels, expected)
 
 
 def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
