@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 from monai.config import KeysCollection
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError
@@ -20,9 +19,8 @@ from radimagenet_monai.intensity.modality import (
     stated_modality,
 )
 from radimagenet_monai.intensity.mr import MRPercentiled
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered
 from radimagenet_monai.intensity.radiograph import RadiographVOId
-from radimagenet_monai.intensity.rendered import rendered_luminance
 from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
 from radimagenet_monai.io.native_image import NativeImage
 
@@ -97,7 +95,7 @@ class AutoIntensityd(IntensityPolicyd):
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         if self.expected is None and image.source == "picture":
-            return _as_shown(image, frame)
+            return as_rendered(image, frame, "as rendered in the file")
         return self.policies[self.expected or self._policy_of(image)].canonical(image, frame)
 
     def _policy_of(self, image: NativeImage) -> Policy:
@@ -129,9 +127,5 @@ class _StatedIntensity(IntensityPolicyd):
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         if image.source == "picture":
-            return _as_shown(image, frame)
+            return as_rendered(image, frame, "as rendered in the file")
         return self.auto.policies[self.stated].canonical(image, frame)
-
-
-def _as_shown(image: NativeImage, frame: int) -> CanonicalFrame:
-    return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "as rendered in the file")

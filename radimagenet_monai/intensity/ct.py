@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,17 +23,22 @@ from radimagenet_monai.intensity.grayscale import (
 )
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
+from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.plausibility import finite_questions, question_of_hounsfield, question_of_picture
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
-from radimagenet_monai.intensity.rendered import rendered_luminance
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
 from radimagenet_monai.intensity.windows import HeaderWindow, WindowChoice, parse_windows
 from radimagenet_monai.io.native_image import NativeImage
+
+_SAMPLED = 20_000  # values of a slice that are looked at
 
 
 class CTWindowd(IntensityPolicyd):
     """CT: Hounsfield units through one window, or through three as channels.
 
     DICOM values pass the modality LUT, which must give HU: a Rescale Type other than HU is refused, a missing one is
-    accepted, and so are signed values without any rescale. Volumes (NIfTI, NRRD) and arrays hold HU already. Pictures,
+    accepted, and so are signed values without any rescale. Volumes (NIfTI, NRRD) and arrays hold HU already; values
+    that cannot be HU are refused, see `radimagenet_monai.intensity.plausibility`. Pictures,
     and volumes and arrays of 8 bits, which cannot hold HU, have been windowed by somebody else: they are scaled by
     `radimagenet_monai.intensity.rendered` and the windows do not apply. Pixel padding becomes black, 0, in every
     channel; MONOCHROME1 is inverted.
@@ -67,7 +73,9 @@ class CTWindowd(IntensityPolicyd):
                 return self._windowed(image, stored, header)
             return self._as_shown(color_luminance(stored, header))
         if image.source == "picture" or image.is_color or stored.dtype in (np.uint8, np.bool_):
-            return self._as_shown(rendered_luminance(image, frame))
+            questions = once(image, ("CT picture",), lambda: question_of_picture(image.pixels))
+            shown = self._as_shown(rendered_luminance(image, frame))
+            return replace(shown, questions=(*([questions] if questions else []), *rendered_questions(image)))
         return self._windowed(image, stored, Dataset())
 
     def _windowed(self, image: NativeImage, stored: np.ndarray, header: Dataset) -> CanonicalFrame:
@@ -75,6 +83,7 @@ class CTWindowd(IntensityPolicyd):
         if image.source == "dicom" and not self.allow_modality_mismatch:
             _require_hounsfield(image, header, modality)
         inverted, bounds = is_inverted(header), padding_bounds(header)
+        questions = self._questions(image, stored, modality, bounds)
 
         def channel(window: Window) -> np.ndarray:
             def render(values: np.ndarray) -> np.ndarray:
@@ -84,7 +93,23 @@ class CTWindowd(IntensityPolicyd):
             return map_stored(stored, render)
 
         pixels = np.stack([channel(self._resolved(image, header, window)) for _, window in self.windows])
-        return CanonicalFrame(pixels, "CT window " + ", ".join(label for label, _ in self.windows))
+        return CanonicalFrame(pixels, "CT window " + ", ".join(label for label, _ in self.windows), None, questions)
+
+    def _questions(
+        self, image: NativeImage, stored: np.ndarray, modality: ModalityTransform, bounds: tuple[float, float] | None
+    ) -> tuple[str, ...]:
+        """What is doubtful about the values: of a volume or array all of them, of DICOM those of the slice."""
+        if image.source == "dicom":
+            kept = stored[~is_padding(stored, bounds)]
+            sampled = kept[:: max(1, kept.size // _SAMPLED)]
+            question = question_of_hounsfield(image, modality(sampled.astype(np.float64)), True)
+            return (question,) if question else ()
+
+        def ask() -> tuple[str, ...]:
+            question = question_of_hounsfield(image, image.pixels, self.allow_modality_mismatch)
+            return (*([question] if question else []), *finite_questions(image))
+
+        return once(image, ("hounsfield", self.allow_modality_mismatch), ask)
 
     def _resolved(self, image: NativeImage, header: Dataset, window: Window | HeaderWindow) -> Window:
         if isinstance(window, Window):

@@ -21,6 +21,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from radimagenet_monai.errors import RadImageNetError, UnreadableImageError
+from radimagenet_monai.intensity.plausibility import NO_WINDOW, SHORT_LUT
+
+_LUT_REACH = 0.5  # of the largest value that its bits can state
 
 
 @contextmanager
@@ -285,6 +288,16 @@ class Window:
         return np.clip((values - center) / width + 0.5, 0, 1)
 
 
+@dataclass(frozen=True)
+class VoiTable:
+    """A VOI LUT to [0, 1]."""
+
+    table: LookupTable
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return self.table(values) / self.table.largest
+
+
 def header_window(header: Dataset, index: int = 0) -> Window | None:
     """The window number ``index`` of a header, ``None`` where the header holds none.
 
@@ -327,7 +340,15 @@ def voi_transform(
     if index >= len(items):
         raise ValueError(f"VOI LUT {index} asked for, the header holds {len(items)}")
     table = read_lookup_table(items[index], header, "VOI LUT", modality_transform(header).output_range(header))
-    return lambda values: table(values) / table.largest
+    return VoiTable(table)
+
+
+def questions_of_voi(header: Dataset, index: int = 0, prefer_lut: bool = True) -> list[str]:
+    """What is doubtful about the VOI LUT or window that `voi_transform` takes."""
+    voi = voi_transform(header, index, prefer_lut)
+    if isinstance(voi, VoiTable) and voi.table.entries.max() <= _LUT_REACH * voi.table.largest:
+        return [SHORT_LUT]
+    return [NO_WINDOW] if voi is None and has_unset_window(header, index) else []
 
 
 def is_inverted(header: Dataset) -> bool:

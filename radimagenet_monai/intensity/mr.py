@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from monai.config import KeysCollection
@@ -27,8 +26,9 @@ from radimagenet_monai.intensity.grayscale import (
 )
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
-from radimagenet_monai.intensity.rendered import rendered_luminance
+from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.plausibility import finite_questions
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
 from radimagenet_monai.io.discovery import series_files
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
@@ -95,14 +95,15 @@ class MRPercentiled(IntensityPolicyd):
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         if image.source == "picture" or (image.is_color and image.source != "dicom"):
-            return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "MR as rendered in the file")
+            return as_rendered(image, frame, "MR as rendered in the file")
         header = image.headers[frame] if image.source == "dicom" else Dataset()
         if image.source == "dicom" and not require_monochrome(image, header, self.allow_modality_mismatch):
             luminance = color_luminance(image.pixels[frame], header)
             return CanonicalFrame(luminance[np.newaxis], "MR as rendered in the file")
         scaled = self._scaled(image, frame, header)
         words = f"MR percentiles {self.lower:g} to {self.upper:g} of the {self.scope}"
-        return CanonicalFrame(scaled[np.newaxis], words + (", N4" if self.bias_correction else ""))
+        questions = once(image, ("finite",), lambda: tuple(finite_questions(image)))
+        return CanonicalFrame(scaled[np.newaxis], words + (", N4" if self.bias_correction else ""), None, questions)
 
     def _scaled(self, image: NativeImage, frame: int, header: Dataset) -> np.ndarray:
         stored = image.pixels[frame]
@@ -134,7 +135,7 @@ class MRPercentiled(IntensityPolicyd):
         def compute() -> tuple[float, float]:
             return _percentiles([_distinct(image, number) for number in range(len(image))], self.lower, self.upper)
 
-        return _once(image, ("range", self.lower, self.upper), compute)
+        return once(image, ("range", self.lower, self.upper), compute)
 
     def _field(self, image: NativeImage, frame: int) -> tuple[BiasField, int]:
         """The bias field that the frame belongs to, and the frame's place in it."""
@@ -149,7 +150,7 @@ class MRPercentiled(IntensityPolicyd):
             volume = [_native(image.pixels[number], _header(image, number)) for number in range(len(image))]
             return _estimate(volume, self.lower, self.upper)
 
-        return _once(image, ("field", self.lower, self.upper), compute), frame
+        return once(image, ("field", self.lower, self.upper), compute), frame
 
 
 @dataclass(frozen=True)
@@ -164,23 +165,6 @@ class BiasField:
 
 #: Path, time of change and size of a file, so that statistics are taken anew when a file of the series changes.
 _Stamp = tuple[str, int, int]
-
-#: What was found for a whole image, as long as that very image lives (the reader keeps the last ones in memory).
-_found: dict[int, tuple[weakref.ref, dict[tuple, Any]]] = {}
-
-_Result = TypeVar("_Result")
-
-
-def _once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Result:
-    """``compute()``, once for each image and key."""
-    identity = id(image)
-    reference, results = _found.get(identity, (None, {}))
-    if reference is None or reference() is not image:
-        results = {}
-        _found[identity] = weakref.ref(image, lambda _: _found.pop(identity, None)), results
-    if key not in results:
-        results[key] = compute()
-    return results[key]
 
 
 def _series(image: NativeImage) -> tuple[_Stamp, ...]:

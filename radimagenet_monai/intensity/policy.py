@@ -18,6 +18,8 @@ from pydicom.dataset import Dataset
 from radimagenet_monai.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity.grayscale import header_faults
 from radimagenet_monai.intensity.modality import Policy, check_modality, stated_modality
+from radimagenet_monai.intensity.plausibility import look
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
 from radimagenet_monai.intensity.scan_region import Box
 from radimagenet_monai.io.native_image import NativeImage
 
@@ -40,11 +42,14 @@ class CanonicalFrame:
         What was done, in a few words, for the metadata of outputs.
     crop
         Where ``pixels`` lies in the original frame; ``None`` for all of it.
+    questions
+        What is doubtful, of `radimagenet_monai.intensity.plausibility`.
     """
 
     pixels: np.ndarray
     description: str
     crop: Box | None = None
+    questions: tuple[str, ...] = ()
 
 
 class IntensityPolicyd(MapTransform):
@@ -54,7 +59,8 @@ class IntensityPolicyd(MapTransform):
     tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``, upright. Output is
     ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata ``filename_or_obj`` and
     ``spacing`` (mm between rows and between columns) where known, ``frame``, ``modality``, ``original_shape`` (rows,
-    columns), ``crop`` (first row, first column, end row, end column) and ``intensity`` (what was done).
+    columns), ``crop`` (first row, first column, end row, end column), ``intensity`` (what was done) and ``questions``
+    (what is doubtful, a sentence a line; see `radimagenet_monai.intensity.plausibility`).
 
     Parameters
     ----------
@@ -114,6 +120,12 @@ class IntensityPolicyd(MapTransform):
     @abstractmethod
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         """The canonical image of one frame, the modality being settled."""
+
+
+def as_rendered(image: NativeImage, frame: int, description: str) -> CanonicalFrame:
+    """A frame that somebody else has rendered, as it is shown."""
+    shown = rendered_luminance(image, frame)[np.newaxis]
+    return CanonicalFrame(shown, description, None, tuple(rendered_questions(image)))
 
 
 def require_monochrome(image: NativeImage, header: Dataset, allow_mismatch: bool) -> bool:
@@ -178,6 +190,8 @@ def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> 
         "original_shape": (int(rows), int(columns)),
         "crop": canonical.crop or (0, 0, int(rows), int(columns)),
         "intensity": canonical.description,
+        # One text, since MONAI collates no lists of unequal length.
+        "questions": "\n".join(dict.fromkeys((*image.notes, *canonical.questions, *look(canonical.pixels)))),
     }
     # MONAI collates the keys that all images of a batch share and cannot collate None.
     if image.path != _UNNAMED:

@@ -7,11 +7,10 @@ from typing import ClassVar
 import numpy as np
 from monai.config import KeysCollection
 
-from radimagenet_monai.intensity.grayscale import render_gray
+from radimagenet_monai.intensity.grayscale import questions_of_voi, render_gray
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
-from radimagenet_monai.intensity.rendered import rendered_luminance
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
 from radimagenet_monai.io.native_image import NativeImage
 
 
@@ -50,10 +49,11 @@ class RadiographVOId(IntensityPolicyd):
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         if image.source != "dicom":
-            return CanonicalFrame(rendered_luminance(image, frame)[np.newaxis], "radiograph as rendered in the file")
+            return as_rendered(image, frame, "radiograph as rendered in the file")
         header, stored = image.headers[frame], image.pixels[frame]
         if require_monochrome(image, header, self.allow_modality_mismatch):
             shown = render_gray(stored, header, "values", self.view, self.prefer_lut)
         else:
             shown = color_luminance(stored, header)
-        return CanonicalFrame(shown[np.newaxis], "radiograph VOI")
+        questions = questions_of_voi(header, self.view, self.prefer_lut)
+        return CanonicalFrame(shown[np.newaxis], "radiograph VOI", None, tuple(questions))

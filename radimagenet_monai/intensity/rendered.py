@@ -22,6 +22,8 @@ import numpy as np
 from radimagenet_monai.errors import IntensityError
 from radimagenet_monai.intensity.grayscale import map_stored
 from radimagenet_monai.intensity.luminance import rgb_luminance
+from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.plausibility import GUESSED_WHITE, finite_questions
 from radimagenet_monai.io.native_image import NativeImage
 
 
@@ -38,7 +40,7 @@ def white_value(image: NativeImage) -> float:
         return 255.0
     if pixels.dtype == bool:
         return 1.0
-    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    low, high = _extremes(pixels)
     if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
         return 1.0
     choices = (4095.0, 65535.0) if pixels.dtype == np.uint16 else (255.0, 4095.0, 65535.0)
@@ -52,11 +54,29 @@ def white_value(image: NativeImage) -> float:
 
 
 def rendered_luminance(image: NativeImage, frame: int) -> np.ndarray:
-    """One frame of a rendered image as luminance: float32 ``(rows, columns)`` in [0, 1]."""
+    """One frame of a rendered image as luminance: float32 ``(rows, columns)`` in [0, 1]; NaN and infinity are black."""
     white = white_value(image)
     pixels = image.pixels[frame]
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
     if image.is_color:
+        if pixels.dtype.kind == "f":
+            pixels = np.where(np.isfinite(pixels), pixels, 0)
         return rgb_luminance(pixels, white)
     return map_stored(pixels, lambda values: values / white)
+
+
+def rendered_questions(image: NativeImage) -> list[str]:
+    """What is doubtful about the range of a rendered image: white was guessed, or values are not finite."""
+
+    def ask() -> list[str]:
+        guessed = image.pixels.dtype not in (np.uint8, bool) and white_value(image) != 1
+        return [*([GUESSED_WHITE] if guessed else []), *finite_questions(image)]
+
+    return once(image, ("rendered",), ask)
+
+
+def _extremes(pixels: np.ndarray) -> tuple[float, float]:
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        pixels = pixels[np.isfinite(pixels)]
+    return (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)

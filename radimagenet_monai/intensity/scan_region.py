@@ -3,12 +3,14 @@
 By the header (PS3.3 C.8.5.5): of the regions of Sequence of Ultrasound Regions with Region Spatial Format 2D (1) and
 Region Data Type Tissue (1), the one of largest area, joined with those that lie at least half within it. A region is
 believed when it fits the image: it may stick out by 1 % of a side (writers disagree on whether the maximum is the last
-pixel or the one after), is then cut to the image, and must keep 16 pixels a side. Otherwise its numbers describe
-another matrix, for example the one before a resize.
+pixel or the one after), is then cut to the image, and must keep 16 pixels a side. One that ends with the image on one
+side and sticks out on the other is of an image that was cut there since, and is cut alike. Otherwise its numbers
+describe another matrix, for example the one before a resize.
 
 By the picture: the scan is the largest solid lit area. Its surroundings are black and hold only burnt-in text, scales
 and gray bars, all of them thin. A frame is cropped only where black lies on both sides of the scan, left and right or
-above and below; a scan that fills its frame and merely darkens with depth is left whole.
+above and below; a scan that fills its frame and merely darkens with depth is left whole. Before that, bars at the top
+and the bottom are cut off: full rows of one gray, with writing on it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ _DENSE = 0.4
 #: The scan holds at least this part of the frame; a margin below the second part of a side is not worth a crop.
 _LEAST_AREA = 0.08
 _LEAST_MARGIN = 0.02
+#: A bar takes up to the first part of the rows; in each of them the second part is of its gray, up to the third.
+_LARGEST_BAR = 0.3
+_BAR_SHARE = 0.5
+_SAME_GRAY = 3 / 255
+_LEAST_WRITING = 0.005
 
 
 def header_region(header: Dataset, shape: tuple[int, ...]) -> Box | None:
@@ -73,7 +80,9 @@ def _stated_box(item: Dataset, rows: int, columns: int) -> Box | None:
     slack_rows, slack_columns = max(1, rows // 100), max(1, columns // 100)
     if row < -slack_rows or column < -slack_columns:
         return None
-    if last_row >= rows + slack_rows or last_column >= columns + slack_columns:
+    beyond_rows, beyond_columns = last_row >= rows + slack_rows, last_column >= columns + slack_columns
+    ends_with_rows, ends_with_columns = abs(last_row + 1 - rows) <= 1, abs(last_column + 1 - columns) <= 1
+    if (beyond_rows and not ends_with_columns) or (beyond_columns and not ends_with_rows):
         return None
     box = max(0, row), max(0, column), min(rows, last_row + 1), min(columns, last_column + 1)
     if box[2] - box[0] < _SMALLEST_SIDE or box[3] - box[1] < _SMALLEST_SIDE:
@@ -89,18 +98,72 @@ def _intersection(one: Box, other: Box) -> Box:
     return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
 
 
+def find_scan(luminance: np.ndarray) -> tuple[Box | None, bool]:
+    """The box to crop a frame to, and whether it is known where the scan lies.
+
+    Parameters
+    ----------
+    luminance
+        As for `picture_region`.
+
+    Returns
+    -------
+    tuple
+        ``None`` for all of the frame. Known are a scan that black surrounds, and one that fills its frame or leaves it
+        dark at the lower end only, where sound does not reach. Of any other frame only bars are cut off.
+    """
+    top, bottom = bars(luminance)
+    inside = luminance[top : len(luminance) - bottom]
+    box, known = _scan_of(inside)
+    if not (top or bottom):
+        return box, known
+    row, column, end_row, end_column = box or (0, 0, *inside.shape)
+    return (row + top, column, end_row + top, end_column), known
+
+
+def bars(luminance: np.ndarray) -> tuple[int, int]:
+    """Rows at the top and at the bottom that are bars of a screen: of one gray but for the writing on it.
+
+    Parameters
+    ----------
+    luminance
+        As for `picture_region`.
+    """
+    return _bar(luminance), _bar(luminance[::-1])
+
+
+def _bar(luminance: np.ndarray) -> int:
+    most = int(_LARGEST_BAR * len(luminance))
+    gray = float(np.median(luminance[0]))
+    if gray <= _LIT:  # black is no bar; what is written on it is left out with the surroundings of the scan
+        return 0
+    shares = (np.abs(luminance[: most + 1] - gray) <= _SAME_GRAY).mean(axis=1)
+    alike = shares >= _BAR_SHARE
+    height = int(np.argmin(alike)) if not alike.all() else most + 1
+    # Speckle is of one gray in no row, a blank picture has no end of its bar, and stripes have no writing.
+    written = 1 - float(shares[:height].mean()) if height else 0.0
+    return height if _LEAST_MARGIN * len(luminance) <= height <= most and written >= _LEAST_WRITING else 0
+
+
 def picture_region(luminance: np.ndarray) -> Box | None:
     """The bounding box of the scan in a frame, or ``None`` where the scan fills its frame or cannot be told.
+
+    Bars are part of the frame here; `find_scan` leaves them out.
 
     Parameters
     ----------
     luminance
         ``(rows, columns)`` in [0, 1]; of a clip, the largest value of each pixel over its frames.
     """
+    return _scan_of(luminance)[0]
+
+
+def _scan_of(luminance: np.ndarray) -> tuple[Box | None, bool]:
+    """`picture_region`, and whether it is known where the scan lies."""
     rows, columns = luminance.shape
     side = min(rows, columns)
     if side < 4 * _SMALLEST_SIDE:
-        return None
+        return None, False
     border = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
     # A low percentile: of a scan that touches its frame, the border is mostly scan.
     lit = (luminance > float(np.percentile(border, 10)) + _LIT).astype(np.uint8)
@@ -109,18 +172,18 @@ def picture_region(luminance: np.ndarray) -> Box | None:
     core = cv2.morphologyEx(solid * dense, cv2.MORPH_OPEN, _disk(_THIN * side))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
     if count < 2:
-        return None
+        return None, False
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     # The opening rounds off the tip of a sector; what of the lit area lies within its reach is scan again.
     scan = cv2.bitwise_and(cv2.dilate((labels == largest).astype(np.uint8), _disk(_THIN * side)), solid)
     if scan.mean() < _LEAST_AREA:
-        return None
+        return None, False
     (row, *_, last_row), (column, *_, last_column) = (np.flatnonzero(scan.any(axis=axis)) for axis in (1, 0))
     above, below = row >= _LEAST_MARGIN * rows, rows - 1 - last_row >= _LEAST_MARGIN * rows
     left, right = column >= _LEAST_MARGIN * columns, columns - 1 - last_column >= _LEAST_MARGIN * columns
     if not ((above and below) or (left and right)):
-        return None
-    return int(row), int(column), int(last_row) + 1, int(last_column) + 1
+        return None, not (above or left or right)
+    return (int(row), int(column), int(last_row) + 1, int(last_column) + 1), True
 
 
 def _odd(length: float) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 from monai.config import KeysCollection
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError
-from radimagenet_monai.intensity.grayscale import render_gray
+from radimagenet_monai.intensity.grayscale import questions_of_voi, render_gray
 from radimagenet_monai.intensity.luminance import color_luminance
 from radimagenet_monai.intensity.modality import Policy
+from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.plausibility import NO_SCAN
 from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicyd
-from radimagenet_monai.intensity.rendered import rendered_luminance
-from radimagenet_monai.intensity.scan_region import header_region, picture_region
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.scan_region import find_scan, header_region
 from radimagenet_monai.io.native_image import NativeImage
 
 Crop = Literal["auto", "header", "picture"]
@@ -37,7 +39,9 @@ class UltrasoundLuminanced(IntensityPolicyd):
         ``"header"``: the largest 2-D tissue region of Sequence of Ultrasound Regions, an error without one;
         ``"picture"``: the scan against its black surroundings; ``"auto"``: the header's region where it states one
         that fits the image, else the picture's; ``None``: all of the frame. A clip is cropped alike in all frames.
-        Rules: `radimagenet_monai.intensity.scan_region`.
+        Where the picture does not tell, all of the frame but bars at its top and bottom is taken, and the image has
+        the question `radimagenet_monai.intensity.plausibility.NO_SCAN`. Rules:
+        `radimagenet_monai.intensity.scan_region`.
     """
 
     policy: ClassVar[Policy] = "US"
@@ -57,26 +61,29 @@ class UltrasoundLuminanced(IntensityPolicyd):
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
         luminance = ultrasound_luminance(image, frame)
-        box, origin = self._region(image)
+        box, origin, questions = once(image, ("region", self.crop), lambda: self._region(image))
+        questions = (*questions, *ultrasound_questions(image, frame))
         if box is None:
-            return CanonicalFrame(luminance[np.newaxis], "US luminance")
+            return CanonicalFrame(luminance[np.newaxis], "US luminance", None, questions)
         row, column, end_row, end_column = box
-        return CanonicalFrame(luminance[np.newaxis, row:end_row, column:end_column], f"US luminance, {origin}", box)
+        scan = luminance[np.newaxis, row:end_row, column:end_column]
+        return CanonicalFrame(scan, f"US luminance, {origin}", box, questions)
 
-    def _region(self, image: NativeImage) -> tuple[Box | None, str]:
-        """Where the scan lies and who says so."""
+    def _region(self, image: NativeImage) -> tuple[Box | None, str, tuple[str, ...]]:
+        """Where the scan lies, who says so, and what is doubtful about it."""
         if self.crop in ("auto", "header") and image.headers:
             box = header_region(image.headers[0], image.pixels.shape[1:3])
             if box is not None:
-                return box, "region of the header"
+                return box, "region of the header", ()
         if self.crop == "header":
             raise IntensityError(
                 f"{image.path}: no usable 2-D tissue region in the header, which crop 'header' expects; use crop "
                 "'auto' or 'picture'"
             )
         if self.crop is None:
-            return None, ""
-        return picture_region(_brightest(image)), "region of the picture"
+            return None, "", ()
+        box, found = find_scan(brightest(image))
+        return box, "region of the picture" if found else "bars cut off", () if found else (NO_SCAN,)
 
 
 def ultrasound_luminance(image: NativeImage, frame: int) -> np.ndarray:
@@ -89,7 +96,15 @@ def ultrasound_luminance(image: NativeImage, frame: int) -> np.ndarray:
     return render_gray(stored, header, without_voi="bits")
 
 
-def _brightest(image: NativeImage) -> np.ndarray:
+def ultrasound_questions(image: NativeImage, frame: int) -> list[str]:
+    """What is doubtful about the gray levels of a frame."""
+    if image.source != "dicom":
+        return rendered_questions(image)
+    header = image.headers[frame]
+    return questions_of_voi(header) if str(header.get("PhotometricInterpretation")).startswith("MONOCHROME") else []
+
+
+def brightest(image: NativeImage) -> np.ndarray:
     """The largest luminance of each pixel over a few frames: the scan moves, the screen around it does not."""
     frames = np.unique(np.linspace(0, len(image) - 1, _FRAMES_OF_CLIP).round().astype(int))
     brightest = ultrasound_luminance(image, int(frames[0]))

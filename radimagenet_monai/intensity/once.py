@@ -1,0 +1,26 @@
+"""What is found once for a whole image and asked for again with each of its frames."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from radimagenet_monai.io.native_image import NativeImage
+
+#: What was found, as long as that very image lives (the reader keeps the last ones in memory).
+_found: dict[int, tuple[weakref.ref, dict[tuple, Any]]] = {}
+
+_Result = TypeVar("_Result")
+
+
+def once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Result:
+    """``compute()``, once for each image and key."""
+    identity = id(image)
+    reference, results = _found.get(identity, (None, {}))
+    if reference is None or reference() is not image:
+        results = {}
+        _found[identity] = weakref.ref(image, lambda _: _found.pop(identity, None)), results
+    if key not in results:
+        results[key] = compute()
+    return results[key]
