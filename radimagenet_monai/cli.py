@@ -74,6 +74,9 @@ def prepare(
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
+    from radimagenet_monai.datasets.readers import SUMMARY_FILE
+    from radimagenet_monai.intensity.plausibility import in_words
+    from radimagenet_monai.io.atomic import atomic_write_text
     from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
     from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
     from radimagenet_monai.training.flags import parse_flag
@@ -83,6 +86,12 @@ def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
         return
     pixels = not automatic or images <= _MOST_IMAGES_AUDITED
     result = run_audit(table, pixels=pixels)
+    if pixels:
+        summary = table.parent / SUMMARY_FILE
+        facts = json.loads(summary.read_text(encoding="utf-8")) | {"questions": result.questions}
+        atomic_write_text(summary, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        for sentence in in_words(result.questions, images):
+            print(f"note: {sentence}")
     print(f"audit: {VERDICTS[result.verdict]}: {found_in_words(result)}; see {table.parent / PAGE_FILE}")
     if not pixels:
         print(f"audit: the table only, since there are {images} images; 'radimagenet audit {table}' reads them too")

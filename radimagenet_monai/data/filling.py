@@ -11,18 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 
 from radimagenet_monai.data.fingerprint import source_sha256
 from radimagenet_monai.data.plain_rows import keeps_gray_levels, plain_row
 from radimagenet_monai.data.row_resize import resize_to_uint8
 from radimagenet_monai.errors import IntensityError, StoreError, UnreadableImageError, one_line
+from radimagenet_monai.intensity.plausibility import BLANK, look
 from radimagenet_monai.io.plain_picture import read_plain_file
 
 Progress = bool | Literal["lines"]
 """``True``: a bar on a terminal; ``"lines"``: elsewhere a log line now and then; ``False``: nothing."""
-
-BLANK_SPAN = 3
-"""Gray levels of 255, about one in a hundred, that a blank image may span; see `is_blank`."""
 
 _TOLERANCE = 1e-5  # float32 arithmetic may leave [0, 1] by a few units in the last place
 
@@ -45,10 +44,13 @@ class Row:
         uint8 ``(H, W, C)``; ``None`` once they have been written to their place.
     hashes
         SHA-256 of the source file and of the pixels, 32 bytes each.
+    questions
+        What is doubtful about it, of `radimagenet_monai.intensity.plausibility`.
     """
 
     pixels: np.ndarray | None
     hashes: bytes
+    questions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Packer:
     with_mask
         The last channel of the result is a mask.
     refuse_blank
-        Whether an image that is blank by `is_blank` counts as unreadable, with stage ``blank``.
+        Whether an image that is blank by `radimagenet_monai.intensity.plausibility.is_blank` counts as unreadable,
+        with stage ``blank``.
     """
 
     transform: Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -95,10 +98,9 @@ class Packer:
         except Exception as error:
             # Whatever it is, the user needs to know which image and why; a fault of the transform shows in all of them.
             return describe_failure(error, record)
-        if self.refuse_blank and isinstance(packed, Row) and packed.pixels is not None:
+        if self.refuse_blank and isinstance(packed, Row) and packed.pixels is not None and BLANK in packed.questions:
             shown = packed.pixels[..., :-1] if self.with_mask else packed.pixels
-            if is_blank(shown):
-                return Unreadable("blank", f"it is blank: gray levels {shown.min()} to {shown.max()} of 255")
+            return Unreadable("blank", f"it is blank: gray levels {shown.min()} to {shown.max()} of 255")
         return packed
 
     @functools.cached_property
@@ -114,25 +116,21 @@ class Packer:
         if sha256 and source.hex() != sha256.lower() and Path(path).is_file():
             cause = f"SHA-256 is {source.hex()}, the record says {sha256}: the file has changed"
             return Unreadable("open", cause)
-        pixels = None if content is None else plain_row(content, record, self.size, self.keep_aspect)
-        if pixels is None:
-            image = canonical_array(self.transform(dict(record))[self.image_key], self.with_mask)
-            pixels = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect))
-        return Row(pixels, source + hashlib.sha256(pixels.data).digest())
+        plain = None if content is None else plain_row(content, record, self.size, self.keep_aspect)
+        if plain is None:
+            result = self.transform(dict(record))[self.image_key]
+            image = canonical_array(result, self.with_mask)
+            shown = image[:-1] if self.with_mask else image
+            questions = questions_of(result) | dict.fromkeys(look(shown))
+            plain = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect)), list(questions)
+        pixels, asked = plain
+        return Row(pixels, source + hashlib.sha256(pixels.data).digest(), tuple(asked))
 
 
-def is_blank(pixels: np.ndarray) -> bool:
-    """Whether nothing is on an image: its gray levels, 0 to 255, span at most `BLANK_SPAN`.
-
-    A constant image spans 0, and JPEG and resizing ripple one by a level or two. Any acquired image spans more, even
-    of air: noise alone, once windowed to be seen, does. A black image with one bright mark is not blank by this rule,
-    since a mark and a small lesion cannot be told apart. Blank images among RadImageNet's are reported in issue 17 of
-    https://github.com/BMEII-AI/RadImageNet.
-    """
-    middle = pixels[len(pixels) // 2]
-    if int(middle.max()) - int(middle.min()) > BLANK_SPAN:  # as of nearly all images
-        return False
-    return int(pixels.max()) - int(pixels.min()) <= BLANK_SPAN
+def questions_of(image: Any) -> dict[str, None]:
+    """What an intensity policy found doubtful about an image, in order; empty where nothing is known of it."""
+    stated = str(image.meta.get("questions") or "") if isinstance(image, MetaTensor) else ""
+    return dict.fromkeys(stated.split("\n")) if stated else {}
 
 
 def canonical_array(image: Any, with_mask: bool = False) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from radimagenet_monai.datasets.masks import item_mask
@@ -54,5 +55,6 @@ class AppendMaskd(MapTransform):
                     f"its lesion lies outside of the scan region that was taken (rows {top} to {bottom - 1}, columns "
                     f"{left} to {right - 1}); check mask and image, or switch the crop off",
                 )
-            out[key] = torch.cat([image.as_tensor(), torch.from_numpy(mask.copy()).float()[None]])
+            both = torch.cat([image.as_tensor(), torch.from_numpy(mask.copy()).float()[None]])
+            out[key] = MetaTensor(both, meta=image.meta)
         return out

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from radimagenet_monai.data.filling import describe_failure
-from radimagenet_monai.data.resize import SPACING
+from radimagenet_monai.data.resize import QUESTIONS, SPACING
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.datasets.own_images import check_plane_option
 from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
@@ -169,10 +169,10 @@ def left_out_of(data: Any) -> LeftOut:
 class NativeDataset(Dataset):
     """Images read and transformed when asked for, without a packed store.
 
-    Items hold ``image``, what ``transform`` makes of it; ``index`` and ``frame`` (int); and ``unreadable``, the reason
-    why an image could not be read, or ``""``. An unreadable image is then all zeros, so that a batch keeps its shape
-    and its place. Where ``transform`` leaves a ``geometry`` and a ``spacing`` (see `ResizeCanonicald`), the item has
-    them too, zeros for an unreadable image.
+    Items hold ``image``, what ``transform`` makes of it; ``index`` and ``frame`` (int); ``unreadable``, the reason why
+    an image could not be read, or ``""``; ``questions``, what is doubtful about its values, a sentence a line. An
+    unreadable image is then all zeros, so that a batch keeps its shape and its place. Where ``transform`` leaves a
+    ``geometry`` and a ``spacing`` (see `ResizeCanonicald`), the item has them too, zeros for an unreadable image.
 
     Parameters
     ----------
@@ -211,13 +211,14 @@ class NativeDataset(Dataset):
     def __getitem__(self, item: int | SampleKey) -> dict[str, Any]:
         index = item.index if isinstance(item, SampleKey) else int(item)
         record = self.data[index]
-        problem = ""
+        problem = questions = ""
         geometry = None
         spacing = None
         try:
             result = self.transform(dict(record))
             geometry = result.get(GEOMETRY)
             spacing = result.get(SPACING)
+            questions = result.get(QUESTIONS, "")
             image = torch.as_tensor(result["image"])
             # Batches hold plain tensors: MetaTensor would carry the header along.
             image = image.as_subclass(torch.Tensor)
@@ -228,6 +229,7 @@ class NativeDataset(Dataset):
                 raise UnreadableImageError(str(record["image"]), failure.stage, cause) from error
             image, problem = torch.zeros(self.placeholder), f"{failure.stage}: {cause}"
         loaded = {"image": image, "index": index, "frame": int(record.get("frame", 0)), "unreadable": problem}
+        loaded[QUESTIONS] = questions
         # A batch is collated by the keys of its first item, so every item has the keys.
         loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry
         loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing

@@ -29,6 +29,7 @@ BUILDING = ".building-"
 
 _PART = "part-"
 _IMAGES, _KEYS, _HASHES, _UNREADABLE = "images.npy", "keys.npy", "hashes.npy", "unreadable.json"
+_QUESTIONS = "questions.json"
 _VERIFIED_AT_ONCE = 256  # rows
 
 KnownReason = tuple[str, int | None, str, str]
@@ -86,6 +87,7 @@ class NewPart:
     def __init__(self, folder: Path, number: int, keys: np.ndarray, shape: tuple[int, int, int]) -> None:
         self.number = number
         self._unreadable: dict[bytes, KnownReason] = {}
+        self._questions: dict[str, list[int]] = {}
         self._wanted = keys
         self._images: Any = None
         self._keys = np.zeros_like(keys)
@@ -116,6 +118,8 @@ class NewPart:
             write_row(self._images.fileno(), self.target, row, packed.pixels)
         self._keys[row] = self._wanted[row]
         self._hashes[row] = np.frombuffer(packed.hashes, np.uint8).reshape(2, HASH_BYTES)
+        for question in packed.questions:
+            self._questions.setdefault(question, []).append(row)
 
     def leave_empty(self, row: int, reason: KnownReason) -> None:
         """Note why a row has not been written."""
@@ -136,6 +140,11 @@ class NewPart:
             if self._unreadable:
                 with open(self._building / _UNREADABLE, "w", encoding="utf-8") as stream:
                     json.dump(entries_of(self._unreadable), stream, indent=0)
+                    _flush(stream)
+            if self._questions:
+                rows = {question: sorted(self._questions[question]) for question in sorted(self._questions)}
+                with open(self._building / _QUESTIONS, "w", encoding="utf-8") as stream:
+                    json.dump(rows, stream, indent=0)
                     _flush(stream)
             self._building.replace(self._folder / f"{_PART}{self.number:05d}")
             _flush_folder(self._folder)
@@ -252,6 +261,23 @@ def read_unreadable(part: Path) -> dict[bytes, KnownReason]:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise damaged_part(part / _UNREADABLE, error) from error
+
+
+def read_questions(part: Path) -> dict[str, list[int]]:
+    """The rows of a part that are doubtful, by question; none in parts that were packed before these were asked.
+
+    Raises
+    ------
+    StoreError
+        If the part is damaged.
+    """
+    try:
+        found = json.loads((part / _QUESTIONS).read_text(encoding="utf-8"))
+        return {str(question): [int(row) for row in rows] for question, rows in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise damaged_part(part / _QUESTIONS, error) from error
 
 
 def entries_of(reasons: Mapping[bytes, KnownReason]) -> dict[str, list[Any]]:

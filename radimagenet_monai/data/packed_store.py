@@ -12,6 +12,7 @@ On disk::
                 keys.npy             uint8 (rows of the part, 16): which image each row holds
                 hashes.npy           uint8 (rows of the part, 2, 32): SHA-256 of its source file and of the row
                 unreadable.json      images whose rows are empty, where there are any
+                questions.json       rows whose values are doubtful, by question, where there are any
             part-00001/ …
             index/                   the records themselves, once `radimagenet_monai.data.sealed_store` has sealed it
 
@@ -42,6 +43,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -67,6 +69,7 @@ from radimagenet_monai.data.packed_part import (
     part_folders,
     part_number,
     read_keys,
+    read_questions,
     read_unreadable,
     reasons_of,
     rows_in,
@@ -77,6 +80,7 @@ from radimagenet_monai.data.packing_progress import PackingProgress
 from radimagenet_monai.data.packing_workers import Job, PackingWorkers
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
+from radimagenet_monai.intensity.plausibility import in_words
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 
 logger = logging.getLogger(__name__)
@@ -116,7 +120,8 @@ class PackedStore:
     with_mask
         The last channel of the transform's result is a mask: C = 2 or 4.
     refuse_blank
-        Leave images out that are blank by `radimagenet_monai.data.filling.is_blank`, as if they were unreadable.
+        Leave images out that are blank by `radimagenet_monai.intensity.plausibility.is_blank`, as if they were
+        unreadable.
     num_workers
         Processes that pack; ``None``: one for each core; 0: this process.
     progress
@@ -203,6 +208,15 @@ class PackedStore:
             return np.full((len(keys), 2), -1, np.int64)
         places = [np.stack([np.full(len(part), number), np.arange(len(part))], 1) for number, part in enumerate(parts)]
         return _looked_up(np.concatenate(parts), np.concatenate(places), keys)
+
+    def questions(self, places: np.ndarray) -> dict[str, int]:
+        """How many of the rows at ``places``, as `rows` gives them, have each question, most frequent first."""
+        counts: Counter[str] = Counter()
+        for number, part in enumerate(part_folders(self.folder)):
+            wanted = np.unique(places[places[:, 0] == number, 1])
+            for question, rows in read_questions(part).items():
+                counts[question] += int(np.isin(wanted, rows).sum())
+        return {question: count for question, count in counts.most_common() if count}
 
     def image_files(self) -> list[Path]:
         """The memory-mapped file of each part, in the order of `rows`."""
@@ -572,6 +586,8 @@ class PackedDataset(PackedImages):
         present = places[:, 0] >= 0
         if not present.all():
             self._report(store, data, keys, present, unreadable)
+        for sentence in in_words(store.questions(places[present]), int(present.sum())):
+            logger.warning("%s", sentence)
         kept = [_plain(record) for record, there in zip(data, present.tolist(), strict=True) if there]
         not_scalar = {key for record in kept for key, value in record.items() if not isinstance(value, _Scalar)}
         vectors = {key for key in not_scalar if all(_is_vector(record.get(key)) for record in kept)}

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
@@ -61,6 +61,8 @@ class PackSummary:
         Of the folder: parts, and bytes of all their images.
     seconds
         From the first look at the records' files to the seal.
+    questions
+        How many of the images in the store have each question about their values.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class PackSummary:
     parts: int
     size: int
     seconds: float
+    questions: dict[str, int] = field(default_factory=dict)
 
 
 class TableRecords(Sequence[dict[str, Any]]):
@@ -173,7 +176,7 @@ def pack_records(
     unreadable
         ``"skip"``: leave unreadable images out. ``"stop"``: raise once all others are packed, and do not seal.
     blank
-        ``"skip"``: treat images as unreadable that are blank by `radimagenet_monai.data.filling.is_blank`.
+        ``"skip"``: treat images as unreadable that are blank by `radimagenet_monai.intensity.plausibility.is_blank`.
         ``"keep"``: pack them.
     progress
         See `radimagenet_monai.data.packing_progress.PackingProgress`.
@@ -244,6 +247,7 @@ def pack_records(
         parts=len(files),
         size=sum(file.stat().st_size for file in files),
         seconds=seconds,
+        questions=store.questions(places[rows]),
     )
 
 

@@ -206,7 +206,7 @@ def _pack(packer: Packer, writer: _Writer, job: Job, target: Target | None) -> R
             f"the store have {target.shape[2]}; let it give the same number for all"
         )
     writer.write(target, job.row, packed.pixels)
-    return Row(None, packed.hashes)
+    return Row(None, packed.hashes, packed.questions)
 
 
 def _work(connection: Connection, parents_end: Connection, packer: Packer, in_hand: Any, slot: int) -> None:

@@ -19,6 +19,7 @@ from radimagenet_monai.data.row_resize import resize_to_uint8
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
 from radimagenet_monai.intensity.luminance import rgb_luminance
 from radimagenet_monai.intensity.modality import POLICIES
+from radimagenet_monai.intensity.plausibility import gray_levels, questions_of_levels
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.plain_picture import decode_plain
 
@@ -41,8 +42,12 @@ def keeps_gray_levels(transform: Any, image_key: str) -> bool:
     )
 
 
-def plain_row(content: bytes, record: Mapping[str, Any], size: tuple[int, int], keep_aspect: bool) -> np.ndarray | None:
-    """Row of a picture, uint8 ``(rows, columns, 1)``, or ``None`` where the transforms have to look at it.
+def plain_row(
+    content: bytes, record: Mapping[str, Any], size: tuple[int, int], keep_aspect: bool
+) -> tuple[np.ndarray, list[str]] | None:
+    """Row of a picture, uint8 ``(rows, columns, 1)``, and what is doubtful about it, as the transforms would find.
+
+    ``None`` where the transforms have to look at it.
 
     Parameters
     ----------
@@ -61,9 +66,10 @@ def plain_row(content: bytes, record: Mapping[str, Any], size: tuple[int, int], 
     if samples.ndim == 3 and samples.shape[:2] == size and _is_gray(samples):
         samples = samples[..., 0]
     if samples.ndim == 2 and samples.shape == size:
-        return np.ascontiguousarray(samples)[..., np.newaxis]
+        return np.ascontiguousarray(samples)[..., np.newaxis], questions_of_levels(samples)
     canonical = cv2.LUT(samples, _CANONICAL) if samples.ndim == 2 else rgb_luminance(samples, 255.0)
-    return resize_to_uint8(canonical[np.newaxis], size, keep_aspect)
+    levels = samples if samples.ndim == 2 else gray_levels(canonical)
+    return resize_to_uint8(canonical[np.newaxis], size, keep_aspect), questions_of_levels(levels)
 
 
 def _is_gray(samples: np.ndarray) -> bool:

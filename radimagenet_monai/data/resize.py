@@ -10,9 +10,10 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from radimagenet_monai.data.filling import canonical_array
+from radimagenet_monai.data.filling import canonical_array, questions_of
 from radimagenet_monai.data.row_resize import resize_to_uint8
 
+QUESTIONS = "questions"
 SPACING = "spacing"
 
 
@@ -52,11 +53,14 @@ class ResizeCanonicald(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         resized = dict(data)
+        questions: dict[str, None] = {}
         for key in self.key_iterator(resized):
             if self.geometry_key is not None:
                 meta = resized[key].meta
                 resized[self.geometry_key] = torch.tensor([*meta["original_shape"], *meta["crop"]])
                 resized[SPACING] = torch.tensor(meta.get("spacing", (0.0, 0.0)), dtype=torch.float64)
+            questions |= questions_of(resized[key])
             packed = resize_to_uint8(canonical_array(resized[key]), self.size, self.keep_aspect)
             resized[key] = torch.from_numpy(np.ascontiguousarray(packed.transpose(2, 0, 1))).float() * (1 / 255)
+        resized[QUESTIONS] = "\n".join(questions)
         return resized

@@ -87,6 +87,9 @@ class AutoIntensityd(IntensityPolicyd):
         stated = data.get(self.modality_key)
         return _StatedIntensity(self, checked_policy(str(stated))) if stated and self.expected is None else self
 
+    def takes(self) -> Policy | None:
+        return self.expected
+
     def check(self, image: NativeImage) -> None:
         if self.expected is not None:
             check_modality(image, self.expected, self.allow_modality_mismatch)

@@ -76,12 +76,13 @@ class IntensityPolicyd(MapTransform):
     Raises
     ------
     IntensityError
-        The modality or the values do not fit the policy.
+        The modality, by header or by the record's ``modality``, or the values do not fit the policy.
     UnreadableImageError
         The header's lookup tables or windows are damaged, or the frame does not exist; stage ``"intensity"``.
     """
 
     policy: ClassVar[Policy]
+    modality_key: str = "modality"  # of a record
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class IntensityPolicyd(MapTransform):
         policy = self.for_record(out)
         for key in self.key_iterator(out):
             image = as_native_image(out[key])
+            self.check_record(out, image.path)
             if not 0 <= frame < len(image):
                 raise UnreadableImageError(
                     image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"
@@ -116,6 +118,25 @@ class IntensityPolicyd(MapTransform):
     def check(self, image: NativeImage) -> None:
         """Refuse an image of another modality."""
         check_modality(image, self.policy, self.allow_modality_mismatch)
+
+    def takes(self) -> Policy | None:
+        """The only modality that it is meant for, or ``None`` where it goes by the image."""
+        return self.policy
+
+    def check_record(self, data: Mapping[Hashable, Any], path: str) -> None:
+        """Refuse a record that names another modality than the policy's, as its file may not say what it is.
+
+        Raises
+        ------
+        IntensityError
+            Names the file, both modalities and the way out.
+        """
+        stated, taken = data.get(self.modality_key), self.takes()
+        if stated and taken and stated != taken and not self.allow_modality_mismatch:
+            raise IntensityError(
+                f"{path}: the records' column 'modality' says {stated}, {taken} was expected; give {taken} images, "
+                "mend the column, or go on with --allow_modality_mismatch true"
+            )
 
     @abstractmethod
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:

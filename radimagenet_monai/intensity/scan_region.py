@@ -43,6 +43,7 @@ _LARGEST_BAR = 0.3
 _BAR_SHARE = 0.5
 _SAME_GRAY = 3 / 255
 _LEAST_WRITING = 0.005
+_GOES_ON = 0.1
 
 
 def header_region(header: Dataset, shape: tuple[int, ...]) -> Box | None:
@@ -141,8 +142,11 @@ def _bar(luminance: np.ndarray) -> int:
     alike = shares >= _BAR_SHARE
     height = int(np.argmin(alike)) if not alike.all() else most + 1
     # Speckle is of one gray in no row, a blank picture has no end of its bar, and stripes have no writing.
-    written = 1 - float(shares[:height].mean()) if height else 0.0
-    return height if _LEAST_MARGIN * len(luminance) <= height <= most and written >= _LEAST_WRITING else 0
+    if not _LEAST_MARGIN * len(luminance) <= height <= most:
+        return 0
+    written = 1 - float(shares[:height].mean())
+    # A gray that goes on below is what surrounds the scan.
+    return height if written >= _LEAST_WRITING and shares[height] < _GOES_ON else 0
 
 
 def picture_region(luminance: np.ndarray) -> Box | None:

@@ -37,7 +37,7 @@ _WARNINGS = {
         "cannot know that two ids are one person."
     ),
 }
-_PIXEL_KINDS = ("pixels", "near", "unreadable", "changed", "blank")
+_PIXEL_KINDS = ("pixels", "near", "unreadable", "changed", "blank", "values")
 _PICTURED = ("patient", "listed", "file", "pixels", "near")
 _MASK_COUNTS = {
     "masks": "masks",

@@ -50,6 +50,7 @@ def pack(
     from radimagenet_monai.data.packed_store import QUARANTINE_FILE
     from radimagenet_monai.data.packing import pack_records
     from radimagenet_monai.datasets.own_images import named
+    from radimagenet_monai.intensity.plausibility import in_words
     from radimagenet_monai.training.flags import parse_flag
 
     # Lines with rate and time to finish, where there is no terminal for a bar.
@@ -88,6 +89,8 @@ def pack(
         f"{done.images} images in {done.parts} part(s), {done.size / 1e9:.2f} GB; {done.packed} packed now in "
         f"{done.seconds:.0f} s{rate}"
     )
+    for sentence in in_words(done.questions, done.images):
+        print(f"note: {sentence}")
     if done.unreadable or done.blank:
         print(f"left out: {done.unreadable} unreadable, {done.blank} blank, see {out}/{QUARANTINE_FILE}")
     print(f"{'verified' if verify else 'sealed'}: {done.folder}")

@@ -16,7 +16,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import GEOMETRY
-from radimagenet_monai.data.resize import SPACING
+from radimagenet_monai.data.resize import QUESTIONS, SPACING
 from radimagenet_monai.datasets.masks import item_mask
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
@@ -30,6 +30,7 @@ from radimagenet_monai.training.outputs import (
     relative_to,
     report_problems,
     write_left_out,
+    write_questions,
 )
 
 MASKS_FOLDER = "masks"
@@ -90,6 +91,7 @@ class MaskWriter:
         self._drawn = set(np.linspace(0, len(data) - 1, min(overlays, len(data))).round().astype(int).tolist())
         self._names = mask_names(data, self.root)
         self._rows: dict[int, dict[str, Any]] = {}
+        self._questions: dict[int, str] = {}
         self._overlaps: dict[int, Overlap] = {}
         self._distances: dict[int, dict[str, SurfaceDistance]] = {}
 
@@ -99,7 +101,7 @@ class MaskWriter:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Any) -> None:
-        self._rows, self._overlaps, self._distances = {}, {}, {}
+        self._rows, self._overlaps, self._distances, self._questions = {}, {}, {}, {}
 
     def _write_masks(self, engine: Any) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -116,6 +118,8 @@ class MaskWriter:
                 "problem": str(item.get("unreadable") or "") or None,
             }
             self._rows[index] = row
+            if item.get(QUESTIONS):
+                self._questions[index] = str(item[QUESTIONS])
             if row["problem"]:
                 continue
             probability = np.asarray(output["pred"][LESION].detach().float().cpu())
@@ -144,6 +148,7 @@ class MaskWriter:
 
     def _finish(self, engine: Any) -> None:
         rows = {index: row for part in gather_objects(self._rows) for index, row in part.items()}
+        questions = {index: text for part in gather_objects(self._questions) for index, text in part.items()}
         engine.state.overlaps = {
             index: overlap for part in gather_objects(self._overlaps) for index, overlap in part.items()
         }
@@ -164,6 +169,7 @@ class MaskWriter:
         writer.writerows(ordered)
         atomic_write_text(self.folder / PREDICTIONS_CSV, stream.getvalue())
         write_left_out(self.folder, self.data)
+        write_questions(self.folder, self.data, self.root, questions)
         problems = [f"{row['file']}: {row['problem']}" for row in ordered if row["problem"]]
         report_problems(problems, len(ordered), self.folder)
 

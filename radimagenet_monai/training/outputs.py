@@ -15,10 +15,12 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import left_out_of
+from radimagenet_monai.data.resize import QUESTIONS
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.classification import evaluate_binary
 from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
+from radimagenet_monai.intensity.plausibility import counted, in_words
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.left_out import printable
 from radimagenet_monai.io.named_roots import without_folders
@@ -39,6 +41,7 @@ PREDICTIONS_CSV = "predictions.csv"
 PREDICTIONS_JSON = "predictions.json"
 EXAMS_CSV = "exams.csv"
 LEFT_OUT_CSV = "left_out.csv"
+QUESTIONS_CSV = "questions.csv"
 EVALUATION_JSON = "evaluation.json"
 
 _MOST_COLUMNS = 20  # of more classes only the most probable are written
@@ -55,7 +58,8 @@ class PredictionWriter:
     file of its first slice. The name is that of the records; without records, or where they name no exam, that of the
     file or of the first file of the series.
 
-    ``left_out.csv`` names the files of the folder that were left out, with the reason.
+    ``left_out.csv`` names the files of the folder that were left out, with the reason; ``questions.csv`` the images
+    whose values are doubtful, with the question, whose counts are in ``predictions.json``.
 
     Where no image at all could be read, the run ends in a `RecordsError` after the files are written.
 
@@ -101,6 +105,7 @@ class PredictionWriter:
         self.threshold = threshold
         self.aggregate = aggregate
         self._unreadable: dict[int, str] = {}
+        self._questions: dict[int, str] = {}
 
     def attach(self, engine: Engine) -> None:
         PredictionCollector(exclusive=not self.findings).attach(engine)
@@ -109,7 +114,7 @@ class PredictionWriter:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def _start(self, engine: Any) -> None:
-        self._unreadable = {}
+        self._unreadable, self._questions = {}, {}
         engine.state.thresholds = operating_points(self.checkpoint, self._decided(), self.threshold)
 
     def _decided(self) -> list[str]:
@@ -122,6 +127,8 @@ class PredictionWriter:
         for item in engine.state.batch:
             if item.get("unreadable"):
                 self._unreadable[int(item["index"])] = str(item["unreadable"])
+            if item.get(QUESTIONS):
+                self._questions[int(item["index"])] = str(item[QUESTIONS])
 
     def __call__(self, engine: Any) -> None:
         if rank() != 0:
@@ -134,6 +141,7 @@ class PredictionWriter:
             "classes": self.findings or self.classes,
             "thresholds": thresholds,
             "predictions": rows,
+            "questions": write_questions(self.folder, self.data, self.root, self._questions),
         }
         if self.aggregate != "none":
             report["exams"] = self.exam_rows(table, thresholds)
@@ -297,6 +305,41 @@ def write_left_out(folder: Path, data: Any) -> None:
         _write_csv(folder / LEFT_OUT_CSV, rows, "file")
     else:
         (folder / LEFT_OUT_CSV).unlink(missing_ok=True)
+
+
+def write_questions(
+    folder: Path, data: Sequence[Mapping[str, Any]], root: Path, questions: Mapping[int, str]
+) -> dict[str, int]:
+    """Write ``questions.csv``, a row for each question about an image; remove the one of an earlier run.
+
+    Parameters
+    ----------
+    questions
+        By the image's place in ``data``, a sentence a line.
+
+    Returns
+    -------
+    dict
+        Images by question.
+    """
+    asked = {index: text.split("\n") for index, text in sorted(questions.items())}
+    counts = counted(asked.values())
+    if not counts:
+        (folder / QUESTIONS_CSV).unlink(missing_ok=True)
+        return counts
+    rows = [
+        {
+            "file": relative_to(root, str(data[index]["image"])),
+            "frame": int(data[index].get("frame", 0)),
+            "question": question,
+        }
+        for index, sentences in asked.items()
+        for question in sentences
+    ]
+    _write_csv(folder / QUESTIONS_CSV, rows, "file")
+    for sentence in in_words(counts, len(data)):
+        logger.warning("%s", sentence)
+    return counts
 
 
 def relative_to(root: Path, image: str) -> str:

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from radimagenet_monai.data.filling import Packer, Row, Unreadable
 from radimagenet_monai.data.plain_rows import keeps_gray_levels, plain_row
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
+from radimagenet_monai.intensity.plausibility import BLANK
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.picture import read_picture
 from radimagenet_monai.io.plain_picture import decode_plain, read_plain_file
@@ -276,3 +277,19 @@ def test_huge_files_are_not_read_into_memory(tmp_path, monkeypatch):
     assert read_plain_file(str(path)) is None
     fast, slow = both({"image": str(path)})
     assert np.array_equal(fast.pixels, slow.pixels)
+
+
+@pytest.mark.parametrize("kind", ["gray", "color"])
+@pytest.mark.parametrize("low", [0, 100, 250])
+@pytest.mark.parametrize("span", [1, 3, 4, 25, 26, 27, 200])
+def test_both_ways_ask_the_same_of_an_image(tmp_path, kind, low, span):
+    samples = np.random.default_rng(span).integers(low, min(256, low + span), (70, 90, 3 if kind == "color" else 1))
+    samples = samples.astype(np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(samples if kind == "color" else samples[..., 0]).save(path)
+    fast, slow = both({"image": str(path), "frame": 0})
+    assert isinstance(fast, Row)
+    assert isinstance(slow, Row)
+    assert fast.questions == slow.questions
+    if span == 1:
+        assert BLANK in fast.questions

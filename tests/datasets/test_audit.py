@@ -21,15 +21,19 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from radimagenet_monai.data.filling import Packer, Row, Unreadable
+from radimagenet_monai.data.packing import PRETRAINING, task_preparation
 from radimagenet_monai.datasets.audit import Audit, audit_records
 from radimagenet_monai.datasets.audit.inspection import gray_picture, inspect_files
 from radimagenet_monai.datasets.busi import read_busi
 from radimagenet_monai.datasets.picture_hash import difference_hash, near_pairs, pack_hashes
 from radimagenet_monai.datasets.rsna_ich import read_rsna_ich
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.intensity.plausibility import GUESSED_WHITE, NARROW
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 from radimagenet_monai.phantoms.rsna_ich import write_rsna_ich_phantom
+from radimagenet_monai.tasks import get_task
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +249,6 @@ def test_look_alikes_of_one_patient_matter_where_patients_have_one_picture(busi:
 
 def test_broken_images_are_warnings(busi: Path, table: pd.DataFrame) -> None:
     gray = np.zeros((100, 120), np.uint8)
-    gray[50, 30:36] = 255
     cv2.imwrite(str(busi / "blank.png"), gray)
     cv2.imwrite(str(busi / "blank_too.png"), gray)
     (busi / "truncated.png").write_bytes((busi / table["image"][0]).read_bytes()[:3000])
@@ -281,6 +284,31 @@ def test_an_image_listed_twice(clean: Path, table: pd.DataFrame) -> None:
     assert kinds(audit) == {"listed": {"leakage": 1}}
     audit = run(with_row(table, **{**one, "label": "malignant"}), clean, pixels=False)
     assert kinds(audit) == {"listed": {"conflict": 1}, "several_labels": {"note": 1}}
+
+
+def test_blank_is_what_packing_calls_blank(tmp_path: Path) -> None:
+    """A black image with a bright mark is not: it may be a lesion; its gray levels are questioned."""
+    pictures = {
+        "black": np.zeros((100, 120)),
+        "ripples": np.random.default_rng(0).integers(100, 104, (100, 120)),
+        "mark": np.where(np.arange(12000).reshape(100, 120) // 6 == 1000, 255, 0),
+        "dim": np.random.default_rng(0).integers(100, 120, (100, 120)),
+    }
+    for name, levels in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), levels.astype(np.uint8))
+        Image.fromarray((levels * 257).astype(np.uint16)).save(tmp_path / f"{name}16.png")
+    names = [f"{name}{depth}.png" for name in pictures for depth in ("", "16")]
+    frame = pd.DataFrame({"image": names, "label": "a", "patient_id": names})
+    audit = run(frame, tmp_path)
+    blank = {audit.rows[row].image for finding in audit.findings if finding.kind == "blank" for row in finding.rows}
+    packer = Packer(task_preparation(get_task(PRETRAINING))[0], "image", (64, 64), False, refuse_blank=True)
+    packed = {name: packer({"image": str(tmp_path / name), "frame": 0}, None) for name in names}
+    assert blank == {name for name, row in packed.items() if isinstance(row, Unreadable)}
+    assert blank == {"black.png", "black16.png", "ripples.png", "ripples16.png"}
+    assert {name for name, row in packed.items() if isinstance(row, Row) and NARROW in row.questions} == {
+        *("mark.png", "mark16.png", "dim.png", "dim16.png")
+    }
+    assert (audit.questions[NARROW], audit.questions[GUESSED_WHITE]) == (4, 2)
 
 
 def test_frames_of_volumes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from radimagenet_monai.datasets.picture_hash import difference_hash, pack_hashes, thumbnail
-from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.errors import IntensityError, RecordsError, UnreadableImageError
 from radimagenet_monai.intensity.grayscale import (
     Window,
     header_faults,
@@ -28,10 +28,25 @@ from radimagenet_monai.intensity.grayscale import (
     map_stored,
     modality_transform,
     padding_bounds,
+    questions_of_voi,
     render_gray,
     voi_transform,
 )
 from radimagenet_monai.intensity.luminance import color_luminance
+from radimagenet_monai.intensity.modality import POLICY_OF_MODALITY, stated_modality
+from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.plausibility import (
+    BLANK,
+    NO_SCAN,
+    finite_questions,
+    gray_levels,
+    is_blank,
+    question_of_hounsfield,
+    question_of_picture,
+    questions_of_levels,
+)
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.scan_region import find_scan
 from radimagenet_monai.intensity.windows import WINDOWS
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
@@ -40,8 +55,6 @@ _CHUNK = 32  # files a worker takes at a time
 _FEW = 96  # images that this process reads faster than new ones start
 _SAMPLED = 200  # pixels along an axis that gray levels are taken from
 _TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is no content
-_BLANK_LEVELS = 2  # stored integers
-_BLANK_SHARE = 0.01  # of the range of values in the file
 _HOUNSFIELD = Window(*WINDOWS["abdomen"])
 _AIR, _BONE = -500.0, 150.0  # values between which a volume without a header is taken for CT
 
@@ -55,8 +68,7 @@ class FrameFacts:
     rows, columns
         In pixels.
     blank
-        Whether 99 % of the pixels lie within two stored integers of each other, or within 1 % of the range of values
-        in the file.
+        By `radimagenet_monai.intensity.plausibility.is_blank`, as for packing.
     digest
         16 bytes, equal for equal pixels whatever file format, bit depth and number of equal color channels they are
         stored with.
@@ -64,6 +76,8 @@ class FrameFacts:
         32 bytes, one row of `radimagenet_monai.datasets.picture_hash.pack_hashes`.
     thumbnail
         4096 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
+    questions
+        What is doubtful about its values, of `radimagenet_monai.intensity.plausibility`.
     """
 
     rows: int
@@ -72,6 +86,7 @@ class FrameFacts:
     digest: bytes
     hash: bytes
     thumbnail: bytes
+    questions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +105,8 @@ class FileFacts:
     frames: tuple[FrameFacts | str, ...]
 
 
-Job = tuple[str, tuple[int, ...]]
-"""Path of a file or series folder, and the frames wanted, from 0."""
+Job = tuple[str, tuple[int, ...], str]
+"""Path of a file or series folder, the frames wanted, from 0, and the modality that the records state, or ""."""
 
 
 def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> Iterator[FileFacts]:
@@ -102,7 +117,7 @@ def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> I
     RecordsError
         If a worker dies, naming the files that were being read.
     """
-    images = sum(len(frames) for _, frames in jobs)
+    images = sum(len(frames) for _, frames, _ in jobs)
     with tqdm(total=images, desc="Reading images", unit="image", disable=None if progress else True) as bar:
         results = map(_inspect, jobs) if workers <= 1 or images < _FEW else _inspect_in_processes(jobs, workers)
         for facts in results:
@@ -172,12 +187,12 @@ def _inspect_chunk(start: int, jobs: Sequence[Job]) -> list[FileFacts]:
 
 
 def _inspect(job: Job) -> FileFacts:
-    path, frames = job
+    path, frames, modality = job
     try:
         sha256 = "" if Path(path).is_dir() else _sha256(path)
     except OSError as error:
         return FileFacts("", (f"open: {error.strerror or type(error).__name__}",) * len(frames))
-    return FileFacts(sha256, tuple(_inspect_frame(path, frame) for frame in frames))
+    return FileFacts(sha256, tuple(_inspect_frame(path, frame, modality) for frame in frames))
 
 
 def _sha256(path: str) -> str:
@@ -185,7 +200,7 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _inspect_frame(path: str, frame: int) -> FrameFacts | str:
+def _inspect_frame(path: str, frame: int, modality: str) -> FrameFacts | str:
     try:
         image, frame = read_frame(path, frame)
     except UnreadableImageError as error:
@@ -195,13 +210,15 @@ def _inspect_frame(path: str, frame: int) -> FrameFacts | str:
     gray = _luminance(image, frame)
     levels = _levels(gray)
     picture = _shown(image, frame, gray, levels)
+    blank, questions = _looked_at(image, frame, gray, modality)
     return FrameFacts(
         rows=gray.shape[0],
         columns=gray.shape[1],
-        blank=_is_blank(image, gray, levels),
+        blank=blank,
         digest=_digest(gray),
         hash=pack_hashes(difference_hash(picture)[None]).tobytes(),
         thumbnail=thumbnail(picture).tobytes(),
+        questions=questions,
     )
 
 
@@ -269,21 +286,62 @@ def _stretched(gray: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
     return _eight_bits(np.clip(shown, 0, 1))
 
 
-def _is_blank(image: NativeImage, gray: np.ndarray, levels: tuple[float, float]) -> bool:
-    spread = levels[1] - levels[0]
-    if spread == 0 or (gray.dtype.kind != "f" and spread <= _BLANK_LEVELS):
-        return True
-    # A slice without tissue is blank beside the volume it is of.
-    return bool(spread <= _BLANK_SHARE * _range_of(image))
+def _looked_at(image: NativeImage, frame: int, gray: np.ndarray, modality: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether a frame is blank, and what is doubtful about it, as far as that does not depend on a task's window."""
+    policy = POLICY_OF_MODALITY.get(stated_modality(image) or "") if image.source == "dicom" else modality
+    try:
+        with header_faults(image.path):
+            shown, asked = _canonical(image, frame, gray, policy or "")
+    except (IntensityError, UnreadableImageError) as error:
+        # As far as the pixels go, it can be compared; the policies refuse it.
+        return False, (*image.notes, f"no intensity policy takes it: {_without_path(error, image.path)}")
+    levels = gray_levels(shown)
+    if is_blank(levels):
+        return True, image.notes
+    if policy not in ("CT", "MR"):
+        asked += [question for question in questions_of_levels(levels) if question != BLANK]
+    return False, tuple(dict.fromkeys((*image.notes, *asked)))
 
 
-def _range_of(image: NativeImage) -> float:
-    """Largest less smallest value of a sample of the pixels of all frames."""
+def _canonical(image: NativeImage, frame: int, gray: np.ndarray, policy: str) -> tuple[np.ndarray, list[str]]:
+    """``(rows, columns)`` in [0, 1] as a policy shows it, CT in the abdominal window, and what is doubtful about it."""
+    if image.source == "dicom":
+        rendered = color_luminance(image.pixels[frame], image.headers[frame]) if image.is_color else None
+        if rendered is None and policy in ("US", "radiograph"):
+            monochrome = str(image.headers[frame].get("PhotometricInterpretation")).startswith("MONOCHROME")
+            if monochrome:
+                rendered = render_gray(gray, image.headers[frame], "bits" if policy == "US" else "values")
+                return rendered, questions_of_voi(image.headers[frame])
+        rendered = _rendered(gray, image.headers[frame]) if rendered is None else rendered
+        return (_of_range(image, gray) if rendered is None else rendered), []
+    if image.source == "picture" or image.is_color or policy in ("US", "radiograph") or gray.dtype in (np.uint8, bool):
+        asked = list(rendered_questions(image))
+        if policy == "CT":
+            asked += once(image, ("CT picture",), lambda: [q for q in [question_of_picture(image.pixels)] if q])
+        shown = rendered_luminance(image, frame)
+        if policy == "US" and once(image, ("scan",), lambda: not find_scan(shown)[1]):
+            asked.append(NO_SCAN)
+        return shown, asked
+    asked = once(image, ("finite",), lambda: finite_questions(image))
+    if policy == "CT":
+        question = once(image, ("hounsfield",), lambda: question_of_hounsfield(image, image.pixels, False))
+        return map_stored(gray, _HOUNSFIELD), [*asked, *([question] if question else [])]
+    return _of_range(image, gray), list(asked)
+
+
+def _of_range(image: NativeImage, gray: np.ndarray) -> np.ndarray:
+    """A frame between the smallest and the largest value of a sample of all frames: a slice without tissue is blank."""
     steps = [max(1, size // most) for size, most in zip(image.pixels.shape, (32, 64, 64), strict=False)]
     sample = image.pixels[:: steps[0], :: steps[1], :: steps[2]]
     if sample.dtype.kind == "f":
         sample = sample[np.isfinite(sample)]
-    return float(sample.max()) - float(sample.min()) if sample.size else 0.0
+    low, high = (float(sample.min()), float(sample.max())) if sample.size else (0.0, 0.0)
+    scale = 1 / (high - low) if high > low else 0.0
+    return map_stored(gray, lambda values: np.clip((values - low) * scale, 0, 1))
+
+
+def _without_path(error: Exception, path: str) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _digest(gray: np.ndarray) -> bytes:

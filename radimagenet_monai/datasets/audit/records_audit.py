@@ -98,6 +98,7 @@ def audit_records(
         labels_by_fold=labels_by(frame, "fold"),
         sizes=sorted(((*size, count) for size, count in seen.sizes.items()), key=lambda size: (-size[2], size)),
         masks=masks,
+        questions=seen.questions,
     )
 
 
@@ -157,6 +158,7 @@ class _Seen:
     hashes: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.uint64))
     thumbnails: np.ndarray = field(default_factory=lambda: np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.int8))
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    questions: dict[str, int] = field(default_factory=dict)
 
 
 def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: bool, log: Log) -> _Seen:
@@ -166,7 +168,12 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     order = np.lexsort((frames, table.file))  # frames of a file one after the other, as reading it is dear
     order = order[present[order]]
     groups = np.split(order, np.flatnonzero(np.diff(table.file[order])) + 1) if order.size else []
-    jobs = [(table.paths[table.file[group[0]]], tuple(frames[group].tolist())) for group in groups]
+    modality = table.frame["modality"].to_numpy(object) if "modality" in table.frame else np.full(rows, "", object)
+    jobs = [
+        (table.paths[table.file[group[0]]], tuple(frames[group].tolist()), str(modality[group[0]] or ""))
+        for group in groups
+    ]
+    questions: dict[str, list[int]] = {}
 
     sha256, digests = np.full(rows, "", object), np.full(rows, "", object)
     sizes: Counter[tuple[int, int]] = Counter()
@@ -188,6 +195,8 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
                     continue
                 sizes[found.rows, found.columns] += 1
                 shapes[position] = found.rows, found.columns
+                for question in found.questions:
+                    questions.setdefault(question, []).append(position)
                 if found.blank:
                     blank.append([position])
                     continue
@@ -201,12 +210,16 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
 
     log.add_all("unreadable", "warning", unreadable, lambda k: reasons[k])
     log.add_all("blank", "warning", blank, lambda _: "the image has no content")
+    by_count = sorted(questions.items(), key=lambda item: (-len(item[1]), item[0]))
+    for question, asked in by_count:
+        log.add("values", "warning", np.array(sorted(asked)), f"{len(asked)} of {rows} images: {question}")
     expected = table.frame["sha256"].str.lower().to_numpy(object)
     changed = np.flatnonzero((expected != "") & (sha256 != "") & (expected != sha256))
     log.add_all("changed", "warning", changed[:, None].tolist(), lambda _: "the file's SHA-256 is not the table's")
 
     is_blank = np.isin(np.arange(rows), blank)
     seen = _Seen(codes_of(pd.Series(sha256)), codes_of(pd.Series(digests)), is_blank, shapes, sizes=sizes)
+    seen.questions = {question: len(asked) for question, asked in by_count}
     if thumbnails is not None:
         seen.positions = np.array(positions, np.int64)
         seen.hashes = np.frombuffer(bytes(hashes), np.uint64).reshape(-1, 4)

@@ -29,6 +29,7 @@ KINDS: dict[str, str] = {
     "mask_unclear": "Masks that do not tell which value is the lesion",
     "mask_full": "Masks that mark the whole image",
     "mask_outside": "Lesions outside of the scan region",
+    "values": "Doubtful values",
     "absent_class": "Classes without images in a split",
     "undivided": "Rows outside every split",
     "unlabeled": "Rows without a label",
@@ -97,6 +98,8 @@ class Audit:
         ``(rows, columns, images)``, most frequent first; of the images that can be read.
     masks
         Counts of masks, as `radimagenet_monai.datasets.audit.masks.audit_masks` gives them.
+    questions
+        Images by what is doubtful about their values, most frequent first.
     """
 
     source: str
@@ -112,6 +115,7 @@ class Audit:
     labels_by_fold: dict[str, dict[str, int]]
     sizes: list[tuple[int, int, int]]
     masks: dict[str, int] = field(default_factory=dict)
+    questions: dict[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Literal["leakage", "conflict", "clean"]:
