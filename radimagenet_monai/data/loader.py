@@ -64,7 +64,8 @@ def build_loader(
     num_workers
         Processes that read and augment; 0: this one.
     drop_last
-        Leave out a last batch that is not full in every process.
+        Leave out a last batch that is not full in every process. Else a last shuffled batch of a single image joins the
+        one before.
     window
         0 shuffles over the whole epoch. For a store that does not fit into memory or is far away: shuffle among so many
         of the dataset's ``shards`` (runs of about 4 MiB in a packed store, themselves in random order), see
@@ -87,7 +88,8 @@ def build_loader(
         sampler = EpochSampler(length, shuffle, seed, num_replicas, rank)
     return EpochLoader(
         dataset,
-        batch_sampler=EpochBatches(sampler, batch_size, drop_last),
+        # Shuffled batches are trained on.
+        batch_sampler=EpochBatches(sampler, batch_size, drop_last, at_least=2 if shuffle else 1),
         num_workers=num_workers,
         # Its own generator: a loader without one draws from the global state whenever an iteration begins.
         generator=torch.Generator().manual_seed(seed),

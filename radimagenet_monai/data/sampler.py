@@ -139,8 +139,8 @@ class EpochBatches(Sampler[list[SampleKey]]):
 
     A *global batch* is what all processes together train on in one step: the next ``batch_size * num_replicas``
     samples of the epoch's order, of which each rank takes every ``num_replicas``-th. What is left at the end of the
-    epoch is split evenly, so that sizes differ by one at most. Were it fewer samples than processes, they join
-    the batch before, in which some ranks then have ``batch_size + 1``.
+    epoch is split evenly, so that sizes differ by one at most. Were it fewer than ``at_least`` samples for each
+    process, they join the batch before, in which some ranks then have a sample or two more than ``batch_size``.
 
     One case cannot be split: an epoch that is gone on with where fewer samples are left than there are processes.
     Every process is given all of them, which counts each of them once in the mean over processes.
@@ -153,14 +153,18 @@ class EpochBatches(Sampler[list[SampleKey]]):
         Samples of a process in a full batch.
     drop_last
         Leave out what does not fill a global batch.
+    at_least
+        Samples of each process in the last batch. 2 for training: batch norm in training cannot take a single image
+        whose last feature map is 1 x 1. A ``batch_size`` of 1 stays as it is.
     """
 
-    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool = False) -> None:
+    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool = False, at_least: int = 1) -> None:
         if int(batch_size) < 1:
             raise ConfigurationError(f"batch_size {batch_size}: expected 1 or more images")
         self.sampler = sampler
         self.batch_size = int(batch_size)
         self.drop_last = bool(drop_last)
+        self.at_least = min(int(at_least), self.batch_size)
 
     @property
     def global_batch_size(self) -> int:
@@ -185,7 +189,7 @@ class EpochBatches(Sampler[list[SampleKey]]):
         full, rest = divmod(self.sampler.length - start, self.global_batch_size)
         if self.drop_last or rest == 0:
             return full
-        return full + 1 if rest >= self.sampler.num_replicas else max(full, 1)
+        return full + 1 if rest >= self.at_least * self.sampler.num_replicas else max(full, 1)
 
     def size(self, start: int, number: int) -> int:
         """Samples in the global batch ``number``, from 0, of a pass that begins after ``start`` samples."""

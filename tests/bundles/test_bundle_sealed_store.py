@@ -63,7 +63,7 @@ def test_training_and_evaluation_on_a_sealed_store_end_in_the_same_numbers(pack,
         bundle = copy_bundle(PRETRAINING, tmp_path / str(number))
         settings = {**TINY, **source, "store_dir": str(store)}
         run_workflow(bundle, "train", **settings, max_epochs=1, measure_rates=False, compile=False)
-        run_workflow(bundle, "evaluate", **settings)
+        run_workflow(bundle, "evaluate", **{key: value for key, value in settings.items() if key != "learning_rate"})
         report = next((bundle / "output").rglob("evaluation.json"))
         evaluation = json.loads(report.read_text())
         evaluation.pop("settings")

@@ -14,6 +14,7 @@ from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
 from radimagenet_monai.data.packed_store import PackedDataset
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.networks import build_classifier
 
 SIZE = (24, 32)
 AUGMENTATION = AffineAugmentation(seed=8)
@@ -84,6 +85,18 @@ def test_both_backends_give_the_same_batch(dataset, augmented):
     assert (image - plain).abs().mean() < 0.5 / 255
     assert (image - plain).abs().max() < 2 / 255
     assert torch.equal(label, on_cpu["label"])
+
+
+def test_a_last_image_alone_joins_the_batch_before_in_training(records, read_picture, store_dir):
+    """Batch norm in training refuses one value a channel, which DenseNet121 has of one image of 32 x 32."""
+    dataset = PackedDataset(records[:5], read_picture, store_dir, (32, 32))
+    network = build_classifier("densenet121").train()
+    loader = build_loader(dataset, 4, shuffle=True)
+    sizes = [len(network(PrepareBatch()(batch)[0])) for batch in loader]
+    assert sizes == [5]
+    assert [len(batch["index"]) for batch in build_loader(dataset, 4)] == [4, 1]
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.rand(1, 1, 32, 32))
 
 
 def test_collated_columns(dataset):

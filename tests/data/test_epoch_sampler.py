@@ -23,7 +23,7 @@ def drawn(epoch: int, *arguments, **options) -> list[SampleKey]:
 
 
 def passes(
-    length: int, batch_size: int, ranks: int, start: int = 0, epoch: int = 3, **options
+    length: int, batch_size: int, ranks: int, start: int = 0, epoch: int = 3, at_least: int = 1, **options
 ) -> tuple[list[list[list[int]]], list[list[float]]]:
     """Indices and loss weights of every batch of every rank, ``[rank][batch]``."""
     indices, weights = [], []
@@ -31,7 +31,7 @@ def passes(
         sampler = EpochSampler(length, seed=5, num_replicas=ranks, rank=rank, **options)
         sampler.set_epoch(epoch)
         sampler.start_at(epoch, start)
-        batches = EpochBatches(sampler, batch_size)
+        batches = EpochBatches(sampler, batch_size, at_least=at_least)
         indices.append([[key.index for key in batch] for batch in batches])
         assert len(batches) == len(indices[-1])
         weights.append([batches.weight(start, number) for number in range(len(batches))])
@@ -42,7 +42,8 @@ def passes(
 def splits(draw) -> dict:
     ranks = draw(st.integers(1, 9))
     length = draw(st.integers(ranks, 200))
-    return {"length": length, "batch_size": draw(st.integers(1, 12)), "ranks": ranks}
+    sizes = {"batch_size": draw(st.integers(1, 12)), "at_least": draw(st.integers(1, 2))}
+    return {"length": length, "ranks": ranks, **sizes}
 
 
 @settings(deadline=None)
@@ -64,9 +65,10 @@ def test_each_sample_is_in_one_batch_of_one_rank_and_ranks_have_equally_many(spl
     assert len({len(rank) for rank in indices}) == 1
     for step in zip(*indices, strict=True):
         sizes = [len(batch) for batch in step]
-        assert min(sizes) > 0
+        least = min(split["at_least"], split["batch_size"])
+        assert min(sizes) >= (least if split["length"] >= least * split["ranks"] else 1)
         assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) <= split["batch_size"] + 1
+        assert max(sizes) <= split["batch_size"] + least
     for step in list(zip(*indices, strict=True))[:-1]:
         assert {len(batch) for batch in step} == {split["batch_size"]}
 
@@ -104,14 +106,31 @@ def test_used_and_left_make_up_the_order_whatever_the_number_of_ranks(split, dat
 
 
 @settings(deadline=None)
-@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 6), st.data())
-def test_going_on_with_the_same_ranks_gives_the_same_batches(length, batch_size, ranks, data):
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 6), st.integers(1, 2), st.data())
+def test_going_on_with_the_same_ranks_gives_the_same_batches(length, batch_size, ranks, at_least, data):
     ranks = min(ranks, length)
-    indices, weights = passes(length, batch_size, ranks)
+    indices, weights = passes(length, batch_size, ranks, at_least=at_least)
     steps = data.draw(st.integers(0, len(indices[0]) - 1))
-    left, left_weights = passes(length, batch_size, ranks, start=steps * batch_size * ranks)
+    left, left_weights = passes(length, batch_size, ranks, start=steps * batch_size * ranks, at_least=at_least)
     assert left == [batches[steps:] for batches in indices]
     assert left_weights == [of_rank[steps:] for of_rank in weights]
+
+
+@pytest.mark.parametrize(
+    ("length", "batch_size", "ranks", "sizes"),
+    [
+        (9, 4, 1, [[4, 5]]),  # the ninth alone would be a batch of one
+        (10, 4, 1, [[4, 4, 2]]),
+        (1, 4, 1, [[1]]),
+        (3, 1, 1, [[1, 1, 1]]),  # asked for
+        (11, 4, 2, [[6], [5]]),
+        (12, 4, 2, [[4, 2], [4, 2]]),
+        (3, 4, 2, [[2], [1]]),
+    ],
+)
+def test_no_process_trains_on_a_last_batch_of_one(length, batch_size, ranks, sizes):
+    indices, _ = passes(length, batch_size, ranks, at_least=2)
+    assert [[len(batch) for batch in batches] for batches in indices] == sizes
 
 
 def test_other_epochs_start_at_their_beginning():
