@@ -11,9 +11,9 @@ from typing import Any, Literal
 from radimagenet_monai import __version__, command_line
 from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.command_line import Options, Parameter
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.errors import ConfigurationError, RadImageNetError, UsageError
 from radimagenet_monai.experiments import commands as experiment_commands
-from radimagenet_monai.flags import Count, Whole
+from radimagenet_monai.flags import Count, Whole, with_known_flags
 from radimagenet_monai.report import commands as report_commands
 from radimagenet_monai.training import commands as training_commands
 from radimagenet_monai.weights import commands as weights_commands
@@ -297,13 +297,15 @@ def main(arguments: list[str] | None = None) -> None:
         return
     try:
         command_line.run(COMMANDS, arguments, "radimagenet")
-    except RadImageNetError as error:
+    except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
-    except OSError as error:
+    except (RadImageNetError, OSError) as error:
         from radimagenet_monai.training.launch import user_error_line
 
-        print(user_error_line(error), file=sys.stderr)
+        line = user_error_line(error) or f"error: {error}"
+        known = command_line.flags_of(COMMANDS, arguments, "radimagenet")
+        print(line if known is None else with_known_flags(line, known), file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from radimagenet_monai.errors import UsageError
+from radimagenet_monai.errors import RadImageNetError, UsageError
 from radimagenet_monai.flags import did_you_mean, nearest, parse_flag
 
 _NONE = {"none", "null"}
@@ -161,6 +161,21 @@ def run(commands: Mapping[str, Any] | Callable[..., Any], arguments: Sequence[st
     import fire
 
     fire.Fire(commands, command=arguments, name=program)
+
+
+def flags_of(commands: Any, arguments: Sequence[str], program: str) -> set[str] | None:
+    """The flags of the command that ``arguments`` call, with those that its arguments bring; None: no command."""
+    try:
+        called, rest, _ = _find(commands, arguments, program)
+        if isinstance(called, Mapping):
+            return None
+        parameters = parameters_of(called.command)
+        known = {item.name for item in parameters}
+        if called.options is not None:
+            known |= {item.name for item in called.options(_given(parameters, rest)).parameters}
+    except (RadImageNetError, KeyError):
+        return None
+    return known
 
 
 def _find(commands: Any, arguments: Sequence[str], program: str) -> tuple[Any, list[str], list[str]]:
@@ -339,14 +354,7 @@ def _command_help(called: Any, words: Sequence[str]) -> str:
 def _options_help(
     options_of: OptionsOf, parameters: Sequence[Parameter], about: Mapping[str, str], words: Sequence[str]
 ) -> list[str]:
-    plain = [item for item in words if not item.startswith("-")]
-    named = dict(zip([item.name for item in parameters], plain, strict=False))
-    flags = [item for item in words if item.startswith("--")]
-    for flag in flags:
-        place = words.index(flag)
-        name, equals, value = flag[2:].partition("=")
-        if equals or place + 1 < len(words):
-            named[name.replace("-", "_")] = value if equals else words[place + 1]
+    named = _given(parameters, words)
     first = parameters[0].name if parameters else ""
     if first and first not in named:
         return [
@@ -358,6 +366,18 @@ def _options_help(
     for parameter in options.parameters:
         lines += _parameter_help(parameter)
     return lines
+
+
+def _given(parameters: Sequence[Parameter], words: Sequence[str]) -> dict[str, str]:
+    """What a command line says of its parameters, as text."""
+    plain = [item for item in words if not item.startswith("-")]
+    named = dict(zip([item.name for item in parameters], plain, strict=False))
+    for place, word in enumerate(words):
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            if equals or place + 1 < len(words):
+                named[name.replace("-", "_")] = value if equals else words[place + 1]
+    return named
 
 
 def _parameter_help(parameter: Parameter) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Annotated, Any
 
 from radimagenet_monai.errors import ConfigurationError
@@ -65,6 +66,34 @@ def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:
     if found is not None:
         return f"did you mean {prefix}{found}?"
     return f"known: {', '.join(f'{prefix}{item}' for item in known)}" if known else "there are none"
+
+
+_COMMAND = re.compile(r"'(?:radimagenet|python|pip|torchrun) [^']*'")
+_BETWEEN_HINTS = re.compile(r"(; |, or | or (?=--)|, (?=(?:\w+ ){0,3}--))")
+_SAME = {"output_dir": "out", "out": "output_dir"}
+
+
+def with_known_flags(message: str, known: Collection[str]) -> str:
+    """An error's message without the hints at flags that the command at hand does not have.
+
+    The same error can be met by several commands. ``--output_dir`` and ``--out``, which mean the same, are exchanged;
+    of other flags the part of the sentence goes that names them, and a command in quotes stays as it is.
+
+    >>> with_known_flags("no images; give --dataset_dir, or --store_dir with a store", {"dataset_dir"})
+    'no images; give --dataset_dir'
+    """
+
+    def unknown(part: str) -> bool:
+        return any(flag not in known for flag in re.findall(r"--([a-z][a-z0-9_]*)", _COMMAND.sub("", part)))
+
+    for ours, theirs in _SAME.items():
+        if ours not in known and theirs in known:
+            message = re.sub(rf"--{ours}\b", f"--{theirs}", message)
+    message = re.sub(r" \(([^()]*)\)", lambda found: "" if unknown(found.group(1)) else found.group(0), message)
+    first, *rest = _BETWEEN_HINTS.split(message)
+    return first + "".join(
+        between + part for between, part in zip(rest[::2], rest[1::2], strict=True) if not unknown(part)
+    )
 
 
 def whole(least: int = 0) -> Callable[[Any], str | None]:

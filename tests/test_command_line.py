@@ -15,7 +15,7 @@ import pytest
 from radimagenet_monai.cli import COMMANDS, main
 from radimagenet_monai.command_line import checked, convert, parameters_of, run
 from radimagenet_monai.errors import UsageError
-from radimagenet_monai.flags import Count, whole
+from radimagenet_monai.flags import Count, whole, with_known_flags
 
 ROOT = Path(__file__).parents[1]
 
@@ -263,6 +263,47 @@ def test_errors_name_flags_that_their_commands_have() -> None:
 def test_a_wrong_flag_in_a_document_would_be_found() -> None:
     text = "`radimagenet phantom busi --out D --images 3`, 'radimagenet pack R --sise 3', `radimagenet bundles check`"
     assert [unknown_flags(command.split("'")[0]) for command in written_commands(text)] == [["images"], ["sise"], []]
+
+
+@pytest.mark.parametrize(
+    ("message", "known", "shown"),
+    [
+        (
+            "disk full; free some space, or give another --output_dir",
+            {"out"},
+            "disk full; free some space, or give another --out",
+        ),
+        ("disk full; free some space, or give another --output_dir", {"file"}, "disk full; free some space"),
+        ("'x' is a file; give another --output_dir", {"output_dir"}, "'x' is a file; give another --output_dir"),
+        ("a CT; give US images, or go on with --allow_modality_mismatch true", {"size"}, "a CT; give US images"),
+        (
+            "NaN; start with a lower --learning_rate, a longer --warmup_epochs, --clip 1 or --amp false",
+            {"learning_rate", "amp"},
+            "NaN; start with a lower --learning_rate or --amp false",
+        ),
+        (
+            "not in the store; import with 'radimagenet weights import FILE --as NAME', or train with --weights random",
+            {"task"},
+            "not in the store; import with 'radimagenet weights import FILE --as NAME'",
+        ),
+        ("40 coronal ones (--plane axial reslices); go on", set(), "40 coronal ones; go on"),
+    ],
+)
+def test_errors_hint_at_flags_of_the_command_at_hand_alone(message: str, known: set[str], shown: str) -> None:
+    assert with_known_flags(message, known) == shown
+
+
+def test_the_hint_of_an_error_fits_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "records.csv")
+
+    monkeypatch.setattr("radimagenet_monai.datasets.readers.prepare", full)
+    with pytest.raises(SystemExit) as caught:
+        main(["prepare", "busi", "--root", str(tmp_path), "--out", str(tmp_path / "o")])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.endswith("No space left on device; free some space, or give another --out\n")
 
 
 def test_a_command_without_further_flags_says_so() -> None:

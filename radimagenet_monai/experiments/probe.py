@@ -30,6 +30,7 @@ from radimagenet_monai.errors import ConfigurationError, RadImageNetError, Recor
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE, FeatureTable, encoder_features
 from radimagenet_monai.experiments.probe_heads import C_PATH, INNER_FOLDS, Head, fit_head
+from radimagenet_monai.flags import with_known_flags
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.tasks import Kind, Task, get_task
@@ -355,7 +356,8 @@ def main() -> None:
     try:
         command_line.run(command_line.checked(probe, name), sys.argv[1:], name)
     except (RadImageNetError, OSError) as error:
-        print(user_error_line(error), file=sys.stderr)
+        known = {item.name for item in command_line.parameters_of(probe)}
+        print(with_known_flags(user_error_line(error) or f"error: {error}", known), file=sys.stderr)
         raise SystemExit(exit_status(error)) from None
 
 

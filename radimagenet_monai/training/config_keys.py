@@ -22,7 +22,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from radimagenet_monai.errors import UsageError
 from radimagenet_monai.flags import flag, names, nearest, number, one_of, optional, text, whole
-from radimagenet_monai.training.launch import show_errors_in_one_line
+from radimagenet_monai.training.launch import note_keys, show_errors_in_one_line
 from radimagenet_monai.training.model_file import trained_fact
 
 Check = Callable[[Any], str | None]
@@ -133,6 +133,7 @@ def check_keys(config: str) -> None:
     if base is None:
         return
     content = call.parser.get()
+    note_keys(base)
     deliberate = _deliberate(call, base)
     referenced = set(_references(content))
     unknown = [

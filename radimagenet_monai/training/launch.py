@@ -5,10 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 
 from radimagenet_monai.errors import RadImageNetError, one_line
+from radimagenet_monai.flags import with_known_flags
 from radimagenet_monai.training.distributed import is_lost_process
+
+_keys: set[str] = set()
+"""Keys of the config that this process runs; empty: not known."""
+
+
+def note_keys(keys: Iterable[str]) -> None:
+    """Let errors name no other keys than those of the config that is run."""
+    _keys.update(keys)
 
 
 def show_errors_in_one_line() -> None:
@@ -69,6 +79,8 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
         sys.__excepthook__(kind, error, traceback)
         return
     status = exit_status(error)
+    if _keys and status == 1:
+        line = with_known_flags(line, _keys)
     # Every process of a run reads the same command line: its mistakes are told once.
     if status == 1 or os.environ.get("RANK", "0") == "0":
         print(line, file=sys.stderr)
