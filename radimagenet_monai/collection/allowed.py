@@ -264,7 +264,7 @@ radimagenet_monai.data.PackedStore: store_dir> transform()
 radimagenet_monai.data.list_native_images: root<
 radimagenet_monai.data.packed_dataset: data transform() store_dir>
 radimagenet_monai.datasets.bundle_datalist: dataset dataset_dir< datalist< classes split fold \
-options{target|classes|layout|slices|modality|missing}
+options{target|classes|layout|slices|plane|modality|missing}
 radimagenet_monai.io.LoadNativeImaged:
 radimagenet_monai.networks.UNet: architecture weights<
 radimagenet_monai.networks.build_classifier: architecture num_classes weights<

@@ -18,7 +18,7 @@ from radimagenet_monai.data.sealed_index import SealedIndex
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.data.sealed_store import check_parts, is_address, sealed_folders
 from radimagenet_monai.datasets import masks
-from radimagenet_monai.datasets.records import Split
+from radimagenet_monai.datasets.records import PLANE, Split
 from radimagenet_monai.errors import ConfigurationError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def packed_dataset(
             records,
             source,
             records.places(),
-            not_scalar={"mask", "label"} if findings else {"mask"},
+            not_scalar={"mask", PLANE, "label"} if findings else {"mask", PLANE},
             vectors={"label"} if findings else set(),
             augmentation=augmentation,
         )

@@ -79,6 +79,7 @@ from radimagenet_monai.data.packed_part import (
 from radimagenet_monai.data.packing_progress import PackingProgress
 from radimagenet_monai.data.packing_workers import Job, PackingWorkers
 from radimagenet_monai.datasets import masks
+from radimagenet_monai.datasets.records import PLANE
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
 from radimagenet_monai.intensity.plausibility import in_words
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
@@ -104,8 +105,8 @@ class PackedStore:
         Folder for stores, created when missing; it may hold stores of several sizes and transforms.
     transform
         Deterministic dictionary transform, or a sequence of them, that gives the canonical image under ``image_key``:
-        floating point ``(C, H, W)`` in [0, 1], C = 1 or 3, upright. It sees only the image, the frame and
-        ``transform_keys`` of a record.
+        floating point ``(C, H, W)`` in [0, 1], C = 1 or 3, upright. It sees only the image, the frame with its
+        ``plane`` and ``transform_keys`` of a record.
     image_size
         Rows and columns, or one number for both.
     keep_aspect
@@ -419,6 +420,8 @@ class PackedStore:
             )
         path = os.fspath(record[self.image_key])
         extra: list[Any] = [record.get(key) for key in self.transform_keys]
+        if plane := _plane(record):
+            extra.append(plane)
         extra += [stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
         if self._packer.with_mask:
             extra.append(["masks", masks.RULES])
@@ -443,6 +446,8 @@ class PackedStore:
         frame = self._frame(record)
         if frame is not None:
             visible[self.frame_key] = frame
+        if record.get(PLANE):
+            visible[PLANE] = record[PLANE]
         visible.update((key, record[key]) for key in self.transform_keys if key in record)
         return visible
 
@@ -590,6 +595,7 @@ class PackedDataset(PackedImages):
             logger.warning("%s", sentence)
         kept = [_plain(record) for record, there in zip(data, present.tolist(), strict=True) if there]
         not_scalar = {key for record in kept for key, value in record.items() if not isinstance(value, _Scalar)}
+        not_scalar.add(PLANE)  # of some images only, and nothing that a network needs
         vectors = {key for key in not_scalar if all(_is_vector(record.get(key)) for record in kept)}
         source = MappedParts(store.image_files())
         super().__init__(kept, source, places[present], not_scalar, vectors, augmentation, image_key)
@@ -647,6 +653,12 @@ def _rows_and_columns(image_size: int | Sequence[int]) -> tuple[int, int]:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plane(record: Mapping[str, Any]) -> str | None:
+    """The plane that a frame is counted in, where it is another than a store of release 0.1 would have."""
+    plane = record.get(PLANE)
+    return str(plane) if plane and plane != "stored" else None
 
 
 def _text(value: Any) -> str | None:

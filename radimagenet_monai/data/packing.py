@@ -26,7 +26,7 @@ from radimagenet_monai.data.packed_store import QUARANTINE_FILE, PackedStore
 from radimagenet_monai.data.sealed_store import seal_store
 from radimagenet_monai.data.shared_store import check_shared_folder, pseudonymized, share_store
 from radimagenet_monai.datasets.readers import get_reader, read_dataset
-from radimagenet_monai.datasets.records import MASK_SEPARATOR, RECORDS_FILE, read_records
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, PLANE, RECORDS_FILE, plane_of_row, read_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import ConfigurationError, StoreError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
@@ -79,9 +79,9 @@ class PackSummary:
 class TableRecords(Sequence[dict[str, Any]]):
     """What a store has to see of each row of a records table, made when it is asked for.
 
-    An item holds ``image`` (path), ``frame`` and, where the row has them, ``mask`` (list of paths), ``modality`` and
-    ``sha256``, as those of `radimagenet_monai.datasets.to_datalist` do; a list of a million of these would take a
-    gigabyte.
+    An item holds ``image`` (path), ``frame`` and, where the row has them, ``mask`` (list of paths), ``plane``,
+    ``modality`` and ``sha256``, as those of `radimagenet_monai.datasets.to_datalist` do; a list of a million of these
+    would take a gigabyte.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ class TableRecords(Sequence[dict[str, Any]]):
     def __init__(self, frame: pd.DataFrame, root: str | os.PathLike[str]) -> None:
         self._root = os.fspath(root)
         self._columns = {name: frame[name].to_numpy() for name in ("image", "frame", "mask", "sha256")}
+        self._has_plane = PLANE in frame
+        self._columns[PLANE] = frame[PLANE].to_numpy() if PLANE in frame else np.full(len(frame), "")
         self._columns["modality"] = frame["modality"].to_numpy() if "modality" in frame else np.full(len(frame), "")
 
     def __len__(self) -> int:
@@ -113,6 +115,9 @@ class TableRecords(Sequence[dict[str, Any]]):
         }
         if mask := columns["mask"][item]:
             record["mask"] = [os.path.join(self._root, name) for name in mask.split(MASK_SEPARATOR) if name]
+        stated = str(columns[PLANE][item]) if self._has_plane else None
+        if plane := plane_of_row(record["image"], record["frame"], stated):
+            record[PLANE] = plane
         for name in ("modality", "sha256"):
             if value := columns[name][item]:
                 record[name] = str(value)

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.datasets.masks import RULES
-from radimagenet_monai.datasets.records import MASK_SEPARATOR
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, PLANE
 from radimagenet_monai.errors import StoreError
 
 INDEX_FOLDER = "index"
@@ -243,12 +243,13 @@ def _content(frame: pd.DataFrame, rows: np.ndarray, hashes: np.ndarray) -> np.nd
     encode = json.JSONEncoder().encode
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = frame.iloc[rows[start : start + _ROWS_AT_ONCE]]
-        cells = zip(part["image"].to_numpy(), part["frame"].tolist(), part["mask"].to_numpy(), strict=True)
+        planes = part[PLANE].tolist() if PLANE in part else [""] * len(part)
+        cells = zip(part["image"].to_numpy(), part["frame"].tolist(), part["mask"].to_numpy(), planes, strict=True)
         digests = []
-        for place, (image, number, mask) in enumerate(cells, start):
+        for place, (image, number, mask, plane) in enumerate(cells, start):
             masks = [Path(path).name for path in mask.split(MASK_SEPARATOR) if path]
             name = os.path.basename(image) or Path(image).name  # noqa: PTH119  # a million times
-            described = encode([name, number, *masks]).encode() + hashes[place].tobytes()
+            described = encode([name, number, *([plane] if plane else []), *masks]).encode() + hashes[place].tobytes()
             digests.append(hashlib.blake2b(described, digest_size=CONTENT_BYTES).digest())
         found = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, CONTENT_BYTES)
         content[start : start + len(found)] = found

@@ -13,6 +13,7 @@ from radimagenet_monai.data.sealed_index import CodedColumn, SealedIndex
 from radimagenet_monai.datasets.records import (
     CARRIED_COLUMNS,
     MASK_SEPARATOR,
+    PLANE,
     Split,
     keep_masked,
     selected_rows,
@@ -113,6 +114,13 @@ class SealedRecords(Sequence[dict[str, Any]]):
                 column, value_of_code = finding
                 known[:, place] = value_of_code[column.codes[self._rows]]
         return settle_findings(known, labels == self._positive, self._names)[0]
+
+    def stated_planes(self) -> list[str]:
+        """The plane of each record, ``""`` where it states none."""
+        if PLANE not in self._index:
+            return [""] * len(self)
+        column = self._index.coded(PLANE)
+        return [column.values[code] for code in column.codes[self._rows].tolist()]
 
     def places(self) -> np.ndarray:
         """Part and row of the image of each record, int32 ``(N, 2)``."""

@@ -162,6 +162,7 @@ def read_mrnet(
         labelled = {exam: path for exam, path in series.items() if exam in exams}
         frame = _chosen_slices(root, labelled, rule, progress, notes)
         frame["label"] = [CLASSES[target][exams[int(exam)].labels[target]] for exam in frame["exam"]]
+        frame["plane"] = plane
     if frame.empty:
         raise RecordsError(
             f"'{folder}': no exam has both a {plane} series and a label of {target}; complete the folder"
@@ -320,7 +321,7 @@ def _authors_slices(
     shapes: dict[Path, tuple[int, int, int] | str] = {}
     labels = map_labels(listed["label"], CLASSES[target], source="the authors' CSV")
     kept: list[int] = []
-    rows: list[tuple[str, str, int, str]] = []
+    rows: list[tuple[str, str, int, str, str]] = []
     unnamed, missing, other_label = [], [], 0
     for index, (name, label) in enumerate(zip(listed["filename"], labels, strict=True)):
         match = _LISTED.fullmatch(name)
@@ -336,7 +337,7 @@ def _authors_slices(
         if exam in exams:
             other_label += CLASSES[target][exams[exam].labels[target]] != label
         kept.append(index)
-        rows.append((path.relative_to(root).as_posix(), f"{exam:04d}", number, label))
+        rows.append((path.relative_to(root).as_posix(), f"{exam:04d}", number, label, match[2].lower()))
     for names, reason in (
         (unnamed, "are not named like 1054_sagittal_19.000000.png, or have no label"),
         (missing, "name a series or slice that is not there"),
@@ -345,7 +346,7 @@ def _authors_slices(
             notes.append(f"{len(names)} rows of the authors' CSV {reason} and were left out, first '{names[0]}'")
     if other_label:
         notes.append(f"the authors' label of {other_label} slices is not the label of their exam: theirs was taken")
-    frame = pd.DataFrame(rows, columns=["image", "exam", "frame", "label"])
+    frame = pd.DataFrame(rows, columns=["image", "exam", "frame", "label", "plane"])
     for column in ("split", "fold"):
         if column in listed.columns:
             frame[column] = listed[column].iloc[kept].to_numpy()

@@ -15,10 +15,12 @@ a task needs one) must be filled:
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
 
-Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Two of them have
+Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Three of them have
 a meaning wherever they occur: ``exam`` names the exam or scan that an image is a slice of, within its patient, so that
 slices can be scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a
-mixed dataset what a file without a header is.
+mixed dataset what a file without a header is. A third, ``plane`` (``axial``, ``coronal``, ``sagittal`` or nothing), is
+the plane that ``frame`` counts in; `radimagenet_monai.datasets.readers.prepare` writes it. Tables of release 0.1 have
+no such column: their frames are counted as that release did, along the third stored axis (`plane_of_row`).
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ from radimagenet_monai.datasets.disk_names import DiskNames
 from radimagenet_monai.datasets.masks.reference import mask_file
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_open
+from radimagenet_monai.io.geometry import PLANES
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 RECORD_COLUMNS = ("image", "label", "patient_id", "split", "fold", "mask", "frame", "sha256")
 RECORDS_FILE = "records.csv"
 MASK_SEPARATOR = ";"
-CARRIED_COLUMNS = ("exam", "modality")
+PLANE = "plane"
+CARRIED_COLUMNS = ("exam", "modality", PLANE)
 """Free columns that items of a datalist keep."""
 ANY_FINDING = "any"
 """The finding that is present wherever another one of its row is."""
@@ -68,6 +72,7 @@ ANY_FINDING = "any"
 _IDENTIFYING = ("image", "split", "fold", "mask", "frame", "sha256", "exam", "modality")
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 _SHOWN = 3
+_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")  # what release 0.1 read as volumes
 
 
 def read_records(
@@ -296,7 +301,7 @@ def to_datalist(
     list of dict
         In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table),
         ``patient_id`` (str), ``label`` (class index; where ``classes`` is given), ``mask`` (list of paths; where the
-        row has any), ``sha256``, ``exam`` and ``modality`` (where the row has them).
+        row has any), ``sha256``, ``exam``, ``modality`` and ``plane`` (where the row has them, see `plane_of_row`).
 
     Raises
     ------
@@ -335,6 +340,12 @@ def to_datalist(
             for item, value in zip(items, part[column], strict=True):
                 if value:
                     item[column] = value
+    planes = part[PLANE] if PLANE in part.columns else [None] * len(part)
+    for item, stated in zip(items, planes, strict=True):
+        if plane := plane_of_row(item["image"], item["frame"], stated):
+            item[PLANE] = plane
+        else:
+            item.pop(PLANE, None)
     for item, mask, digest in zip(items, masks, part["sha256"], strict=True):
         if mask:
             item["mask"] = mask
@@ -343,6 +354,28 @@ def to_datalist(
     if check_files:
         _find_files(items, root)
     return items
+
+
+def plane_of_row(image: str, frame: int, stated: str | None) -> str:
+    """The plane in which the frame of a row is counted, as `radimagenet_monai.io.read_frame` takes it.
+
+    Parameters
+    ----------
+    image, frame
+        Of the row.
+    stated
+        Cell of the column ``plane``; ``None`` where the table has no such column, as those of release 0.1.
+
+    Returns
+    -------
+    str
+        A plane; ``"stored"``, as release 0.1 counted, for a volume or a later frame of a table without the column or
+        with another word in it; ``""`` where there is nothing to count.
+    """
+    plane = (stated or "").strip().lower()
+    if plane in PLANES or stated == "":
+        return plane
+    return "stored" if frame or image.lower().endswith(_VOLUME_SUFFIXES) else ""
 
 
 def load_datalist(

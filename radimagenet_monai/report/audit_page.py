@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES, Audit, Fi
 from radimagenet_monai.datasets.masks.survey import STATES
 from radimagenet_monai.datasets.picture_hash import HASH_BITS, SAME_DETAIL
 from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.report.figures import contact_sheet
 from radimagenet_monai.report.page import Picture, Section, write_page
@@ -162,8 +164,9 @@ def _blank_sheet(audit: Audit, found: Sequence[Finding], root: str) -> Iterator[
 
 def _picture(row: Row, root: str) -> np.ndarray | None:
     """``(160, 160)`` in [0, 1], the picture between black bars; ``None`` where it cannot be read any more."""
+    plane = cast(PlaneChoice, row.plane or "acquired")
     try:
-        gray = gray_picture(*read_frame(os.path.join(root, row.image), row.frame))
+        gray = gray_picture(*read_frame(os.path.join(root, row.image), row.frame, plane))
     except UnreadableImageError:
         return None
     scale = _SIDE / max(gray.shape)

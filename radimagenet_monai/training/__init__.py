@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.mlflow_log import MLflowLog
     from radimagenet_monai.training.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
+    from radimagenet_monai.training.plane import require_plane
     from radimagenet_monai.training.predictions import AreaUnderROC, PredictionCollector
     from radimagenet_monai.training.preflight import (
         require_classes,
@@ -111,6 +112,7 @@ _MODULE_OF = {
     "start_process_group": "distributed",
     "stop_process_group": "distributed",
     "trained_fact": "model_file",
+    "require_plane": "plane",
     "unwrap_network": "distributed",
     "wrap_network": "distributed",
 }
@@ -161,6 +163,7 @@ __all__ = [
     "require_image_size",
     "require_images",
     "require_lesions",
+    "require_plane",
     "require_trained_intensity",
     "require_unused",
     "require_writable",

@@ -27,6 +27,7 @@ from radimagenet_monai.training.encoder_file import save_encoder
 from radimagenet_monai.training.epoch_position import epoch_batches, first_iteration, samples_done
 from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.training.model_file import load_torch_file, save_model
+from radimagenet_monai.training.plane import planes_of
 from radimagenet_monai.training.predictions import PredictionTable, by_exam
 from radimagenet_monai.training.run_record import hash_datalist
 from radimagenet_monai.training.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
@@ -327,6 +328,8 @@ class BestModel:
         table = getattr(engine.state, "predictions", None)
         if table is not None:
             facts |= self._chosen_thresholds(by_exam(table, self.data, self.aggregate))
+        if planes := planes_of(self.data):
+            facts["plane"] = planes[0] if len(planes) == 1 else planes
         network = unwrap_network(self.network)
         save_model(self.path, network, facts)
         if self.encoder_path is not None:

@@ -183,6 +183,8 @@ def hash_datalist(data: Sequence[Mapping[str, Any]]) -> str:
     digest = hashlib.sha256()
     for item in data:
         row = [Path(str(item["image"])).name, item.get("frame", 0), item.get("label"), item.get("sha256") or ""]
+        if item.get("plane", "stored") != "stored":
+            row.append(item["plane"])
         row += [Path(str(mask)).name for mask in item.get("mask") or ()]
         digest.update(json.dumps(row, default=str).encode())
     return digest.hexdigest()

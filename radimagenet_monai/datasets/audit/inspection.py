@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -48,6 +48,7 @@ from radimagenet_monai.intensity.plausibility import (
 from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
 from radimagenet_monai.intensity.scan_region import find_scan
 from radimagenet_monai.intensity.windows import WINDOWS
+from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
 
@@ -105,8 +106,9 @@ class FileFacts:
     frames: tuple[FrameFacts | str, ...]
 
 
-Job = tuple[str, tuple[int, ...], str]
-"""Path of a file or series folder, the frames wanted, from 0, and the modality that the records state, or ""."""
+Job = tuple[str, tuple[tuple[int, str], ...], str]
+"""Path of a file or series folder; the frames wanted, from 0, each with the plane that it counts in (or ""); and the
+modality that the records state, or ""."""
 
 
 def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> Iterator[FileFacts]:
@@ -192,7 +194,7 @@ def _inspect(job: Job) -> FileFacts:
         sha256 = "" if Path(path).is_dir() else _sha256(path)
     except OSError as error:
         return FileFacts("", (f"open: {error.strerror or type(error).__name__}",) * len(frames))
-    return FileFacts(sha256, tuple(_inspect_frame(path, frame, modality) for frame in frames))
+    return FileFacts(sha256, tuple(_inspect_frame(path, *frame, modality) for frame in frames))
 
 
 def _sha256(path: str) -> str:
@@ -200,9 +202,9 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _inspect_frame(path: str, frame: int, modality: str) -> FrameFacts | str:
+def _inspect_frame(path: str, frame: int, plane: str, modality: str) -> FrameFacts | str:
     try:
-        image, frame = read_frame(path, frame)
+        image, frame = read_frame(path, frame, cast(PlaneChoice, plane or "acquired"))
     except UnreadableImageError as error:
         return f"{error.stage}: {error.cause}"
     except MemoryError:

@@ -12,12 +12,20 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.datasets.audit.copies import find_copies, find_lookalikes
-from radimagenet_monai.datasets.audit.inspection import FrameFacts, inspect_files
+from radimagenet_monai.datasets.audit.inspection import FrameFacts, Job, inspect_files
 from radimagenet_monai.datasets.audit.masks import audit_masks
 from radimagenet_monai.datasets.audit.result import Audit
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log, codes_of, in_two, labels_by
 from radimagenet_monai.datasets.picture_hash import HASH_BITS, NEAR_DUPLICATE_BITS, THUMBNAIL_SIDE
-from radimagenet_monai.datasets.records import MASK_SEPARATOR, check_records, mask_file, missing_files, read_records
+from radimagenet_monai.datasets.records import (
+    MASK_SEPARATOR,
+    PLANE,
+    check_records,
+    mask_file,
+    missing_files,
+    plane_of_row,
+    read_records,
+)
 from radimagenet_monai.errors import ConfigurationError
 
 
@@ -169,10 +177,12 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     order = order[present[order]]
     groups = np.split(order, np.flatnonzero(np.diff(table.file[order])) + 1) if order.size else []
     modality = table.frame["modality"].to_numpy(object) if "modality" in table.frame else np.full(rows, "", object)
-    jobs = [
-        (table.paths[table.file[group[0]]], tuple(frames[group].tolist()), str(modality[group[0]] or ""))
-        for group in groups
-    ]
+    stated = table.frame[PLANE].tolist() if PLANE in table.frame else [None] * rows
+    jobs: list[Job] = []
+    for group in groups:
+        path = table.paths[table.file[group[0]]]
+        places = [(int(frames[row]), plane_of_row(path, int(frames[row]), stated[row])) for row in group.tolist()]
+        jobs.append((path, tuple(places), str(modality[group[0]] or "")))
     questions: dict[str, list[int]] = {}
 
     sha256, digests = np.full(rows, "", object), np.full(rows, "", object)

@@ -70,6 +70,7 @@ class Row:
     split: str
     fold: int | None
     patient_id: str
+    plane: str = ""
 
 
 @dataclass(frozen=True)

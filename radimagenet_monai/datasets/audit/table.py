@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES, Finding, Row, Severity
-from radimagenet_monai.datasets.records import SPLITS
+from radimagenet_monai.datasets.records import PLANE, SPLITS, plane_of_row
 
 MOST_LISTED = 1000
 """Findings of one kind and severity that are listed; all are counted."""
@@ -125,9 +125,18 @@ class Log:
         named = sorted({position for found in self._listed.values() for _, rows in found for position in rows})
         part = self._table.frame.iloc[named]
         columns = [part[name].tolist() for name in ("image", "frame", "label", "split", "fold", "patient_id")]
+        columns.append(part[PLANE].tolist() if PLANE in part else [None] * len(part))
         return {
-            position + _FIRST_ROW: Row(image, frame, label, split, None if pd.isna(fold) else int(fold), patient)
-            for position, image, frame, label, split, fold, patient in zip(named, *columns, strict=True)
+            position + _FIRST_ROW: Row(
+                image,
+                frame,
+                label,
+                split,
+                None if pd.isna(fold) else int(fold),
+                patient,
+                plane_of_row(image, frame, stated),
+            )
+            for position, image, frame, label, split, fold, patient, stated in zip(named, *columns, strict=True)
         }
 
 
