@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,13 +23,19 @@ from radimagenet_monai.collection.bundle_files import (
     list_bundle_files,
 )
 from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
+from radimagenet_monai.collection.render import render_bundle
 from radimagenet_monai.collection.verify import verify_bundle
+from radimagenet_monai.datasets.data_source import described
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.io.atomic import scratch_folder
 from radimagenet_monai.tasks import TASKS, Task, get_task
 
 WeightsChoice = Literal["auto", "include", "leave"]
 
+_ABOUT_DATA = (
+    *("task", "description", "data_source", "data_type", "label_classes", "pred_classes"),
+    *("intended_use", "references"),
+)
 _MODEL_FILES = (MODEL_FILE, MODEL_FACTS, "models/model.onnx")
 
 
@@ -166,11 +172,31 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
         # A path says where files lie on the machine that trained.
         facts["weights"] = Path(origin).name
         _write_text(folder / MODEL_FACTS, json.dumps(facts, indent=2) + "\n")
+    _describe_data(name, folder, facts)
     for path, change in (
         ("docs/README.md", lambda text: state_weights(text, facts, file_hash(folder / MODEL_FILE))),
         ("docs/data_license.txt", state_data_license),
     ):
         _write_text(folder / path, change((folder / path).read_text(encoding="utf-8")))
+
+
+def _describe_data(name: str, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Put what is known of the training data in the place of what the template says of its own dataset."""
+    task = get_task(name)
+    classes = tuple(facts.get("classes") or task.classes)
+    about, dataset = described(task, classes, facts.get("source"), owner="Data of whoever trained this model")
+    if about is task:
+        return
+    rendered = render_bundle(about, dataset)
+    for path in ("docs/README.md", "docs/data_license.txt"):
+        _write_text(folder / path, rendered[path])
+    path = folder / "configs" / "metadata.json"
+    metadata, described_data = (
+        json.loads(path.read_text(encoding="utf-8")),
+        json.loads(rendered["configs/metadata.json"]),
+    )
+    metadata |= {key: described_data[key] for key in _ABOUT_DATA}
+    _write_text(path, json.dumps(metadata, indent=4, ensure_ascii=False) + "\n")
 
 
 def _contested(name: str, origin: str) -> str | None:

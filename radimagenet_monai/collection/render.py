@@ -15,7 +15,7 @@ from radimagenet_monai import __version__
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.tasks import DATASETS, TASKS, Kind, Modality, Task, get_task
+from radimagenet_monai.tasks import DATASETS, TASKS, Dataset, Kind, Modality, Task, get_task
 
 _MODALITY_NAMES = {
     Modality.CT: "CT",
@@ -45,15 +45,23 @@ def released_tasks() -> list[Task]:
     return [task for task in TASKS.values() if task.released]
 
 
-def render_bundle(task: Task) -> dict[str, str]:
-    """All files of the bundle of ``task``: relative path with ``/`` to text."""
+def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
+    """All files of the bundle of ``task``: relative path with ``/`` to text.
+
+    Parameters
+    ----------
+    task
+        Of the catalogue, or what is known of it for other data (`radimagenet_monai.datasets.data_source.described`).
+    dataset
+        What the model card and ``data_license.txt`` describe; by default the task's own.
+    """
     environment = Environment(
         loader=PackageLoader("radimagenet_monai.collection", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # JSON, Markdown and plain text; nothing of it is HTML
     )
-    context = _context(task)
+    context = _context(task, dataset)
     rendered = {
         "LICENSE": _package_text("templates/common/LICENSE"),
         "configs/logging.conf": _package_text("templates/common/configs/logging.conf"),
@@ -96,8 +104,8 @@ def _stale(folder: Path, rendered: dict[str, str]) -> list[str]:
     ]
 
 
-def _context(task: Task) -> dict[str, Any]:
-    dataset = DATASETS[task.dataset]
+def _context(task: Task, dataset: Dataset | None = None) -> dict[str, Any]:
+    dataset = dataset or DATASETS[task.dataset]
     options = dict(task.intensity)
     policy = options.pop("name")
     modality_name = _MODALITY_NAMES[task.modality] if task.modality else "CT, MRI or ultrasound"
@@ -125,7 +133,7 @@ def _context(task: Task) -> dict[str, Any]:
             "allow_modality_mismatch": "$training.parse_flag(@allow_modality_mismatch)",
         },
         "intensity_text": _INTENSITY_TEXTS[policy],
-        "prepare_command": _prepare_command(task),
+        "prepare_command": _prepare_command(task, dataset),
         "phantom_command": f"radimagenet phantom {task.dataset} --out D",
     }
 
@@ -136,6 +144,9 @@ def _description(task: Task, modality_name: str) -> str:
             f"{task.title}: a classifier of {len(task.classes)} classes of {modality_name} images, whose encoder is "
             "written as weights for the other bundles, after Mei et al. 2022."
         )
+    if not task.intended_use:
+        kind = "U-Net" if task.kind is Kind.SEGMENTATION else "classifier"
+        return f"{task.title}: a {kind} of {modality_name} images on a RadImageNet encoder."
     if task.kind is Kind.SEGMENTATION:
         return (
             f"{task.title}: a U-Net on a RadImageNet encoder for {modality_name} images of the {task.anatomy}, on the "
@@ -147,7 +158,9 @@ def _description(task: Task, modality_name: str) -> str:
     )
 
 
-def _prepare_command(task: Task) -> str:
+def _prepare_command(task: Task, dataset: Dataset) -> str:
+    if dataset.name != task.dataset:
+        return "radimagenet prepare csv --root D --csv TABLE --out PREPARED"
     options = "".join(f" --{name} {value}" for name, value in task.reader_options.items())
     return f"radimagenet prepare {task.dataset} --root D --out PREPARED{options}"
 

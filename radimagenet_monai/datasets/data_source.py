@@ -14,6 +14,8 @@ from radimagenet_monai.datasets.records import RECORDS_FILE
 from radimagenet_monai.tasks import DATASETS, NOT_A_DEVICE, Dataset, Task
 
 # The cohort of that name is private: whoever uses its reader has data of their own.
+_YOURS = "your own"
+_MOST_NAMED = 6  # classes in a title
 _OWN_READERS = ("csv", "folder", "covid19_ct")
 
 
@@ -50,7 +52,9 @@ def source_of_bundle(
     return {"table": None, "reader": task.dataset, "options": dict(task.reader_options), "left_out": {}}
 
 
-def described(task: Task, classes: Sequence[str], source: Mapping[str, Any] | None) -> tuple[Task, Dataset]:
+def described(
+    task: Task, classes: Sequence[str], source: Mapping[str, Any] | None, owner: str = _YOURS
+) -> tuple[Task, Dataset]:
     """The task and dataset as far as they describe these data.
 
     A bundle's title, limits and dataset are those of a published dataset. For anybody's own data only modality and
@@ -64,14 +68,16 @@ def described(task: Task, classes: Sequence[str], source: Mapping[str, Any] | No
         In index order, as they were trained.
     source
         As `source_of_table` gives it; ``None`` where nothing is known.
+    owner
+        What own data are called where the text is not read by who has them.
     """
     known = source or {}
     reader, table = known.get("reader"), known.get("table") or "a table"
     dataset = Dataset(
         name="own",
-        title=f"your own data ({table}{f', prepared by {reader}' if reader else ''})",
-        access="Your own.",
-        terms="Your own.",
+        title=f"{owner if owner != _YOURS else owner + ' data'} ({table}{f', prepared by {reader}' if reader else ''})",
+        access="Your own." if owner == _YOURS else "Not stated.",
+        terms="Your own." if owner == _YOURS else "Not stated.",
         format="a records table",
     )
     if reader in DATASETS and reader not in _OWN_READERS:
@@ -81,9 +87,11 @@ def described(task: Task, classes: Sequence[str], source: Mapping[str, Any] | No
         if reader == task.dataset and same_labels and tuple(classes) == task.classes:
             return task, dataset
     images = f"{task.modality} images" if task.modality else "images"
+    named = " or ".join(classes) if len(classes) <= _MOST_NAMED else f"{len(classes)} classes"
+    of_whom = f" of {owner}" if dataset.name == "own" and owner == _YOURS else ""
     own = replace(
         task,
-        title=f"{' or '.join(classes)} in {images}{' of your own' if dataset.name == 'own' else ''}",
+        title=f"{named} in {images}{of_whom}",
         anatomy="",
         classes=tuple(classes),
         split="",

@@ -295,6 +295,8 @@ class BestModel:
         Names of findings that may occur together.
     encoder_path
         Where to write the encoder by itself, as weights that every bundle takes with ``--weights``.
+    source
+        Where the data come from, as `data_source` gives it: a release describes them by it.
     """
 
     def __init__(
@@ -306,6 +308,7 @@ class BestModel:
         aggregate: str = "none",
         findings: Sequence[str] | None = None,
         encoder_path: str | os.PathLike[str] | None = None,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.network = network
@@ -314,6 +317,7 @@ class BestModel:
         self.aggregate = aggregate
         self.findings = list(findings or ())
         self.encoder_path = encoder_path
+        self.source = source
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -323,6 +327,8 @@ class BestModel:
             return
         name = engine.state.key_metric_name
         facts = {**self.settings, "epoch": engine.state.epoch, name: float(engine.state.best_metric)}
+        if self.source is not None:
+            facts["source"] = dict(self.source)
         for metric, value in engine.state.metrics.items():
             facts.setdefault(metric, float(value))
         table = getattr(engine.state, "predictions", None)

@@ -19,9 +19,11 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from radimagenet_monai.data.sealed_records import SealedRecords
+from radimagenet_monai.datasets.data_source import source_of_bundle
 from radimagenet_monai.errors import one_line
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
+from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.distributed import rank, unwrap_network
 from radimagenet_monai.training.stop_signal import RunStopped
 
@@ -63,6 +65,8 @@ class RunRecord:
         Its best key metric is recorded.
     weights
         Name and hashes of the initialization, from `radimagenet_monai.weights.identify_weights`.
+    source
+        Where the data come from, as `data_source` gives it.
     """
 
     def __init__(
@@ -73,11 +77,14 @@ class RunRecord:
         data: Sequence[Mapping[str, Any]],
         evaluator: Any = None,
         weights: Mapping[str, str] | None = None,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(folder) / RUN_FILE
         self.record: dict[str, Any] = {"settings": dict(settings)}
         if weights is not None:
             self.record["weights"] = dict(weights)
+        if source is not None:
+            self.record["source"] = dict(source)
         self.network = network
         self.data = data
         self.evaluator = evaluator
@@ -148,6 +155,13 @@ class RunRecord:
         if rank() == 0:
             record = without_folders(json.loads(json.dumps(self.record, default=str)))
             atomic_write_text(self.path, json.dumps(record, indent=2) + "\n")
+
+
+def data_source(
+    task: str, dataset_dir: str | os.PathLike[str], datalist: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """Which reader prepared the data of a bundle run, as `source_of_bundle` says it."""
+    return source_of_bundle(get_task(task), dataset_dir, datalist)
 
 
 def package_versions() -> dict[str, str]:

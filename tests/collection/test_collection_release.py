@@ -9,6 +9,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.collection.verify import verify_bundle
 from radimagenet_monai.collection.versions import BUNDLE_VERSION
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.tasks import DATASETS, NOT_A_DEVICE, TASKS
 from radimagenet_monai.training.model_file import save_model
 
 OTHER = "radimagenet_resnet50_pretraining"
@@ -32,6 +34,32 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.mark.parametrize("source", [None, {"table": "t.csv", "reader": "csv"}, {"table": "t.csv", "reader": "busi"}])
+def test_a_card_describes_the_data_that_the_weights_were_trained_on(
+    bundle: Path, tmp_path: Path, source: dict[str, Any] | None
+) -> None:
+    """A template's dataset and limits go out only with weights that were trained on that dataset."""
+    task = TASKS[NAME]
+    facts = {"architecture": "resnet50", "weights": "random", "classes": ["benign", "malignant"]}
+    facts |= {"source": source} if source else {}
+    save_model(bundle / "models" / "model.pt", torch.nn.Linear(2, 1), facts)
+    release_bundles(bundle.parent, tmp_path / "release")
+    folder = tmp_path / "release" / "huggingface" / NAME
+    published = source is not None and source["reader"] == "busi"
+    described = [folder / "README.md", folder / "docs" / "README.md", folder / "docs" / "data_license.txt"]
+    for path in (*described, folder / "configs" / "metadata.json"):
+        text = path.read_text()
+        assert (DATASETS["busi"].title in text) == published, path
+        if not published:
+            assert "BUSI" not in text, path
+            assert not any(limit in text for limit in set(task.limits) - {NOT_A_DEVICE}), path
+            assert task.title not in text, path
+    if source and not published:
+        assert "Data of whoever trained this model (t.csv, prepared by csv)" in described[1].read_text()
+    assert "SHA-256" in described[1].read_text()
+    assert verify_bundle(tmp_path / "release" / f"{NAME}_v{BUNDLE_VERSION}.zip") == []
 
 
 def test_two_releases_of_one_state_are_the_same_bytes(tmp_path: Path) -> None:
