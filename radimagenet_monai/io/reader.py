@@ -212,7 +212,7 @@ def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") 
 
 def is_junk(name: str) -> bool:
     """Whether a file's name says that it is no image: hidden files, thumbnails, tables, texts."""
-    return junk_reason(name) is not None
+    return junk_reason(name) is not None and name.lower() not in _TEXT_NAMES
 
 
 def junk_reason(name: str) -> str | None:

@@ -108,7 +108,7 @@ def test_labels_in_any_spelling_and_the_order_of_classes(pictures: Path, tmp_pat
         assert frame.attrs["notes"] == []
     assert read(pictures, rows(), tmp_path, classes="yes,no").attrs["classes"] == ["yes", "no"]
     assert read(pictures, rows(label=["10", "9"] * 12), tmp_path).attrs["classes"] == ["9", "10"]
-    with pytest.raises(RecordsError, match="label 'yes' is none of the classes CT, MR, US"):
+    with pytest.raises(RecordsError, match=r"label 'yes' \(row 3\) is none of the classes CT, MR, US"):
         read(pictures, rows(label=["CT", "yes"] * 12), tmp_path, classes="CT,MR,US")
     with pytest.raises(RecordsError, match="all labels are 'x'; a task needs two classes"):
         read(pictures, rows(label=["x"] * 24), tmp_path)
@@ -158,9 +158,9 @@ def test_splits_of_the_table_stay(pictures: Path, tmp_path: Path) -> None:
     labels = [("no", "yes")[number // 8 % 2] for number in range(24)]
     frame = read(pictures, rows(label=labels, subset=parts), tmp_path)
     assert frame["split"].tolist() == [{"Train": "train", "val": "validation", "TEST": "test"}[part] for part in parts]
-    with pytest.raises(RecordsError, match=r"split 'x' is unknown.*--split_column none"):
+    with pytest.raises(RecordsError, match=r"split 'x' \(row 2\) is unknown.*--split_column none"):
         read(pictures, rows(split=["x"] * 24), tmp_path)
-    with pytest.raises(RecordsError, match="split 'x' is unknown"):
+    with pytest.raises(RecordsError, match=r"split 'x' \(row 2\) is unknown"):
         read(pictures, rows(set=["x", "train"] * 12), tmp_path)
     site = read(pictures, rows(set=["A", "B"] * 12), tmp_path)
     assert site["set"].tolist() == ["A", "B"] * 12, "a column that is no split stays"
