@@ -165,4 +165,5 @@ def test_unet_learns_to_outline_a_disc(seed: int) -> None:
         optimizer.step()
     found = logits.argmax(1)
     dice = 2 * (found * disc).sum() / (found.sum() + disc.sum())
+    # 0.976 to 0.998 for seeds 0 to 9.
     assert dice > 0.9
