@@ -14,6 +14,7 @@ from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.data.resize import QUESTIONS, SPACING
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.datasets.own_images import check_plane_option
+from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
 from radimagenet_monai.io.discovery import ImageItem, is_dicom, series_volumes, survey
@@ -228,7 +229,7 @@ class NativeDataset(Dataset):
             if self.unreadable == "stop":
                 raise UnreadableImageError(str(record["image"]), failure.stage, cause) from error
             image, problem = torch.zeros(self.placeholder), f"{failure.stage}: {cause}"
-        loaded = {"image": image, "index": index, "frame": int(record.get("frame", 0)), "unreadable": problem}
+        loaded = {"image": image, "index": index, "frame": frame_number(record), "unreadable": problem}
         loaded[QUESTIONS] = questions
         # A batch is collated by the keys of its first item, so every item has the keys.
         loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry

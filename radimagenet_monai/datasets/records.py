@@ -378,6 +378,15 @@ def plane_of_row(image: str, frame: int, stated: str | None) -> str:
     return "stored" if frame or image.lower().endswith(_VOLUME_SUFFIXES) else ""
 
 
+def frame_number(item: Mapping[str, Any]) -> int:
+    """The frame of an item for tables of results: 0 where it names none, as images of several frames are then refused.
+
+    `radimagenet_monai.io.transforms.LoadNativeImaged` does that.
+    """
+    frame = item.get("frame")
+    return 0 if frame is None or frame == "" else int(frame)
+
+
 def load_datalist(
     datalist: str | os.PathLike[str] | None,
     dataset_dir: str | os.PathLike[str],

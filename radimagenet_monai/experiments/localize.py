@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.datasets.masks import item_mask
-from radimagenet_monai.datasets.records import SPLITS, Split, read_records, to_datalist
+from radimagenet_monai.datasets.records import SPLITS, Split, frame_number, read_records, to_datalist
 from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.evaluation.activation_maps import FINAL, Method, activation_maps, classifier_feature_map
@@ -267,7 +267,7 @@ def collect(
                 "record": record,
                 "patient": None if numbers is None or record is None else int(numbers[record]),
                 "file": relative_to(Path(root), str(case.item["image"])),
-                "frame": int(case.item.get("frame", 0)),
+                "frame": frame_number(case.item),
                 "label": _label(case),
                 "class": None if case.problem else classifier.outputs[case.target],
                 "probability": None if case.problem else case.probability,

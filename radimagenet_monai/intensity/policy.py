@@ -21,7 +21,7 @@ from radimagenet_monai.intensity.modality import Policy, check_modality, stated_
 from radimagenet_monai.intensity.plausibility import look
 from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
 from radimagenet_monai.intensity.scan_region import Box
-from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 
 #: Where MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
 FILE_KEY = "filename_or_obj"
@@ -55,7 +55,8 @@ class CanonicalFrame:
 class IntensityPolicyd(MapTransform):
     """Base of the policies: one dictionary transform a modality, native image in, canonical image out.
 
-    Input is ``data[key]``: a `NativeImage`, of which ``data[frame_key]`` (default frame 0) is taken; or a plain array,
+    Input is ``data[key]``: a `NativeImage`, of which ``data[frame_key]`` is taken (an image of
+    one frame needs none); or a plain array,
     tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``, upright. Output is
     ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata ``filename_or_obj`` and
     ``spacing`` (mm between rows and between columns) where known, ``frame``, ``modality``, ``original_shape`` (rows,
@@ -97,11 +98,14 @@ class IntensityPolicyd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
-        frame = int(out.get(self.frame_key, 0))
+        stated = out.get(self.frame_key)
+        frame = 0 if stated in (None, "") else int(stated)
         policy = self.for_record(out)
         for key in self.key_iterator(out):
             image = as_native_image(out[key])
             self.check_record(out, image.path)
+            if stated in (None, ""):
+                require_single_frame(image)
             if not 0 <= frame < len(image):
                 raise UnreadableImageError(
                     image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"

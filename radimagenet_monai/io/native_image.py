@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from pydicom.dataset import Dataset
 
+from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.io.geometry import Plane
 
 Source = Literal["dicom", "volume", "picture", "array"]
@@ -76,6 +77,20 @@ class NativeImage:
     def is_color(self) -> bool:
         """Whether every pixel holds three values."""
         return self.pixels.ndim == 4
+
+
+def require_single_frame(image: NativeImage) -> None:
+    """Refuse an image of several frames where no frame was named: the first one would be a silent choice.
+
+    Raises
+    ------
+    UnreadableImageError
+        Saying how many frames it has.
+    """
+    if len(image) > 1:
+        raise UnreadableImageError(
+            image.path, "header", f"it has {len(image)} frames and none was named; state which, counted from 0"
+        )
 
 
 HEADER_KEYWORDS: frozenset[str] = frozenset(

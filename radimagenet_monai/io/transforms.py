@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from radimagenet_monai.io.geometry import PlaneChoice
+from radimagenet_monai.io.native_image import require_single_frame
 from radimagenet_monai.io.reader import read_frame
 
 # Not an option: the options are part of what a packed store is known by, and stores of release 0.1 must be found.
@@ -24,9 +25,9 @@ class LoadNativeImaged(MapTransform):
     keys
         Keys of paths: files, series folders, archives.
     frame_key
-        Key of the frame wanted, 0 where absent, counted in the plane under the key ``plane`` (see `read_image`; the
-        acquired one where absent). It is checked and left in place for the intensity policy, which takes
-        the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
+        Key of the frame wanted, counted in the plane under the key ``plane`` (see `read_image`; the acquired one where
+        absent); an image of one frame needs none. It is checked and left in place for the intensity policy, which
+        takes the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
     allow_missing_keys
         Whether a missing key is passed over.
 
@@ -50,11 +51,14 @@ class LoadNativeImaged(MapTransform):
         Raises
         ------
         UnreadableImageError
-            When a file cannot be read or has no such frame.
+            When a file cannot be read or has no such frame, and when it has several and none is named.
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):
             plane = cast(PlaneChoice, loaded.get(PLANE_KEY) or "acquired")  # read_image refuses any other word
-            image, _ = read_frame(os.fspath(loaded[key]), int(loaded.get(self.frame_key, 0) or 0), plane)
+            frame = loaded.get(self.frame_key)
+            image, _ = read_frame(os.fspath(loaded[key]), 0 if frame in (None, "") else int(frame), plane)
+            if frame in (None, ""):
+                require_single_frame(image)
             loaded[key] = image
         return loaded

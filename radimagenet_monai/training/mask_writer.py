@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from radimagenet_monai.data.native_dataset import GEOMETRY
 from radimagenet_monai.data.resize import QUESTIONS, SPACING
 from radimagenet_monai.datasets.masks import item_mask
+from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
@@ -109,7 +110,7 @@ class MaskWriter:
             record = self.data[index]
             row: dict[str, Any] = {
                 "file": relative_to(self.root, str(record["image"])),
-                "frame": int(record.get("frame", 0)),
+                "frame": frame_number(record),
                 "mask": None,
                 "rows": None,
                 "columns": None,
@@ -278,7 +279,7 @@ def mask_names(data: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
         place = Path(relative_to(root, file))
         # A file outside of the root must not lead out of the folder of masks.
         place = Path(*(part for part in place.parts if part not in ("..", "/")))
-        frame = f"_frame{int(item.get('frame', 0)):04d}" if frames[file] > 1 else ""
+        frame = f"_frame{frame_number(item):04d}" if frames[file] > 1 else ""
         names.append(f"{place.with_suffix('').as_posix()}{frame}.png")
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [

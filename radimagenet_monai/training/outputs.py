@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import left_out_of
 from radimagenet_monai.data.resize import QUESTIONS
+from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.classification import evaluate_binary
 from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
@@ -159,7 +160,7 @@ class PredictionWriter:
             item = self.data[index]
             row: dict[str, Any] = {
                 "file": relative_to(self.root, str(item["image"])),
-                "frame": int(item.get("frame", 0)),
+                "frame": frame_number(item),
             }
             problem = self._unreadable.get(index)
             row |= self._result(table, position, thresholds, bool(problem))
@@ -330,7 +331,7 @@ def write_questions(
     rows = [
         {
             "file": relative_to(root, str(data[index]["image"])),
-            "frame": int(data[index].get("frame", 0)),
+            "frame": frame_number(data[index]),
             "question": question,
         }
         for index, sentences in asked.items()

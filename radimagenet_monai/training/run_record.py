@@ -20,6 +20,7 @@ from torch import nn
 
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.datasets.data_source import source_of_bundle
+from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.errors import one_line
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
@@ -196,7 +197,7 @@ def hash_datalist(data: Sequence[Mapping[str, Any]]) -> str:
         return data.sha256()
     digest = hashlib.sha256()
     for item in data:
-        row = [Path(str(item["image"])).name, item.get("frame", 0), item.get("label"), item.get("sha256") or ""]
+        row = [Path(str(item["image"])).name, frame_number(item), item.get("label"), item.get("sha256") or ""]
         if item.get("plane", "stored") != "stored":
             row.append(item["plane"])
         row += [Path(str(mask)).name for mask in item.get("mask") or ()]

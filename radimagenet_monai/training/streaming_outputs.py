@@ -15,6 +15,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.sealed_records import SealedRecords
+from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
 from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
@@ -88,7 +89,7 @@ class StreamingPredictionWriter:
         for row, (index, top) in enumerate(zip(found.index.tolist(), order.tolist(), strict=True)):
             item = self.data[index]
             file = os.path.relpath(str(item["image"]), self._images).replace(os.sep, "/")
-            cells: list[Any] = [index, file, int(item.get("frame", 0))]
+            cells: list[Any] = [index, file, frame_number(item)]
             for number, probability in zip(top, highest[row], strict=True):
                 cells += [self.classes[number], f"{probability:.9g}"]
             cells.append(self.classes[top[0]])

@@ -11,6 +11,8 @@ from nibabel.processing import resample_from_to
 
 from radimagenet_monai.datasets.masks import item_mask, load_masks
 from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.intensity import CTWindowd
+from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.reader import read_frame, read_image
 
 SHAPE = (20, 24, 7)  # to the right, anterior, superior
@@ -215,6 +217,11 @@ def test_a_record_of_a_volume_names_its_frame(tmp_path: Path) -> None:
         item_mask({"image": image, "mask": [mask]}, (24, 20))
 
 
-def test_frames_have_no_default() -> None:
+def test_frames_have_no_default(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         load_masks(["m.nii"], (24, 20))  # type: ignore[call-arg]
+    image = save(tmp_path / "i.nii", image_of(lesions()), AFFINE)
+    with pytest.raises(UnreadableImageError, match="it has 7 frames and none was named; state which, counted from 0"):
+        LoadNativeImaged("image")({"image": image})
+    with pytest.raises(UnreadableImageError, match="it has 7 frames and none was named"):
+        CTWindowd("image", windows="lung")({"image": read_image(image)})

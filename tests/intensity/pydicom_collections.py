@@ -67,7 +67,7 @@ def canonical_row(name: str, policy: str, transform: AutoIntensityd, path: Path)
     if isinstance(image, RadImageNetError):
         return row | {"outcome": f"{type(image).__name__} in reading"}
     try:
-        tensor = CanonicalRangeCheckd("image")(transform({"image": image}))["image"]
+        tensor = CanonicalRangeCheckd("image")(transform({"image": image, "frame": 0}))["image"]
     except RadImageNetError as error:
         return row | {"outcome": type(error).__name__}
     return row | {

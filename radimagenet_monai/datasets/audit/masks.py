@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log
 from radimagenet_monai.datasets.masks.survey import STATES, UNUSABLE, row_mask, survey_masks
-from radimagenet_monai.datasets.records import MASK_SEPARATOR
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, plane_of_row
 from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.intensity.scan_region import header_region, picture_region
 from radimagenet_monai.intensity.ultrasound import ultrasound_luminance
@@ -116,8 +116,9 @@ def _outside_scan(table: AuditedTable, row: int, mask: np.ndarray) -> float:
     """The share of a lesion outside of the part of an ultrasound image that is used; 0 for other images."""
     record = table.frame.iloc[row]
     stated = record.get("modality") or ""
+    plane = plane_of_row(record["image"], int(record["frame"]), record.get("plane")) or "acquired"
     try:
-        image, frame = read_frame(table.paths[table.file[row]], int(record["frame"]), record.get("plane") or "acquired")
+        image, frame = read_frame(table.paths[table.file[row]], int(record["frame"]), plane)
         modality = image.modality or stated
         if modality != "US" and not (image.source == "picture" and not modality):
             return 0.0

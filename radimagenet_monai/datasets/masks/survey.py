@@ -16,7 +16,7 @@ from radimagenet_monai.datasets.masks.grid import Placement
 from radimagenet_monai.datasets.masks.loading import ImageOfMask, LoadedMask, inspect_file, item_mask, relate
 from radimagenet_monai.datasets.masks.reference import MaskReference
 from radimagenet_monai.datasets.masks.values import name_of
-from radimagenet_monai.datasets.records import MASK_SEPARATOR
+from radimagenet_monai.datasets.records import MASK_SEPARATOR, plane_of_row
 from radimagenet_monai.errors import RecordsError, UnreadableImageError
 
 _INTERCHANGEABLE = frozenset({"1", "255", "65535"})
@@ -122,12 +122,14 @@ def survey_masks(frame: pd.DataFrame, root: str | os.PathLike[str], progress: bo
     survey = MaskSurvey()
     rows = np.flatnonzero((frame["mask"] != "").to_numpy())
     survey.rows = len(rows)
-    planes = frame["plane"].tolist() if "plane" in frame.columns else [""] * len(frame)
+    stated = frame["plane"].tolist() if "plane" in frame.columns else [None] * len(frame)
     pairs: dict[tuple[str, str, str], None] = {}
     for row in rows.tolist():
+        image = frame["image"].iloc[row]
+        plane = plane_of_row(image, int(frame["frame"].iloc[row]), stated[row])
         for cell in frame["mask"].iloc[row].split(MASK_SEPARATOR):
             if cell:
-                pairs[cell, frame["image"].iloc[row], planes[row]] = None
+                pairs[cell, image, plane] = None
     names = dict.fromkeys(cell for cell, _, _ in pairs)
     survey.masks = len(names)
     images: dict[str, list[tuple[str, str]]] = {}
@@ -225,7 +227,7 @@ def row_mask(frame: pd.DataFrame, row: int, root: str | os.PathLike[str], shape:
     item = {
         "image": os.path.join(root, record["image"]),
         "frame": int(record["frame"]),
-        "plane": record.get("plane") or None,
+        "plane": plane_of_row(record["image"], int(record["frame"]), record.get("plane")),
         "mask": [os.path.join(root, part) for part in record["mask"].split(MASK_SEPARATOR) if part],
     }
     return item_mask(item, shape)
