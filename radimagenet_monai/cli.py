@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Mapping
@@ -291,6 +292,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit status 2 for a misspelt flag or a value of the wrong type, with nothing done; 1 for any other error.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["--version"], ["version"]):
         print(__version__)

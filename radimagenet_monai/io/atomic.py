@@ -55,8 +55,11 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` atomically, with ``\\n`` line ends on every platform."""
-    with atomic_open(path, "w", encoding="utf-8", newline="") as stream:
+    """Write ``text`` as UTF-8 to ``path`` atomically, with ``\\n`` line ends on every platform.
+
+    Bytes of a file name that are not UTF-8 become ``\\udcNN``, which JSON reads back as they were.
+    """
+    with atomic_open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         stream.write(text)
 
 

@@ -106,6 +106,19 @@ def test_a_table_finds_files_whose_names_are_decomposed_on_disk(tmp_path: Path) 
         to_datalist(other, tmp_path, ["x"])
 
 
+def test_a_folder_with_a_name_of_any_bytes_is_prepared(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xf6t"))
+    for number in range(12):
+        picture(root / "ab"[number % 2] / f"p{number}" / "x.png")
+    odd = Path(os.fsdecode(os.fsencode(root) + b"/a/\xfc.png"))
+    odd.write_bytes((root / "a" / "p0" / "x.png").read_bytes())
+    _, facts = prepare("folder", root, tmp_path / "out", folds=0, progress=False)
+    assert facts["left_out"] == {"name that is not UTF-8": 1}
+    written = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert Path(written["root"]).is_dir(), "an audit finds the images again"
+    assert "left out: 1 x name that is not UTF-8, 'a/\\xfc.png'" in written["notes"]
+
+
 def test_names_of_a_disk(tmp_path: Path) -> None:
     for name in (NFC, NFD):
         picture(tmp_path / f"{name}.png")
