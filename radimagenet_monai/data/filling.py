@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 
 from radimagenet_monai.data.fingerprint import source_sha256
 from radimagenet_monai.data.plain_rows import keeps_gray_levels, plain_row
-from radimagenet_monai.data.row_resize import resize_to_uint8
+from radimagenet_monai.data.row_resize import pixel_aspect_of, resize_to_uint8
 from radimagenet_monai.errors import IntensityError, StoreError, UnreadableImageError, one_line
 from radimagenet_monai.intensity.plausibility import BLANK, look
 from radimagenet_monai.io.plain_picture import read_plain_file
@@ -121,8 +121,9 @@ class Packer:
             result = self.transform(dict(record))[self.image_key]
             image = canonical_array(result, self.with_mask)
             shown = image[:-1] if self.with_mask else image
+            aspect = pixel_aspect_of(result)
             questions = questions_of(result) | dict.fromkeys(look(shown))
-            plain = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect)), list(questions)
+            plain = np.ascontiguousarray(resize_to_uint8(image, self.size, self.keep_aspect, aspect)), list(questions)
         pixels, asked = plain
         return Row(pixels, source + hashlib.sha256(pixels.data).digest(), tuple(asked))
 

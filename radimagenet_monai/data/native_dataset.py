@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from radimagenet_monai.data.filling import describe_failure
-from radimagenet_monai.data.resize import QUESTIONS, SPACING
+from radimagenet_monai.data.resize import CONTENT, QUESTIONS, SPACING
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.datasets.own_images import check_plane_option
 from radimagenet_monai.datasets.records import frame_number
@@ -215,10 +215,12 @@ class NativeDataset(Dataset):
         problem = questions = ""
         geometry = None
         spacing = None
+        content = None
         try:
             result = self.transform(dict(record))
             geometry = result.get(GEOMETRY)
             spacing = result.get(SPACING)
+            content = result.get(CONTENT)
             questions = result.get(QUESTIONS, "")
             image = torch.as_tensor(result["image"])
             # Batches hold plain tensors: MetaTensor would carry the header along.
@@ -233,5 +235,6 @@ class NativeDataset(Dataset):
         loaded[QUESTIONS] = questions
         # A batch is collated by the keys of its first item, so every item has the keys.
         loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry
+        loaded[CONTENT] = torch.zeros(4, dtype=torch.int64) if content is None else content
         loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing
         return loaded

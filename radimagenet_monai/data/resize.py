@@ -11,10 +11,11 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from radimagenet_monai.data.filling import canonical_array, questions_of
-from radimagenet_monai.data.row_resize import resize_to_uint8
+from radimagenet_monai.data.row_resize import content_box, pixel_aspect_of, resize_to_uint8
 
 QUESTIONS = "questions"
 SPACING = "spacing"
+CONTENT = "content"
 
 
 class ResizeCanonicald(MapTransform):
@@ -34,7 +35,8 @@ class ResizeCanonicald(MapTransform):
         Where to leave how to get back: an int64 tensor of rows and columns of the original image, and first row, first
         column, end row and end column of the part that was taken for the canonical image. ``spacing`` is then left
         too: a float64 tensor of the mm between rows and between columns of the original image, zeros where the file
-        does not state them. Needs a single key.
+        does not state them; and ``content``, an int64 tensor of first row, first column, end row and end column of the
+        image within its resized form. Needs a single key.
     """
 
     def __init__(
@@ -60,7 +62,12 @@ class ResizeCanonicald(MapTransform):
                 resized[self.geometry_key] = torch.tensor([*meta["original_shape"], *meta["crop"]])
                 resized[SPACING] = torch.tensor(meta.get("spacing", (0.0, 0.0)), dtype=torch.float64)
             questions |= questions_of(resized[key])
-            packed = resize_to_uint8(canonical_array(resized[key]), self.size, self.keep_aspect)
+            aspect = pixel_aspect_of(resized[key])
+            image = canonical_array(resized[key])
+            if self.geometry_key is not None:
+                shape = (int(image.shape[1]), int(image.shape[2]))
+                resized[CONTENT] = torch.tensor(content_box(shape, self.size, self.keep_aspect, aspect))
+            packed = resize_to_uint8(image, self.size, self.keep_aspect, aspect)
             resized[key] = torch.from_numpy(np.ascontiguousarray(packed.transpose(2, 0, 1))).float() * (1 / 255)
         resized[QUESTIONS] = "\n".join(questions)
         return resized

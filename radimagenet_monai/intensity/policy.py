@@ -26,6 +26,9 @@ from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 #: Where MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
 FILE_KEY = "filename_or_obj"
 
+#: Pixels whose sides differ by less, as by rounding, are square.
+_SQUARE = 0.01
+
 #: Stands for the path of an array that came without one.
 _UNNAMED = "array"
 
@@ -59,7 +62,8 @@ class IntensityPolicyd(MapTransform):
     one frame needs none); or a plain array,
     tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``, upright. Output is
     ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata ``filename_or_obj`` and
-    ``spacing`` (mm between rows and between columns) where known, ``frame``, ``modality``, ``original_shape`` (rows,
+    ``spacing`` (mm between rows and between columns) where known, ``pixel_aspect`` (height of a pixel over its width)
+    where pixels are not square, ``frame``, ``modality``, ``original_shape`` (rows,
     columns), ``crop`` (first row, first column, end row, end column), ``intensity`` (what was done) and ``questions``
     (what is doubtful, a sentence a line; see `radimagenet_monai.intensity.plausibility`).
 
@@ -223,5 +227,8 @@ def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> 
         meta[FILE_KEY] = image.path
     if image.spacing is not None:
         meta["spacing"] = image.spacing
+    aspect = image.pixel_aspect(frame)
+    if abs(aspect - 1) > _SQUARE:
+        meta["pixel_aspect"] = aspect
     pixels = np.ascontiguousarray(canonical.pixels, dtype=np.float32)
     return MetaTensor(torch.from_numpy(pixels), meta=meta)

@@ -73,6 +73,18 @@ class NativeImage:
         """The DICOM Modality (``"CT"``, ``"MR"``, ``"US"``, ``"CR"``, ``"DX"``, ...) or ``None`` where unknown."""
         return self.headers[0].get("Modality") or None if self.headers else None
 
+    def pixel_aspect(self, frame: int) -> float:
+        """Height of a pixel over its width, from the spacing or Pixel Aspect Ratio; 1 where neither is known."""
+        if self.spacing is not None:
+            rows, columns = self.spacing
+        else:
+            ratio = self.headers[frame].get("PixelAspectRatio") if self.headers else None
+            try:
+                rows, columns = (float(number) for number in ratio or (1, 1))
+            except (TypeError, ValueError):
+                return 1.0
+        return rows / columns if rows > 0 and columns > 0 else 1.0
+
     @property
     def is_color(self) -> bool:
         """Whether every pixel holds three values."""

@@ -16,7 +16,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.native_dataset import GEOMETRY
-from radimagenet_monai.data.resize import QUESTIONS, SPACING
+from radimagenet_monai.data.resize import CONTENT, QUESTIONS, SPACING
 from radimagenet_monai.datasets.masks import item_mask
 from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
@@ -125,7 +125,8 @@ class MaskWriter:
                 continue
             probability = np.asarray(output["pred"][LESION].detach().float().cpu())
             geometry = [int(value) for value in item[GEOMETRY]]
-            mask = restore_mask(probability, geometry, self.threshold)
+            content = [int(value) for value in item[CONTENT]] if CONTENT in item else None
+            mask = restore_mask(probability, geometry, self.threshold, content)
             name = self._names[index]
             _write_png(self.folder / MASKS_FOLDER / name, mask.astype(np.uint8) * 255)
             row.update(
@@ -145,7 +146,9 @@ class MaskWriter:
                 self._distances[index] = {distance.unit: distance for distance in measured}
             if index in self._drawn:
                 image = np.asarray(item["image"].detach().float().cpu())[0]
-                _write_png(self.folder / OVERLAYS_FOLDER / name, draw_overlay(image, mask, reference, geometry))
+                _write_png(
+                    self.folder / OVERLAYS_FOLDER / name, draw_overlay(image, mask, reference, geometry, content)
+                )
 
     def _finish(self, engine: Any) -> None:
         rows = {index: row for part in gather_objects(self._rows) for index, row in part.items()}
@@ -214,7 +217,9 @@ class OverlapWriter:
         atomic_write_text(self.path, json.dumps(report, indent=2) + "\n")
 
 
-def restore_mask(probability: np.ndarray, geometry: Sequence[int], threshold: float) -> np.ndarray:
+def restore_mask(
+    probability: np.ndarray, geometry: Sequence[int], threshold: float, content: Sequence[int] | None = None
+) -> np.ndarray:
     """Bring a lesion's probability back to its original image.
 
     Parameters
@@ -223,9 +228,11 @@ def restore_mask(probability: np.ndarray, geometry: Sequence[int], threshold: fl
         ``(h, w)`` at the network's size.
     geometry
         Rows and columns of the original image; first row, first column, end row and end column of the part that the
-        network saw, stretched to its size.
+        network saw.
     threshold
         At and above which a pixel is lesion, after interpolation.
+    content
+        First row, first column, end row and end column of that part in ``probability``; all of it by default.
 
     Returns
     -------
@@ -233,14 +240,27 @@ def restore_mask(probability: np.ndarray, geometry: Sequence[int], threshold: fl
         ``(rows, columns)`` booleans, false outside of that part.
     """
     rows, columns, top, left, bottom, right = geometry
+    probability = _content_of(probability, content)
     seen = cv2.resize(probability.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     mask = np.zeros((rows, columns), bool)
     mask[top:bottom, left:right] = seen >= threshold
     return mask
 
 
+def _content_of(pixels: np.ndarray, content: Sequence[int] | None) -> np.ndarray:
+    """The part of ``pixels`` (h, w) that is image and not border."""
+    if content is None or not any(content):
+        return pixels
+    top, left, bottom, right = content
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
 def draw_overlay(
-    image: np.ndarray, mask: np.ndarray, reference: np.ndarray | None, geometry: Sequence[int]
+    image: np.ndarray,
+    mask: np.ndarray,
+    reference: np.ndarray | None,
+    geometry: Sequence[int],
+    content: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Outlines on the part of the image that the network saw: uint8 ``(height, width, 3)``, blue, green, red.
 
@@ -252,9 +272,10 @@ def draw_overlay(
         ``(h, w)`` in [0, 1], as the network saw it.
     mask, reference
         ``(rows, columns)`` booleans of the original image.
-    geometry
+    geometry, content
         As for `restore_mask`.
     """
+    image = _content_of(image, content)
     _, _, top, left, bottom, right = geometry
     enlarged = max(1.0, _OVERLAY_SIDE / max(bottom - top, right - left))
     size = (round((right - left) * enlarged), round((bottom - top) * enlarged))
