@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A process a core, each test file in one of them; the networks are small, so one thread each is fastest.
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: demo test test-long test-search test-seeds lint bench clean
+.PHONY: hashes audit-deps demo test test-long test-search test-seeds lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
@@ -53,6 +53,19 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/pack.py --images 20000
+
+# Hashes of all files of the tested versions. Not of torch: each of its builds, for the CPU or a CUDA, has other files.
+hashes: $(VENV)/.base
+	$(PIP) install --quiet uv pip-audit
+	grep -E '^[A-Za-z]' constraints.txt | grep -v '^torch==' > $(VENV)/tested.txt
+	printf '%s\n' '# Written by `make hashes` from constraints.txt. Without torch: its builds differ; see SECURITY.md.' > constraints-hashes.txt
+	$(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --python-version 3.11 \
+		$(VENV)/tested.txt >> constraints-hashes.txt
+
+# Known vulnerabilities of the tested versions; asks an advisory service.
+audit-deps: $(VENV)/.base
+	$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r constraints-hashes.txt
 
 # torch goes first and by its exact version, so that no other requirement chooses a build for us.
 $(VENV)/.base: constraints.txt pyproject.toml

@@ -277,6 +277,7 @@ radimagenet_monai.training.MLflowLog: tracking! settings folder>
 radimagenet_monai.training.MaskWriter: folder> data root<
 radimagenet_monai.training.OverlapWriter: folder>
 radimagenet_monai.training.PredictionWriter: folder> data classes root< checkpoint<
+radimagenet_monai.training.RunFolder: folder> models>
 radimagenet_monai.training.RunRecord: folder>
 radimagenet_monai.training.StopOnNonFiniteLoss: data folder> root<
 radimagenet_monai.training.StreamingEvaluationWriter: folder> classes root<
@@ -284,9 +285,10 @@ radimagenet_monai.training.StreamingPredictionWriter: folder> data classes root<
 radimagenet_monai.training.TrainingCheckpoint: folder>
 radimagenet_monai.training.load_model: path<
 radimagenet_monai.training.operating_points: model<
-radimagenet_monai.training.require_trained_intensity: bundle_root<
+radimagenet_monai.training.require_trained_intensity: model<
+radimagenet_monai.training.require_unused: folder> bundle_root^
 radimagenet_monai.training.require_writable: *folders^
-radimagenet_monai.training.trained_fact: bundle_root<
+radimagenet_monai.training.trained_fact: model<
 radimagenet_monai.weights.identify_weights: architecture weights<
 """.replace("\\\n", ""),
         is_open=True,

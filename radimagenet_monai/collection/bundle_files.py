@@ -19,6 +19,9 @@ SUMS_FILE = "SHA256SUMS"
 MODEL_INFO = "model_info.json"
 """MONAI's list of the bundles of a release."""
 
+SBOM_FILE = "sbom.cdx.json"
+"""What a release was made with, as CycloneDX."""
+
 HUB_FOLDER = "huggingface"
 """Folder of a release with a repository a bundle."""
 

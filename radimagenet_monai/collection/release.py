@@ -16,6 +16,7 @@ from radimagenet_monai.collection.bundle_files import (
     MODEL_FACTS,
     MODEL_FILE,
     MODEL_INFO,
+    SBOM_FILE,
     SUMS_FILE,
     BundleError,
     file_hash,
@@ -24,6 +25,7 @@ from radimagenet_monai.collection.bundle_files import (
 )
 from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
 from radimagenet_monai.collection.render import render_bundle
+from radimagenet_monai.collection.sbom import bill_of_materials
 from radimagenet_monai.collection.verify import verify_bundle
 from radimagenet_monai.datasets.data_source import described
 from radimagenet_monai.errors import ConfigurationError
@@ -68,7 +70,8 @@ def release_bundles(
 
     ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` wants it, and a
     ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
-    and ``huggingface/<name>/``, the content of a repository on the hub. The bytes depend on the bundles' contents only:
+    ``huggingface/<name>/``, the content of a repository on the hub, and ``sbom.cdx.json``, a software bill of materials
+    (CycloneDX), the only file that depends on what is installed. The other bytes depend on the bundles' contents only:
     not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
 
     Parameters
@@ -104,6 +107,7 @@ def release_bundles(
         sums = {name: file_hash(release / name) for name in archives}
         _write_text(release / SUMS_FILE, format_sums(sums))
         _write_text(release / MODEL_INFO, _model_info(release, archives, url))
+        _write_text(release / SBOM_FILE, json.dumps(bill_of_materials(sums), indent=1) + "\n")
         for name in archives:
             problems = verify_bundle(release / name)
             if problems:
@@ -131,7 +135,7 @@ def _refuse_to_overwrite(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     known = {SUMS_FILE, MODEL_INFO, HUB_FOLDER}
-    if out.is_dir() and {path.name for path in out.iterdir() if path.suffix != ".zip"} == known:
+    if out.is_dir() and {path.name for path in out.iterdir() if path.suffix != ".zip"} - {SBOM_FILE} == known:
         return
     raise ConfigurationError(f"'{out}' exists and is not an earlier release; give another folder")
 

@@ -90,7 +90,7 @@ def test_two_releases_of_one_state_are_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_a_release_holds(release: Path) -> None:
     assert sorted(path.name for path in release.iterdir()) == sorted(
-        [ARCHIVE, "SHA256SUMS", "huggingface", "model_info.json"]
+        [ARCHIVE, "SHA256SUMS", "huggingface", "model_info.json", "sbom.cdx.json"]
     )
     data = (release / ARCHIVE).read_bytes()
     assert parse_sums((release / "SHA256SUMS").read_text()) == {ARCHIVE: hashlib.sha256(data).hexdigest()}

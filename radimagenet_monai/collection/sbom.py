@@ -1,0 +1,92 @@
+"""A software bill of materials of what is installed, as CycloneDX 1.6 (ECMA-424)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+PACKAGE = "radimagenet-monai"
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
+    """What a release was made with: this package, all that it requires as installed here, and the archives.
+
+    The same installation gives the same content: there is no time and no random number in it.
+
+    Parameters
+    ----------
+    archives
+        SHA-256 of each archive of the release by its name.
+    """
+    installed = _required(PACKAGE)
+    root = _reference(PACKAGE, metadata.version(PACKAGE))
+    libraries = [_library(name) for name in sorted(installed) if name != PACKAGE]
+    files = [
+        {"type": "file", "bom-ref": name, "name": name, "hashes": [{"alg": "SHA-256", "content": digest}]}
+        for name, digest in sorted(archives.items())
+    ]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {**_library(PACKAGE), "type": "application"}},
+        "components": [*files, *libraries],
+        "dependencies": [
+            {"ref": root if name == PACKAGE else _reference(name, metadata.version(name)), "dependsOn": sorted(
+                _reference(other, metadata.version(other)) for other in installed[name]
+            )}
+            for name in sorted(installed)
+        ],
+    }  # fmt: skip
+
+
+def _required(start: str) -> dict[str, set[str]]:
+    """Names of the installed distributions that ``start`` needs, directly or not, each with those it needs itself."""
+    found: dict[str, set[str]] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = set()
+        for line in metadata.requires(name) or []:
+            requirement, _, marker = line.partition(";")
+            matched = _REQUIREMENT.match(requirement.strip())
+            if matched is None or "extra" in marker:
+                continue
+            other = _normalized(matched[0])
+            if _is_installed(other):
+                found[name].add(other)
+                waiting.append(other)
+    return found
+
+
+def _library(name: str) -> dict[str, Any]:
+    version = metadata.version(name)
+    reference = _reference(name, version)
+    component: dict[str, Any] = {
+        "type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference
+    }  # fmt: skip
+    if expression := metadata.metadata(name).get("License-Expression"):
+        component["licenses"] = [{"expression": expression}]
+    return component
+
+
+def _reference(name: str, version: str) -> str:
+    return f"pkg:pypi/{name}@{version.replace('+', '%2B')}"
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
