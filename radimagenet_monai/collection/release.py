@@ -170,7 +170,8 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
         )
     facts = json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8"))
     origin = str(facts.get("weights", "unknown"))
-    if weights == "auto" and (reason := _contested(name, origin)):
+    derived = "radimagenet" if facts.get("derived_from_radimagenet") else origin
+    if weights == "auto" and (reason := _contested(name, derived)):
         raise BundleError(f"{name}: its weights {reason}; {way_out}")
     if Path(origin).name != origin:
         # A path says where files lie on the machine that trained.
