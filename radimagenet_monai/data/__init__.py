@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.data.bundle_dataset import packed_dataset
     from radimagenet_monai.data.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
     from radimagenet_monai.data.mask_channel import AppendMaskd
-    from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images
+    from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images, white_level_of
     from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.data.progressive_size import ProgressiveSize
@@ -43,6 +43,7 @@ _MODULE_OF = {
     "collate_packed": "loader",
     "list_native_images": "native_dataset",
     "packed_dataset": "bundle_dataset",
+    "white_level_of": "native_dataset",
 }
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "collate_packed",
     "list_native_images",
     "packed_dataset",
+    "white_level_of",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

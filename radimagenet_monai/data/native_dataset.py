@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -43,6 +44,7 @@ def list_native_images(
     slices: str = "all",
     plane: str = "acquired",
     trained_plane: str | Sequence[str] | None = None,
+    white: str | None = None,
 ) -> NativeImages:
     """One dictionary for each frame of each image file below ``root``, or of that file.
 
@@ -61,6 +63,8 @@ def list_native_images(
     trained_plane
         The plane, or planes, that the model was trained on. With ``plane="acquired"``, images that were acquired in
         another one are left out.
+    white
+        The white level of the model's training data, which items then state under ``white_level``.
 
     Returns
     -------
@@ -117,6 +121,8 @@ def list_native_images(
         )
     if slices == "all":
         images.sort(key=lambda image: (image["image"], image["frame"]))
+    if white:
+        images = [{**image, "white_level": str(white)} for image in images]
     return NativeImages(images, left_out, notes)
 
 
@@ -165,6 +171,15 @@ def _notes_of_one(root: str | os.PathLike[str], plane: str, trained: str | Seque
 def left_out_of(data: Any) -> LeftOut:
     """What was left out when ``data``, the list of a `NativeDataset`, was made; nothing for any other list."""
     return data.left_out if isinstance(data, NativeImages) else LeftOut()
+
+
+def white_level_of(data: Sequence[Mapping[str, Any]]) -> str | None:
+    """The white level that the records of a data set state, for a run's settings; ``None`` where they state none.
+
+    Of several, as of pictures and arrays in one data set, the most frequent.
+    """
+    stated = Counter(str(record["white_level"]) for record in data if record.get("white_level"))
+    return stated.most_common(1)[0][0] if stated else None
 
 
 class NativeDataset(Dataset):

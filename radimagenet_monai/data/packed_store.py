@@ -89,6 +89,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 2
 QUARANTINE_FILE = "quarantine.csv"
 
+_WHITE_KEY = "white_level"  # what `radimagenet_monai.datasets.white_level` decided
 _LARGEST_EDGE = 8192
 _UNREADABLE_FILE = "unreadable.json"
 _KEYS_AT_ONCE = 8192  # records
@@ -425,6 +426,8 @@ class PackedStore:
         extra += [stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
         if self._packer.with_mask:
             extra.append(["masks", masks.RULES])
+        if white := _text(record.get(_WHITE_KEY)):  # only then, so that stores of other data keep their keys
+            extra.append({_WHITE_KEY: white})
         return image_key(path, self._frame(record), stamp(path), _text(record.get("sha256")), extra)
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
@@ -449,6 +452,8 @@ class PackedStore:
         if record.get(PLANE):
             visible[PLANE] = record[PLANE]
         visible.update((key, record[key]) for key in self.transform_keys if key in record)
+        if white := _text(record.get(_WHITE_KEY)):
+            visible[_WHITE_KEY] = white
         return visible
 
     @contextlib.contextmanager

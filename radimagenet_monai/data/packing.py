@@ -28,6 +28,7 @@ from radimagenet_monai.data.shared_store import check_shared_folder, pseudonymiz
 from radimagenet_monai.datasets.readers import get_reader, read_dataset
 from radimagenet_monai.datasets.records import MASK_SEPARATOR, PLANE, RECORDS_FILE, plane_of_row, read_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
+from radimagenet_monai.datasets.white_level import WHITE, with_white_level
 from radimagenet_monai.errors import ConfigurationError, StoreError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.io import LoadNativeImaged
@@ -96,7 +97,8 @@ class TableRecords(Sequence[dict[str, Any]]):
         self._columns = {name: frame[name].to_numpy() for name in ("image", "frame", "mask", "sha256")}
         self._has_plane = PLANE in frame
         self._columns[PLANE] = frame[PLANE].to_numpy() if PLANE in frame else np.full(len(frame), "")
-        self._columns["modality"] = frame["modality"].to_numpy() if "modality" in frame else np.full(len(frame), "")
+        for name in ("modality", WHITE):
+            self._columns[name] = frame[name].to_numpy() if name in frame else np.full(len(frame), "")
 
     def __len__(self) -> int:
         return len(self._columns["image"])
@@ -118,7 +120,7 @@ class TableRecords(Sequence[dict[str, Any]]):
         stated = str(columns[PLANE][item]) if self._has_plane else None
         if plane := plane_of_row(record["image"], record["frame"], stated):
             record[PLANE] = plane
-        for name in ("modality", "sha256"):
+        for name in ("modality", WHITE, "sha256"):
             if value := columns[name][item]:
                 record[name] = str(value)
         return record
@@ -208,6 +210,7 @@ def pack_records(
     if share is not None:
         check_shared_folder(share)
     frame, folder = _table(records, root, description)
+    frame, _ = with_white_level(frame, folder)
     if share is not None:
         frame_to_share = pseudonymized(frame, description.findings, share_columns, share_salt)
     started = time.monotonic()

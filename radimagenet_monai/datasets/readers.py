@@ -35,6 +35,7 @@ from radimagenet_monai.datasets.records import (
     to_datalist,
     write_records,
 )
+from radimagenet_monai.datasets.white_level import with_white_level
 from radimagenet_monai.errors import ConfigurationError, RecordsError
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.left_out import USUAL, LeftOut
@@ -135,7 +136,7 @@ def prepare(
         For a folder that does not hold it, and for masks of one's own data that hold several labels of which nobody
         said which are the lesion.
     """
-    frame = read_dataset(name, root, seed, **options)
+    frame, white = with_white_level(read_dataset(name, root, seed, **options), root)
     if "left_out" not in frame.attrs:
         left_out = _not_listed(frame, root)
         counts = left_out.counts
@@ -147,6 +148,7 @@ def prepare(
     facts = {
         **get_reader(name).summary(frame),
         **({"masks": masks} if masks else {}),
+        **({"white_level": white} if white else {}),
         "left_out": dict(frame.attrs.get("left_out", {})),
         "root": str(Path(root).resolve()),
         "dataset": name,

@@ -64,7 +64,7 @@ RECORD_COLUMNS = ("image", "label", "patient_id", "split", "fold", "mask", "fram
 RECORDS_FILE = "records.csv"
 MASK_SEPARATOR = ";"
 PLANE = "plane"
-CARRIED_COLUMNS = ("exam", "modality", PLANE)
+CARRIED_COLUMNS = ("exam", "modality", PLANE, "white_level")
 """Free columns that items of a datalist keep."""
 ANY_FINDING = "any"
 """The finding that is present wherever another one of its row is."""
@@ -301,7 +301,8 @@ def to_datalist(
     list of dict
         In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table),
         ``patient_id`` (str), ``label`` (class index; where ``classes`` is given), ``mask`` (list of paths; where the
-        row has any), ``sha256``, ``exam``, ``modality`` and ``plane`` (where the row has them, see `plane_of_row`).
+        row has any), ``sha256``, ``exam``, ``modality``, ``white_level`` and
+        ``plane`` (where the row has them, see `plane_of_row`).
 
     Raises
     ------

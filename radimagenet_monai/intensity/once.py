@@ -16,11 +16,21 @@ _Result = TypeVar("_Result")
 
 def once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Result:
     """``compute()``, once for each image and key."""
+    results = _of(image)
+    if key not in results:
+        results[key] = compute()
+    return results[key]
+
+
+def note(image: NativeImage, key: tuple, value: Any) -> None:
+    """Let `once` give ``value`` for that image and key."""
+    _of(image)[key] = value
+
+
+def _of(image: NativeImage) -> dict[tuple, Any]:
     identity = id(image)
     reference, results = _found.get(identity, (None, {}))
     if reference is None or reference() is not image:
         results = {}
         _found[identity] = weakref.ref(image, lambda _: _found.pop(identity, None)), results
-    if key not in results:
-        results[key] = compute()
-    return results[key]
+    return results

@@ -19,7 +19,7 @@ from radimagenet_monai.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity.grayscale import header_faults
 from radimagenet_monai.intensity.modality import Policy, check_modality, stated_modality
 from radimagenet_monai.intensity.plausibility import look
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions, state_white
 from radimagenet_monai.intensity.scan_region import Box
 from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 
@@ -88,6 +88,7 @@ class IntensityPolicyd(MapTransform):
 
     policy: ClassVar[Policy]
     modality_key: str = "modality"  # of a record
+    white_key: ClassVar[str] = "white_level"
 
     def __init__(
         self,
@@ -114,6 +115,9 @@ class IntensityPolicyd(MapTransform):
                 raise UnreadableImageError(
                     image.path, "intensity", f"frame {frame} was asked for, it holds frames 0 to {len(image) - 1}"
                 )
+            stated = str(out.get(self.white_key) or "")
+            if image.source != "dicom":
+                state_white(image, float(stated) if stated else None)
             with header_faults(image.path):
                 policy.check(image)
                 out[key] = as_metatensor(policy.canonical(image, frame), image, frame)

@@ -1,7 +1,9 @@
 """The range of images that carry no header: pictures, arrays and volumes of 8 or 16 bits.
 
 Such data have been rendered by somebody else already (windowed, VOI applied). All that is left to know is which value
-stands for white, and the file seldom says. The rule, by the values of the whole file and not of one frame:
+stands for white, and the file seldom says. `radimagenet prepare` and `pack` decide it for all files of a data set
+(`radimagenet_monai.datasets.white_level`); it then stands in the records and with the trained model. For a file alone
+the rule is, by the values of the whole file and not of one frame:
 
 ==========================  =================================================
 values                      white
@@ -22,35 +24,66 @@ import numpy as np
 from radimagenet_monai.errors import IntensityError
 from radimagenet_monai.intensity.grayscale import map_stored
 from radimagenet_monai.intensity.luminance import rgb_luminance
-from radimagenet_monai.intensity.once import once
+from radimagenet_monai.intensity.once import note, once
 from radimagenet_monai.intensity.plausibility import GUESSED_WHITE, finite_questions
 from radimagenet_monai.io.native_image import NativeImage
 
+_WHITE = ("white level of the data set",)
+
 
 def white_value(image: NativeImage) -> float:
-    """The value that stands for white in a rendered image, by the table of this module.
+    """The value that stands for white in a rendered image: as decided for its data set, or by the table of this module.
 
     Raises
     ------
     IntensityError
-        For values that no rendered image of 8 or 16 bits holds.
+        For values that no rendered image of 8 or 16 bits holds, or beyond the white level of the data set.
     """
     pixels = image.pixels
     if pixels.dtype == np.uint8:
         return 255.0
     if pixels.dtype == bool:
         return 1.0
-    low, high = _extremes(pixels)
-    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
+    low, high = once(image, ("extremes",), lambda: _extremes(pixels))
+    stated = stated_white(image)
+    if stated is None:
+        return white_of_range(low, high, pixels.dtype, image.path)
+    if low < 0 or high > stated:
+        raise IntensityError(
+            f"{image.path}: values {low:g} to {high:g} were given, 0 to {stated:g} were expected, which is the white "
+            "level that was decided for its data set; prepare the data set anew"
+        )
+    return stated
+
+
+def white_of_range(low: float, high: float, dtype: np.dtype, path: str = "images") -> float:
+    """The value that stands for white among values from ``low`` to ``high``, by the table of this module.
+
+    Raises
+    ------
+    IntensityError
+        For values that no rendered image of 8 or 16 bits holds.
+    """
+    if dtype.kind == "f" and low >= 0 and high <= 1:
         return 1.0
-    choices = (4095.0, 65535.0) if pixels.dtype == np.uint16 else (255.0, 4095.0, 65535.0)
+    choices = (4095.0, 65535.0) if dtype == np.uint16 else (255.0, 4095.0, 65535.0)
     for white in choices:
         if low >= 0 and high <= white:
             return white
     raise IntensityError(
-        f"{image.path}: values {low:g} to {high:g} ({pixels.dtype}) were given, an image of 8 or 16 bits or within "
-        "[0, 1] was expected; rescale it, or give the original DICOM or volume file"
+        f"{path}: values {low:g} to {high:g} ({dtype}) were given, an image of 8 or 16 bits or within [0, 1] was "
+        "expected; rescale it, or give the original DICOM or volume file"
     )
+
+
+def state_white(image: NativeImage, white: float | None) -> None:
+    """Note the white level that was decided for the data set of an image."""
+    note(image, _WHITE, white)
+
+
+def stated_white(image: NativeImage) -> float | None:
+    """What `state_white` noted last."""
+    return once(image, _WHITE, lambda: None)
 
 
 def rendered_luminance(image: NativeImage, frame: int) -> np.ndarray:
@@ -70,10 +103,10 @@ def rendered_questions(image: NativeImage) -> list[str]:
     """What is doubtful about the range of a rendered image: white was guessed, or values are not finite."""
 
     def ask() -> list[str]:
-        guessed = image.pixels.dtype not in (np.uint8, bool) and white_value(image) != 1
+        guessed = image.pixels.dtype not in (np.uint8, bool) and white_value(image) != 1 and stated_white(image) is None
         return [*([GUESSED_WHITE] if guessed else []), *finite_questions(image)]
 
-    return once(image, ("rendered",), ask)
+    return once(image, ("rendered", stated_white(image)), ask)
 
 
 def _extremes(pixels: np.ndarray) -> tuple[float, float]:

@@ -45,7 +45,7 @@ from radimagenet_monai.intensity.plausibility import (
     question_of_picture,
     questions_of_levels,
 )
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions, state_white
 from radimagenet_monai.intensity.scan_region import find_scan
 from radimagenet_monai.intensity.windows import WINDOWS
 from radimagenet_monai.io.geometry import PlaneChoice
@@ -106,9 +106,9 @@ class FileFacts:
     frames: tuple[FrameFacts | str, ...]
 
 
-Job = tuple[str, tuple[tuple[int, str], ...], str]
+Job = tuple[str, tuple[tuple[int, str], ...], str, str]
 """Path of a file or series folder; the frames wanted, from 0, each with the plane that it counts in (or ""); and the
-modality that the records state, or ""."""
+modality and the white level that the records state, or ""."""
 
 
 def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> Iterator[FileFacts]:
@@ -119,7 +119,7 @@ def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> I
     RecordsError
         If a worker dies, naming the files that were being read.
     """
-    images = sum(len(frames) for _, frames, _ in jobs)
+    images = sum(len(frames) for _, frames, *_ in jobs)
     with tqdm(total=images, desc="Reading images", unit="image", disable=None if progress else True) as bar:
         results = map(_inspect, jobs) if workers <= 1 or images < _FEW else _inspect_in_processes(jobs, workers)
         for facts in results:
@@ -189,12 +189,12 @@ def _inspect_chunk(start: int, jobs: Sequence[Job]) -> list[FileFacts]:
 
 
 def _inspect(job: Job) -> FileFacts:
-    path, frames, modality = job
+    path, frames, modality, white = job
     try:
         sha256 = "" if Path(path).is_dir() else _sha256(path)
     except OSError as error:
         return FileFacts("", (f"open: {error.strerror or type(error).__name__}",) * len(frames))
-    return FileFacts(sha256, tuple(_inspect_frame(path, *frame, modality) for frame in frames))
+    return FileFacts(sha256, tuple(_inspect_frame(path, *frame, modality, white) for frame in frames))
 
 
 def _sha256(path: str) -> str:
@@ -202,7 +202,7 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _inspect_frame(path: str, frame: int, plane: str, modality: str) -> FrameFacts | str:
+def _inspect_frame(path: str, frame: int, plane: str, modality: str, white: str) -> FrameFacts | str:
     try:
         image, frame = read_frame(path, frame, cast(PlaneChoice, plane or "acquired"))
     except UnreadableImageError as error:
@@ -212,6 +212,7 @@ def _inspect_frame(path: str, frame: int, plane: str, modality: str) -> FrameFac
     gray = _luminance(image, frame)
     levels = _levels(gray)
     picture = _shown(image, frame, gray, levels)
+    state_white(image, float(white) if white else None)
     blank, questions = _looked_at(image, frame, gray, modality)
     return FrameFacts(
         rows=gray.shape[0],

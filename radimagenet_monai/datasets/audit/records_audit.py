@@ -26,6 +26,7 @@ from radimagenet_monai.datasets.records import (
     plane_of_row,
     read_records,
 )
+from radimagenet_monai.datasets.white_level import WHITE
 from radimagenet_monai.errors import ConfigurationError
 
 
@@ -176,13 +177,16 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     order = np.lexsort((frames, table.file))  # frames of a file one after the other, as reading it is dear
     order = order[present[order]]
     groups = np.split(order, np.flatnonzero(np.diff(table.file[order])) + 1) if order.size else []
-    modality = table.frame["modality"].to_numpy(object) if "modality" in table.frame else np.full(rows, "", object)
+    modality, white = (
+        table.frame[name].to_numpy(object) if name in table.frame else np.full(rows, "", object)
+        for name in ("modality", WHITE)
+    )
     stated = table.frame[PLANE].tolist() if PLANE in table.frame else [None] * rows
     jobs: list[Job] = []
     for group in groups:
         path = table.paths[table.file[group[0]]]
         places = [(int(frames[row]), plane_of_row(path, int(frames[row]), stated[row])) for row in group.tolist()]
-        jobs.append((path, tuple(places), str(modality[group[0]] or "")))
+        jobs.append((path, tuple(places), str(modality[group[0]] or ""), str(white[group[0]] or "")))
     questions: dict[str, list[int]] = {}
 
     sha256, digests = np.full(rows, "", object), np.full(rows, "", object)

@@ -1,0 +1,91 @@
+"""Which stored value is white in pictures and arrays of more than 8 bits: decided once for all files of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radimagenet_monai.errors import IntensityError, UnreadableImageError
+from radimagenet_monai.intensity.rendered import white_of_range
+from radimagenet_monai.io.reader import image_kind, read_image
+
+WHITE = "white_level"
+"""Column of a records table, and key of a record: the value that stands for white; empty where the file says."""
+
+_EIGHT_BIT_DEPTH = 8
+_RENDERED = frozenset({"US", "radiograph"})
+
+
+def with_white_level(frame: pd.DataFrame, root: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """A records table with the column ``white_level``, where any of its files needs it.
+
+    By itself a file can only say that white is the smallest of 255, 4095 and 65535 that holds its largest value, and
+    the same value would be gray in one file and nearly black in the next. So the largest value of all files of one
+    type of number decides. Pictures of 8 bits and files with a header need none, nor do volumes that are CT or MR.
+
+    Parameters
+    ----------
+    frame
+        With ``image`` and, optionally, ``modality``; one that has the column already is given back as it is.
+    root
+        Folder that relative paths start from.
+
+    Returns
+    -------
+    tuple
+        The table, and the white level by type of number (``uint16``, ``float32``, ...).
+    """
+    if WHITE in frame.columns:
+        return frame, {}
+    modality = frame["modality"] if "modality" in frame.columns else pd.Series("", index=frame.index)
+    kinds: dict[str, str] = {}
+    largest: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for image, stated in dict(zip(frame["image"], modality, strict=True)).items():
+        found = _deep_range(os.path.join(root, image), str(stated or ""))
+        if found is not None:
+            kinds[image], extremes = found
+            largest[kinds[image]].append(extremes)
+    levels: dict[str, float] = {}
+    for kind, extremes in largest.items():
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        try:
+            levels[kind] = white_of_range(low, high, np.dtype(kind))
+        except IntensityError:
+            continue  # each file is refused, by name, when it is read
+    if not levels:
+        return frame, {}
+    whites = [f"{levels[kinds[image]]:g}" if kinds.get(image) in levels else "" for image in frame["image"]]
+    decided = frame.assign(**{WHITE: whites})
+    decided.attrs = dict(frame.attrs)
+    return decided, levels
+
+
+def _deep_range(path: str, modality: str) -> tuple[str, tuple[float, float]] | None:
+    """Type and extremes of a file of more than 8 bits that somebody has rendered; ``None`` for any other."""
+    try:
+        kind = image_kind(path) if Path(path).is_file() else None
+        if kind not in ("picture", "npy", "nifti", "nrrd") or (kind == "picture" and _has_eight_bits(path)):
+            return None
+        if kind != "picture" and modality not in _RENDERED:
+            return None
+        pixels = read_image(path).pixels
+    except (OSError, UnreadableImageError):
+        return None
+    if pixels.dtype in (np.uint8, bool):
+        return None
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    return (pixels.dtype.name, (float(finite.min()), float(finite.max()))) if finite.size else None
+
+
+def _has_eight_bits(path: str) -> bool:
+    """Whether the first bytes of a picture say so, as those of PNG and JPEG do; a million need not be decoded."""
+    with open(path, "rb") as stream:
+        head: Any = stream.read(26)
+    if head.startswith(b"\x89PNG"):
+        return len(head) > 24 and head[24] <= _EIGHT_BIT_DEPTH
+    return not head.startswith((b"II", b"MM"))
