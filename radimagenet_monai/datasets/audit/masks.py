@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -116,7 +117,7 @@ def _outside_scan(table: AuditedTable, row: int, mask: np.ndarray) -> float:
     """The share of a lesion outside of the part of an ultrasound image that is used; 0 for other images."""
     record = table.frame.iloc[row]
     stated = record.get("modality") or ""
-    plane = plane_of_row(record["image"], int(record["frame"]), record.get("plane")) or "acquired"
+    plane: Any = plane_of_row(record["image"], int(record["frame"]), record.get("plane")) or "acquired"
     try:
         image, frame = read_frame(table.paths[table.file[row]], int(record["frame"]), plane)
         modality = image.modality or stated
