@@ -16,6 +16,7 @@ import pytest
 from hostile_bundles import ARCHIVES, FOLDERS, HARMLESS, SMALL
 from released_bundle import ARCHIVE, NAME
 
+from radimagenet_monai.collection.config_code import config_findings
 from radimagenet_monai.collection.findings import Grade
 from radimagenet_monai.collection.verify import inspect_bundle
 
@@ -109,3 +110,55 @@ def test_the_payload_in_compile_kwargs_is_real(bundle: Path, tmp_path: Path) -> 
     kinds = ["compile_kwargs of the evaluator", "reader by name", "component", "folder made at once"]
     ran = run_all(planted(kinds, bundle, tmp_path / "bundles"), tmp_path / "images")
     assert {kind: is_marked for kind, (is_marked, _) in ran.items()} == dict.fromkeys(kinds, True)
+
+
+FOREIGN = {
+    "imports": ["$import glob", "$import os", "$import torch.distributed as dist", "$import logging"],
+    "bundle_root": ".",
+    "dataset_dir": "/workspace/data/organ",
+    "ckpt_dir": "$@bundle_root + '/models'",
+    "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+    "images": "$list(sorted(glob.glob(@dataset_dir + '/imagesTr/*.nii.gz')))",
+    "items": "$[{'image': i, 'label': l} for i, l in zip(@images[:-9], @images[:-9])]",
+    "network_def": {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2, "norm": "batch"},
+    "network": "$@network_def.to(@device)",
+    "transforms": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": ["image", "label"]},
+            {"_target_": "Lambdad", "keys": "label", "func": "$lambda x: x > 0"},
+        ],
+    },
+    "dataset": {"_target_": "CacheDataset", "data": "@items", "transform": "@transforms", "cache_rate": 1.0},
+    "loader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 2, "num_workers": 4},
+    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [96, 96, 96], "sw_batch_size": 4},
+    "post": {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$os.path.join(@bundle_root, 'eval')"},
+    "loss": {"_target_": "scripts.loss.OrganLoss", "weight": 2},
+    "handlers": [
+        {"_target_": "StatsHandler", "output_transform": "$monai.handlers.from_engine(['loss'], first=True)"},
+        {"_target_": "CheckpointSaver", "save_dir": "@ckpt_dir", "save_dict": {"model": "@network"}},
+    ],
+    "evaluator": {"_target_": "SupervisedEvaluator", "val_data_loader": "@loader", "network": "@network"},
+    "initialize": [
+        "$dist.is_initialized() or dist.init_process_group(backend='nccl')",
+        "$torch.cuda.set_device(@device)",
+        "$monai.utils.set_determinism(seed=123)",
+        "$setattr(torch.backends.cudnn, 'benchmark', True)",
+        "$@evaluator.logger.setLevel(logging.WARNING if dist.get_rank() > 0 else logging.INFO)",
+    ],
+    "dataset::cache_rate": 0.5,
+    "run": ["$@evaluator.run()"],
+}
+"""A config of the form that others write."""
+
+
+def test_what_others_write_is_unknown_and_not_dangerous() -> None:
+    found = config_findings({"train.json": json.dumps(FOREIGN).encode()})["train.json"]
+    assert {finding.subject for finding in found if finding.grade is Grade.UNKNOWN} == {
+        "Lambdad",
+        "scripts.loss.OrganLoss",
+    }
+    assert [finding.sentence for finding in found if finding.grade is Grade.STYLE] == [
+        "dataset_dir: '/workspace/data/organ' is a path that leaves the bundle; give your own"
+    ]
+    assert not any(finding.grade is Grade.DANGEROUS for finding in found)
