@@ -71,8 +71,8 @@ def _library(name: str) -> dict[str, Any]:
     component: dict[str, Any] = {
         "type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference
     }  # fmt: skip
-    if expression := metadata.metadata(name).get("License-Expression"):
-        component["licenses"] = [{"expression": expression}]
+    if expressions := metadata.metadata(name).get_all("License-Expression"):
+        component["licenses"] = [{"expression": expressions[0]}]
     return component
 
 
