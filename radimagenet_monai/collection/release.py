@@ -193,13 +193,11 @@ def _describe_data(name: str, folder: Path, facts: Mapping[str, Any]) -> None:
     if about is task:
         return
     rendered = render_bundle(about, dataset)
-    for path in ("docs/README.md", "docs/data_license.txt"):
-        _write_text(folder / path, rendered[path])
+    for name in ("docs/README.md", "docs/data_license.txt"):
+        _write_text(folder / name, rendered[name])
     path = folder / "configs" / "metadata.json"
-    metadata, described_data = (
-        json.loads(path.read_text(encoding="utf-8")),
-        json.loads(rendered["configs/metadata.json"]),
-    )
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    described_data = json.loads(rendered["configs/metadata.json"])
     metadata |= {key: described_data[key] for key in _ABOUT_DATA}
     _write_text(path, json.dumps(metadata, indent=4, ensure_ascii=False) + "\n")
 

@@ -48,8 +48,8 @@ def with_white_level(frame: pd.DataFrame, root: str | os.PathLike[str]) -> tuple
     for image, stated in dict(zip(frame["image"], modality, strict=True)).items():
         found = _deep_range(os.path.join(root, image), str(stated or ""))
         if found is not None:
-            kinds[image], extremes = found
-            largest[kinds[image]].append(extremes)
+            kinds[image], span = found
+            largest[kinds[image]].append(span)
     levels: dict[str, float] = {}
     for kind, extremes in largest.items():
         low, high = min(low for low, _ in extremes), max(high for _, high in extremes)

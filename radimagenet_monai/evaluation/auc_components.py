@@ -114,7 +114,7 @@ class AucComponents:
         if any(np.ptp(means) for means in difference._means()):
             return difference._why_cancelled() if clustered else None
         if contrast.size > 1:
-            kinds = {self._kind(place) for place in np.flatnonzero(contrast)}
+            kinds = {self._kind(place) for place in np.flatnonzero(contrast).tolist()}
             return f"{_WHY_NO_DIFFERENCE.get(frozenset(kinds), _ALIKE)}, so the difference has no variance"
         return f"{_WHY_NO_VARIANCE[self._kind(0)]}, so the variance is zero"
 

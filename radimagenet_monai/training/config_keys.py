@@ -236,7 +236,8 @@ def _is_expected(path: tuple[str, ...], deliberate: set[str], referenced: set[st
     places = {_SEPARATOR.join(path[: length + 1]) for length in range(len(path))}
     if places & deliberate or path[0] in _ALWAYS_KNOWN:
         return True
-    if tracking is not None and path[0] in DEFAULT_EXP_MGMT_SETTINGS["mlflow"]["configs"]:
+    mlflow: Any = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]
+    if tracking is not None and path[0] in mlflow["configs"]:
         return True
     whole_path = _SEPARATOR.join(path)
     return any(item == whole_path or item.startswith(whole_path + _SEPARATOR) for item in referenced)
@@ -278,7 +279,7 @@ def _parameters(target: str, parser: ConfigParser) -> tuple[list[str], bool]:
         module = None if "." in target else parser.locator.get_component_module_name(target)
         name = f"{module[0] if isinstance(module, list) else module}.{target}" if module else target
         located = pydoc.locate(name)
-        parameters = inspect.signature(located).parameters  # type: ignore[arg-type]
+        parameters = inspect.signature(located).parameters
     except (pydoc.ErrorDuringImport, TypeError, ValueError):
         return [], True
     named = [item for item, value in parameters.items() if value.kind not in (value.VAR_KEYWORD, value.VAR_POSITIONAL)]

@@ -189,7 +189,7 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
         return None
     of_test_sets = joined(contrasts)
     values = [item.value for item in contrasts if item.value is not None]
-    row = {"architecture": architecture, "fraction": fraction, "first": first, "second": second}
+    row: dict[str, Any] = {"architecture": architecture, "fraction": fraction, "first": first, "second": second}
     row["tested"] = tested_by_pair(runs, architecture, first, second, fraction)
     row["too_few"] = why_too_few(row["tested"])
     if runs.plan.folds == OWN_SPLIT:
