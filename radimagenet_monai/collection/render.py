@@ -30,7 +30,8 @@ _INTENSITY_TEXTS = {
     "CTWindowd": "CT: stored values become Hounsfield units by the modality LUT, then the named windows.",
     "MRPercentiled": "MRI: intensities are scaled by percentiles of the whole volume or series, not of the slice.",
     "RadiographVOId": "Radiograph: modality and VOI LUT are applied and MONOCHROME1 is inverted.",
-    "AutoIntensityd": "The intensity policy goes by the modality of the header.",
+    "AutoIntensityd": "The intensity policy goes by the modality of the header, the window of CT images by the region "
+    "that it names (`BodyPartExamined`), or by `--ct_region lung` or `abdomen` where it names none.",
 }
 
 _TEMPLATE_FOLDERS = {
@@ -131,7 +132,9 @@ def _context(task: Task, dataset: Dataset | None = None) -> dict[str, Any]:
             "keys": "image",
             **options,
             "allow_modality_mismatch": "$training.parse_flag(@allow_modality_mismatch)",
+            **({"ct_region": "@ct_region"} if policy == "AutoIntensityd" else {}),
         },
+        "by_region": policy == "AutoIntensityd",
         "intensity_text": _INTENSITY_TEXTS[policy],
         "prepare_command": _prepare_command(task, dataset),
         "phantom_command": f"radimagenet phantom {task.dataset} --out D",

@@ -81,6 +81,8 @@ from radimagenet_monai.data.packing_workers import Job, PackingWorkers
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records import PLANE
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
+from radimagenet_monai.intensity import AutoIntensityd
+from radimagenet_monai.intensity.ct_region import REGION_KEY
 from radimagenet_monai.intensity.plausibility import in_words
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 
@@ -92,6 +94,7 @@ QUARANTINE_FILE = "quarantine.csv"
 _WHITE_KEY = "white_level"  # what `radimagenet_monai.datasets.white_level` decided
 _LARGEST_EDGE = 8192
 _UNREADABLE_FILE = "unreadable.json"
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 _KEYS_AT_ONCE = 8192  # records
 _STAMPS = 65_536  # files whose state is kept in mind while keys are made: those of a multi-frame file come together
 _Scalar = bool | int | float | str | None
@@ -107,7 +110,7 @@ class PackedStore:
     transform
         Deterministic dictionary transform, or a sequence of them, that gives the canonical image under ``image_key``:
         floating point ``(C, H, W)`` in [0, 1], C = 1 or 3, upright. It sees only the image, the frame with its
-        ``plane`` and ``transform_keys`` of a record.
+        ``plane``, ``transform_keys`` and, where it goes by the region of CT images, the ``region`` of a record.
     image_size
         Rows and columns, or one number for both.
     keep_aspect
@@ -159,6 +162,7 @@ class PackedStore:
         self.progress = progress
         if isinstance(transform, Sequence):
             transform = Compose(transform)
+        self._by_region = _goes_by_region(transform)
         self._packer = Packer(transform, image_key, self.size, keep_aspect, with_mask, refuse_blank)
         self.manifest = {
             "format": FORMAT,
@@ -423,12 +427,20 @@ class PackedStore:
         extra: list[Any] = [record.get(key) for key in self.transform_keys]
         if plane := _plane(record):
             extra.append(plane)
+        if region := self._region(record):
+            extra.append([REGION_KEY, region])
         extra += [stamp(file) for key in self.path_keys for file in _paths(record.get(key))]
         if self._packer.with_mask:
             extra.append(["masks", masks.RULES])
         if white := _text(record.get(_WHITE_KEY)):  # only then, so that stores of other data keep their keys
             extra.append({_WHITE_KEY: white})
         return image_key(path, self._frame(record), stamp(path), _text(record.get("sha256")), extra)
+
+    def _region(self, record: Mapping[str, Any]) -> str | None:
+        """What the record says of the region, where the transform goes by it: pictures have been windowed already."""
+        if not self._by_region or os.fspath(record[self.image_key]).lower().endswith(_PICTURES):
+            return None
+        return _text(record.get(REGION_KEY))
 
     def _frame(self, record: Mapping[str, Any]) -> int | None:
         frame = record.get(self.frame_key)
@@ -451,6 +463,8 @@ class PackedStore:
             visible[self.frame_key] = frame
         if record.get(PLANE):
             visible[PLANE] = record[PLANE]
+        if region := self._region(record):
+            visible[REGION_KEY] = region
         visible.update((key, record[key]) for key in self.transform_keys if key in record)
         if white := _text(record.get(_WHITE_KEY)):
             visible[_WHITE_KEY] = white
@@ -632,6 +646,11 @@ class PackedDataset(PackedImages):
         if unreadable == "stop":
             raise StoreError(f"{which}; repair them, or leave them out with --unreadable skip")
         logger.warning("%s; left out", one_line(which))
+
+
+def _goes_by_region(transform: Any) -> bool:
+    steps = transform.transforms if isinstance(transform, Compose) else [transform]
+    return any(isinstance(step, AutoIntensityd) and step.goes_by_region for step in steps)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from radimagenet_monai.datasets.records_root import root_of, table_of
 from radimagenet_monai.datasets.white_level import WHITE, with_white_level
 from radimagenet_monai.errors import ConfigurationError, StoreError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
+from radimagenet_monai.intensity.ct_region import REGION_KEY
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.phantoms import is_phantom
 from radimagenet_monai.tasks import Kind, Task, get_task
@@ -97,7 +98,7 @@ class TableRecords(Sequence[dict[str, Any]]):
         self._columns = {name: frame[name].to_numpy() for name in ("image", "frame", "mask", "sha256")}
         self._has_plane = PLANE in frame
         self._columns[PLANE] = frame[PLANE].to_numpy() if PLANE in frame else np.full(len(frame), "")
-        for name in ("modality", WHITE):
+        for name in ("modality", REGION_KEY, WHITE):
             self._columns[name] = frame[name].to_numpy() if name in frame else np.full(len(frame), "")
 
     def __len__(self) -> int:
@@ -120,7 +121,7 @@ class TableRecords(Sequence[dict[str, Any]]):
         stated = str(columns[PLANE][item]) if self._has_plane else None
         if plane := plane_of_row(record["image"], record["frame"], stated):
             record[PLANE] = plane
-        for name in ("modality", WHITE, "sha256"):
+        for name in ("modality", REGION_KEY, WHITE, "sha256"):
             if value := columns[name][item]:
                 record[name] = str(value)
         return record

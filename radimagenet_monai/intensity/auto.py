@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from monai.config import KeysCollection
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError
 from radimagenet_monai.intensity.ct import CTWindowd
+from radimagenet_monai.intensity.ct_region import REGION_KEY, checked_ct_region, ct_window
 from radimagenet_monai.intensity.modality import (
     POLICIES,
     POLICY_OF_MODALITY,
@@ -19,9 +22,11 @@ from radimagenet_monai.intensity.modality import (
     stated_modality,
 )
 from radimagenet_monai.intensity.mr import MRPercentiled
+from radimagenet_monai.intensity.plausibility import OTHER_REGION
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered
 from radimagenet_monai.intensity.radiograph import RadiographVOId
 from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
+from radimagenet_monai.intensity.windows import parse_windows
 from radimagenet_monai.io.native_image import NativeImage
 
 _CLASS_OF: dict[Policy, type[IntensityPolicyd]] = {
@@ -30,6 +35,7 @@ _CLASS_OF: dict[Policy, type[IntensityPolicyd]] = {
     "US": UltrasoundLuminanced,
     "radiograph": RadiographVOId,
 }
+_DEFAULT_WINDOWS = parse_windows(("abdomen",))
 
 
 class AutoIntensityd(IntensityPolicyd):
@@ -38,6 +44,10 @@ class AutoIntensityd(IntensityPolicyd):
     Without ``expected``, the header's Modality chooses: CT; MR; US; CR, DX, DR, RG, MG, PX and IO for radiographs;
     any other is refused by name. Of files without a header, pictures (PNG, JPEG, ...) have been rendered already and
     are taken as they are shown; volumes and arrays need a record that says under ``modality_key`` what they are.
+
+    CT images are seen through the window of their region, ``lung`` or ``abdomen``, as RadImageNet's were: by Body Part
+    Examined of the header, else by the record's ``region``, else by ``ct_region``. An image of which none of these
+    says it is refused. Where ``ct`` names windows, or with ``expected``, the windows of ``ct`` are used for all.
 
     With ``expected``, an image of another modality is refused, unless ``allow_modality_mismatch``, and then treated as
     if it were expected. Images without a header (volumes, pictures, arrays) are treated as expected.
@@ -51,12 +61,17 @@ class AutoIntensityd(IntensityPolicyd):
     modality_key
         Key of a record under which it names the policy of its image, as the column ``modality`` of a records table
         does; where it is missing or empty, the file alone decides.
+    ct_region
+        ``"lung"`` or ``"abdomen"``: what CT images show that do not say it themselves; ``"auto"`` refuses these.
     ct, mr, us, radiograph
         Options of `CTWindowd`, `MRPercentiled`, `UltrasoundLuminanced` and `RadiographVOId`, for example
         ``{"windows": ["lung"]}``.
     """
 
     policy: ClassVar[Policy]
+    # No state of the object while they are the default, so that stores and models of release 0.1 fit.
+    ct_region: str = "auto"
+    windows_named: bool = False
 
     def __init__(
         self,
@@ -70,10 +85,13 @@ class AutoIntensityd(IntensityPolicyd):
         frame_key: str = "frame",
         allow_missing_keys: bool = False,
         modality_key: str = "modality",
+        ct_region: str = "auto",
     ) -> None:
         super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
         self.modality_key = modality_key
         self.expected = None if expected is None else checked_policy(expected)
+        if checked_ct_region(ct_region) != "auto":
+            self.ct_region = ct_region
         self.policies: dict[Policy, IntensityPolicyd] = {}
         for name, options in zip(POLICIES, (ct, mr, us, radiograph), strict=True):
             try:
@@ -83,9 +101,13 @@ class AutoIntensityd(IntensityPolicyd):
             except TypeError as error:
                 raise ConfigurationError(f"options of the {name} intensity policy: {error}") from error
 
+        if "windows" in (ct or {}) and self.goes_by_region:
+            self.windows_named = True
+
     def for_record(self, data: Mapping[Hashable, Any]) -> IntensityPolicyd:
         stated = data.get(self.modality_key)
-        return _StatedIntensity(self, checked_policy(str(stated))) if stated and self.expected is None else self
+        policy = checked_policy(str(stated)) if stated and self.expected is None else None
+        return _OfRecord(self, policy, data) if policy or data.get(REGION_KEY) else self
 
     def takes(self) -> Policy | None:
         return self.expected
@@ -97,9 +119,25 @@ class AutoIntensityd(IntensityPolicyd):
             self._policy_of(image)
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
+        return self.canonical_of(image, frame, None, {})
+
+    def canonical_of(
+        self, image: NativeImage, frame: int, stated: Policy | None, record: Mapping[Hashable, Any]
+    ) -> CanonicalFrame:
+        """The canonical image of a frame whose record states a policy, or ``None``."""
         if self.expected is None and image.source == "picture":
             return as_rendered(image, frame, "as rendered in the file")
-        return self.policies[self.expected or self._policy_of(image)].canonical(image, frame)
+        policy = self.policies[self.expected or stated or self._policy_of(image)]
+        if not (isinstance(policy, CTWindowd) and self.goes_by_region and policy.applies_windows(image, frame)):
+            return policy.canonical(image, frame)
+        window, contradicted = ct_window(image, frame, record, self.ct_region)
+        shown = _ct_policy(self.keys, window, self.allow_modality_mismatch).canonical(image, frame)
+        return replace(shown, questions=(*shown.questions, OTHER_REGION)) if contradicted else shown
+
+    @property
+    def goes_by_region(self) -> bool:
+        """Whether the window of CT images is that of their region: none is named in ``ct``, nor CT ``expected``."""
+        return self.expected is None and not self.windows_named and _windows_of(self.policies["CT"]) == _DEFAULT_WINDOWS
 
     def _policy_of(self, image: NativeImage) -> Policy:
         modality = stated_modality(image)
@@ -117,18 +155,29 @@ class AutoIntensityd(IntensityPolicyd):
         return policy
 
 
-class _StatedIntensity(IntensityPolicyd):
-    """`AutoIntensityd` for a record that names the modality: a header that contradicts it is refused."""
+def _windows_of(policy: IntensityPolicyd) -> list[Any]:
+    return policy.windows if isinstance(policy, CTWindowd) else []
 
-    def __init__(self, auto: AutoIntensityd, stated: Policy) -> None:
+
+@lru_cache(maxsize=16)
+def _ct_policy(keys: tuple[Hashable, ...], window: str, allow_modality_mismatch: bool) -> CTWindowd:
+    return CTWindowd(keys, [window], allow_modality_mismatch=allow_modality_mismatch)
+
+
+class _OfRecord(IntensityPolicyd):
+    """`AutoIntensityd` for a record that names modality or region: a header that contradicts it is refused."""
+
+    def __init__(self, auto: AutoIntensityd, stated: Policy | None, record: Mapping[Hashable, Any]) -> None:
         super().__init__(auto.keys, auto.frame_key, auto.allow_modality_mismatch)
         self.auto = auto
         self.stated = stated
+        self.record = record
 
     def check(self, image: NativeImage) -> None:
-        check_modality(image, self.stated, self.allow_modality_mismatch)
+        if self.stated is None:
+            self.auto.check(image)
+        else:
+            check_modality(image, self.stated, self.allow_modality_mismatch)
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
-        if image.source == "picture":
-            return as_rendered(image, frame, "as rendered in the file")
-        return self.auto.policies[self.stated].canonical(image, frame)
+        return self.auto.canonical_of(image, frame, self.stated, self.record)

@@ -78,6 +78,12 @@ class CTWindowd(IntensityPolicyd):
             return replace(shown, questions=(*([questions] if questions else []), *rendered_questions(image)))
         return self._windowed(image, stored, Dataset())
 
+    def applies_windows(self, image: NativeImage, frame: int) -> bool:
+        """Whether a frame goes through the windows; others have been windowed by somebody else."""
+        if image.source == "dicom":
+            return str(image.headers[frame].get("PhotometricInterpretation")).startswith("MONOCHROME")
+        return not (image.source == "picture" or image.is_color or image.pixels.dtype in (np.uint8, np.bool_))
+
     def _windowed(self, image: NativeImage, stored: np.ndarray, header: Dataset) -> CanonicalFrame:
         modality = modality_transform(header)
         if image.source == "dicom" and not self.allow_modality_mismatch:

@@ -10,8 +10,12 @@ from radimagenet_monai.data.fingerprint import describe_transform
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.training.model_file import trained_fact
 
-# How strictly a header is believed, and what a record is called, change no pixel of an image that is accepted.
-_WITHOUT_EFFECT = ("allow_modality_mismatch", "allow_missing_keys", "keys", "frame_key", "modality_key")
+# How strictly a header is believed, and what a record is called, change no pixel of an image that is accepted; what CT
+# images of unknown region show is a fact of the images at hand; windows are compared as such, named or not.
+_WITHOUT_EFFECT = (
+    *("ct_region", "windows_named", "allow_modality_mismatch", "allow_missing_keys"),
+    *("keys", "frame_key", "modality_key"),
+)
 
 
 def intensity_facts(intensity: Callable[..., Any]) -> Any:

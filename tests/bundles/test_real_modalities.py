@@ -18,7 +18,11 @@ from radimagenet_monai.cli import main
 from radimagenet_monai.datasets import read_records
 
 CLASSES = ("CT", "MR", "US")
-AUTO = {"_target_": "radimagenet_monai.intensity.AutoIntensityd", "keys": "image"}
+AUTO = {
+    "_target_": "radimagenet_monai.intensity.AutoIntensityd",
+    "keys": "image",
+    "ct": {"windows": ["abdomen"]},
+}
 
 # Study by study: what is known to be one study of one patient stands under one name.
 PYDICOM_STUDIES = {

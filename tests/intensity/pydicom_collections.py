@@ -53,7 +53,7 @@ def read_or_refuse(path: Path) -> NativeImage | RadImageNetError:
 
 def attempts(path: Path) -> Iterator[tuple[str, AutoIntensityd]]:
     """The header's own policy, and where it has none the one that shows the pixels all the same."""
-    yield "auto", AutoIntensityd("image")
+    yield "auto", AutoIntensityd("image", ct={"windows": ["abdomen"]})
     header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
     if header.get("Modality") not in POLICY_OF_MODALITY:
         expected = "radiograph" if header.PhotometricInterpretation.startswith("MONOCHROME") else "US"

@@ -36,7 +36,7 @@ def test_policies_are_those_of_the_tasks() -> None:
 
 @pytest.mark.parametrize(("modality", "policy"), POLICY_OF_MODALITY.items())
 def test_header_chooses_the_policy(modality: str, policy: str) -> None:
-    image = dicom(modality, STORED)
+    image = dicom(modality, STORED, BodyPartExamined="ABDOMEN")
     np.testing.assert_array_equal(shown(AutoIntensityd("image"), image), shown(SINGLE[policy]("image"), image))
 
 
@@ -88,7 +88,7 @@ def test_a_record_says_what_its_volume_is(stated: str) -> None:
     auto, single = AutoIntensityd("image"), SINGLE[stated]("image")
     values = np.abs(STORED[None])
     expected = single({"image": volume(values)})["image"]
-    found = auto({"image": volume(values), "modality": stated})["image"]
+    found = auto({"image": volume(values), "modality": stated, "region": "abd"})["image"]
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(ConfigurationError, match="unknown modality policy 'PET'"):
         auto({"image": volume(values), "modality": "PET"})

@@ -155,7 +155,7 @@ def damage(chance: random.Random, ds: Dataset) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_elements(seed: int) -> None:
     chance = random.Random(seed)
-    policies = [AutoIntensityd("image")] + [
+    policies = [AutoIntensityd("image", ct={"windows": ["abdomen"]})] + [
         AutoIntensityd(
             "image",
             expected,
