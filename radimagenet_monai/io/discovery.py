@@ -196,11 +196,11 @@ def _series_of_folder(folder: str, _changed: int) -> dict[str, list[list[str]]]:
     others = kinds_against([path for paths in series.values() for path in paths])
     volumes_of: dict[str, list[list[str]]] = {}
     for paths in series.values():
-        kept = [path for path in paths if path not in others]
-        if kept:
-            order = order_slices([header_facts(path).place for path in kept])
-            volumes = [[Path(kept[index]).name for index in volume] for volume in order.volumes]
-            volumes_of.update((name, volumes) for volume in volumes for name in volume)
+        # A series of nothing but projections is a series of its own, for who asks about one of them.
+        kept = [path for path in paths if path not in others] or paths
+        order = order_slices([header_facts(path).place for path in kept])
+        volumes = [[Path(kept[index]).name for index in volume] for volume in order.volumes]
+        volumes_of.update((name, volumes) for volume in volumes for name in volume)
     return volumes_of
 
 
