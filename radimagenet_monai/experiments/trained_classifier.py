@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from radimagenet_monai.data.resize import ResizeCanonicald
+from radimagenet_monai.data.row_resize import content_box, pixel_aspect_of
 from radimagenet_monai.errors import ConfigurationError, UnreadableImageError
 from radimagenet_monai.networks.classifier import Classifier
 from radimagenet_monai.training.model_file import load_model, operating_points
@@ -34,26 +35,33 @@ class PreparedImage:
         first window for CT); black outside of the part that the network saw, and with it whatever is written there.
     region
         First row, first column, end row and end column of that part.
+    content
+        The same four of where that part lies in ``canonical``: all of it, unless pixels are not square.
     """
 
     canonical: Tensor
     picture: np.ndarray
     region: tuple[int, int, int, int]
+    content: tuple[int, int, int, int]
 
     def to_picture(self, heatmap: np.ndarray) -> np.ndarray:
         """A map at the network's size as float32 ``(rows, columns)`` on the original image, 0 outside of the region."""
         top, left, bottom, right = self.region
         placed = np.zeros(self.picture.shape, np.float32)
         size = (right - left, bottom - top)
-        placed[top:bottom, left:right] = cv2.resize(heatmap, size, interpolation=cv2.INTER_LINEAR)
+        first, start, end, stop = self.content
+        seen = np.ascontiguousarray(heatmap[first:end, start:stop])
+        placed[top:bottom, left:right] = cv2.resize(seen, size, interpolation=cv2.INTER_LINEAR)
         return placed
 
     def from_picture(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the original image as ``(image_size, image_size)`` booleans at the network's size."""
         top, left, bottom, right = self.region
         seen = np.ascontiguousarray(mask[top:bottom, left:right], dtype=np.uint8)
-        rows, columns = self.canonical.shape[1:]
-        return cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_NEAREST).astype(bool)
+        first, start, end, stop = self.content
+        placed = np.zeros(tuple(self.canonical.shape[1:]), bool)
+        placed[first:end, start:stop] = cv2.resize(seen, (stop - start, end - first), interpolation=cv2.INTER_NEAREST)
+        return placed
 
 
 class TrainedClassifier:
@@ -150,7 +158,9 @@ class TrainedClassifier:
             )
         picture[top:bottom, left:right] = np.rint(np.clip(gray, 0, 1) * 255).astype(np.uint8)
         tensor = torch.as_tensor(self._resize(data)["image"]).as_subclass(Tensor)
-        return PreparedImage(tensor, picture, (top, left, bottom, right))
+        size = (int(tensor.shape[1]), int(tensor.shape[2]))
+        content = content_box((bottom - top, right - left), size, False, pixel_aspect_of(canonical))
+        return PreparedImage(tensor, picture, (top, left, bottom, right), content)
 
     def probabilities(self, images: Tensor) -> np.ndarray:
         """``(N, outputs)`` in [0, 1] for canonical images ``(N, C, H, W)`` on the device."""

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 
 from radimagenet_monai.datasets import write_records
 from radimagenet_monai.errors import ConfigurationError, RecordsError, WeightsError
@@ -220,6 +222,45 @@ def test_maps_lie_on_the_region_that_the_network_saw(bundle: Path, tmp_path: Pat
     assert not placed[:, : (left + right) // 2 - 2].any()
     assert (placed[top:bottom, (left + right) // 2 + 2 : right] == 1).all()
     assert image.from_picture(placed > 0.5).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def write_ultrasound(path: Path, pixels: np.ndarray, aspect: list[int]) -> str:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = UltrasoundImageStorage, generate_uid(), "US"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.PixelData = 7, 0, pixels.tobytes()
+    dataset.PixelAspectRatio = aspect
+    dataset.save_as(path, enforce_file_format=True)
+    return str(path)
+
+
+@pytest.mark.parametrize("aspect", [[1, 2], [2, 1]])
+def test_map_mask_and_picture_coincide_where_pixels_are_not_square(
+    bundle: Path, tmp_path: Path, aspect: list[int]
+) -> None:
+    """A lesion off the middle: found in the network's input, it is brought back to where it was planted."""
+    planted = np.zeros((160, 160), bool)
+    planted[20:44, 100:140] = True
+    pixels = np.where(planted, 250, 60).astype(np.uint8)
+    file = write_ultrasound(tmp_path / "a.dcm", pixels, aspect)
+    image = TrainedClassifier(bundle).prepare({"image": file})
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[image.content[0] : image.content[2], image.content[1] : image.content[3]] = True
+    assert inside.mean() == pytest.approx(0.5, abs=0.02)
+    assert not image.canonical[0].numpy()[~inside].any()
+
+    found = image.canonical[0].numpy() > 0.6  # where the network sees it
+    back = image.to_picture(found.astype(np.float32)) > 0.5
+    assert (back & planted).sum() / (back | planted).sum() > 0.85
+    middle = np.argwhere(planted).mean(0)
+    np.testing.assert_allclose(np.argwhere(back).mean(0), middle, atol=1)
+    forth = image.from_picture(planted)
+    np.testing.assert_allclose(np.argwhere(forth).mean(0), np.argwhere(found).mean(0), atol=1)
+    np.testing.assert_allclose(np.argwhere(image.picture > 200).mean(0), middle, atol=0.5)
 
 
 def test_command_prints_where_the_page_is(
