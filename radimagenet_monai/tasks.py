@@ -106,6 +106,9 @@ class Task:
         `radimagenet_monai.training.predictions.by_exam` and `radimagenet_monai.datasets.slices.choose_slices`.
     batch_size, paper_batch_size
         The bundle's default, which fits a workstation, and the one of the authors' scripts.
+    body_parts
+        Regions, of `radimagenet_monai.io.body_part.REGIONS`, that a header may name in Body Part Examined; none where
+        images are of all regions.
     in_channels
         Channels of the canonical image: 1, or 3 for three CT windows.
     classes
@@ -132,6 +135,7 @@ class Task:
     in_channels: int = 1
     reader_options: dict[str, Any] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
     aggregate: str = "none"
     slices: str = "all"
     batch_size: int = 32
@@ -347,6 +351,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.US,
             anatomy="thyroid",
+            body_parts=("neck",),
             dataset="ddti",
             classes=("benign", "malignant"),
             intensity=_ULTRASOUND,
@@ -364,6 +369,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.US,
             anatomy="breast",
+            body_parts=("breast", "chest"),
             dataset="busi",
             classes=("benign", "malignant"),
             intensity=_ULTRASOUND,
@@ -393,6 +399,7 @@ TASKS: dict[str, Task] = {
                 kind=Kind.CLASSIFICATION,
                 modality=Modality.MR,
                 anatomy="knee",
+                body_parts=("knee",),
                 dataset="mrnet",
                 classes=("no tear", "tear"),
                 intensity=_MR,
@@ -437,6 +444,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.RADIOGRAPH,
             anatomy="chest",
+            body_parts=("chest",),
             dataset="rsna_pneumonia",
             classes=("no lung opacity", "lung opacity"),
             intensity=_RADIOGRAPH,
@@ -454,6 +462,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.CT,
             anatomy="chest",
+            body_parts=("chest",),
             dataset="covid19_ct",
             classes=("negative", "positive"),
             intensity={"name": "CTWindowd", "windows": ["lung"]},
@@ -472,6 +481,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.CT,
             anatomy="chest",
+            body_parts=("chest",),
             dataset="cc_ccii",
             classes=("CP", "NCP"),
             intensity={"name": "CTWindowd", "windows": ["lung"]},
@@ -489,6 +499,7 @@ TASKS: dict[str, Task] = {
             kind=Kind.CLASSIFICATION,
             modality=Modality.CT,
             anatomy="head",
+            body_parts=("head",),
             dataset="rsna_ich",
             classes=("no hemorrhage", "hemorrhage"),
             intensity={"name": "CTWindowd", "windows": ["brain", "subdural", "bone"]},
@@ -521,6 +532,7 @@ TASKS: dict[str, Task] = {
                 kind=Kind.SEGMENTATION,
                 modality=Modality.US,
                 anatomy=anatomy,
+                body_parts={"thyroid": ("neck",), "breast": ("breast", "chest")}[anatomy],
                 dataset=dataset,
                 classes=("background", "lesion"),
                 intensity=_ULTRASOUND,

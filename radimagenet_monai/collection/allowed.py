@@ -284,6 +284,7 @@ radimagenet_monai.training.StreamingEvaluationWriter: folder> classes root<
 radimagenet_monai.training.StreamingPredictionWriter: folder> data classes root<
 radimagenet_monai.training.TrainingCheckpoint: folder>
 radimagenet_monai.training.data_source: task dataset_dir< datalist<
+radimagenet_monai.training.expected_body_parts: task model<
 radimagenet_monai.training.load_model: path<
 radimagenet_monai.training.operating_points: model<
 radimagenet_monai.training.require_trained_intensity: model<

@@ -18,6 +18,8 @@ from radimagenet_monai.datasets.own_images import check_plane_option
 from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.intensity.plausibility import OTHER_BODY_PART
+from radimagenet_monai.io.body_part import regions_in
 from radimagenet_monai.io.discovery import ImageItem, is_dicom, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
 from radimagenet_monai.io.geometry import PLANES, PlaneChoice
@@ -26,6 +28,8 @@ from radimagenet_monai.io.left_out import LeftOut
 from radimagenet_monai.io.series_kind import kind_against
 
 GEOMETRY = "geometry"
+DOUBT = "doubt"
+"""Of an item: what is doubtful about it before it is read, a sentence of `radimagenet_monai.intensity.plausibility`."""
 
 
 class NativeImages(list[dict[str, Any]]):
@@ -45,6 +49,7 @@ def list_native_images(
     plane: str = "acquired",
     trained_plane: str | Sequence[str] | None = None,
     white: str | None = None,
+    body_parts: Sequence[str] = (),
 ) -> NativeImages:
     """One dictionary for each frame of each image file below ``root``, or of that file.
 
@@ -65,6 +70,9 @@ def list_native_images(
         another one are left out.
     white
         The white level of the model's training data, which items then state under ``white_level``.
+    body_parts
+        Regions, of `radimagenet_monai.io.body_part.REGIONS`, that the model was made for. Items of DICOM images whose
+        Body Part Examined names others only have a ``doubt``, which `NativeDataset` counts among their questions.
 
     Returns
     -------
@@ -123,7 +131,16 @@ def list_native_images(
         images.sort(key=lambda image: (image["image"], image["frame"]))
     if white:
         images = [{**image, "white_level": str(white)} for image in images]
+    for image in images if body_parts else ():
+        if _shows_another(image["image"], frozenset(body_parts)):
+            image[DOUBT] = OTHER_BODY_PART
     return NativeImages(images, left_out, notes)
+
+
+def _shows_another(path: str, body_parts: frozenset[str]) -> bool:
+    facts = known_facts(path) if is_dicom(path) else None
+    named = regions_in(facts.body_part) if facts is not None else frozenset()
+    return bool(named) and not named & body_parts
 
 
 def _volumes_of(item: ImageItem, plane: str) -> list[list[int]]:
@@ -236,7 +253,7 @@ class NativeDataset(Dataset):
             geometry = result.get(GEOMETRY)
             spacing = result.get(SPACING)
             content = result.get(CONTENT)
-            questions = result.get(QUESTIONS, "")
+            questions = "\n".join(filter(None, (record.get(DOUBT), result.get(QUESTIONS))))
             image = torch.as_tensor(result["image"])
             # Batches hold plain tensors: MetaTensor would carry the header along.
             image = image.as_subclass(torch.Tensor)

@@ -93,6 +93,7 @@ def described(
         task,
         title=f"{named} in {images}{of_whom}",
         anatomy="",
+        body_parts=(),
         classes=tuple(classes),
         split="",
         intended_use="",

@@ -27,6 +27,7 @@ NO_WINDOW = "the window of its header has the width 0; it was passed over"
 NO_AIR = "no CT value is below 0 HU: HU + 1024, another scale, or the air cut away?"
 OFFSET_PICTURE = "the values of this picture look like HU with an offset; it was taken for a windowed picture"
 NOT_HOUNSFIELD = "its CT values do not look like Hounsfield units; they were taken for such"
+OTHER_BODY_PART = "BodyPartExamined names another region than that of the model's images; its result may mean nothing"
 OTHER_REGION = "its header names another region than ct_region, and decided its CT window"
 
 BLANK_SPAN = 3

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.training.progress import Progress
     from radimagenet_monai.training.rates import MeasuredRates
     from radimagenet_monai.training.run_folder import RunFolder, require_unused
-    from radimagenet_monai.training.run_record import RunRecord, data_source
+    from radimagenet_monai.training.run_record import RunRecord, data_source, expected_body_parts
     from radimagenet_monai.training.step import TrainingStep
     from radimagenet_monai.training.streaming_metrics import StreamingMetric
     from radimagenet_monai.training.streaming_outputs import StreamingEvaluationWriter, StreamingPredictionWriter
@@ -81,6 +81,7 @@ _MODULE_OF = {
     "RunFolder": "run_folder",
     "RunRecord": "run_record",
     "data_source": "run_record",
+    "expected_body_parts": "run_record",
     "SeedIterations": "determinism",
     "StopOnNonFiniteLoss": "finite_loss",
     "StreamingEvaluationWriter": "streaming_outputs",
@@ -151,6 +152,7 @@ __all__ = [
     "check_keys",
     "compile_network",
     "data_source",
+    "expected_body_parts",
     "intensity_facts",
     "is_first_process",
     "keep_freed_memory",

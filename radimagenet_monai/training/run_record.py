@@ -19,13 +19,14 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from radimagenet_monai.data.sealed_records import SealedRecords
-from radimagenet_monai.datasets.data_source import source_of_bundle
+from radimagenet_monai.datasets.data_source import described, source_of_bundle
 from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.errors import one_line
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.distributed import rank, unwrap_network
+from radimagenet_monai.training.model_file import trained_fact
 from radimagenet_monai.training.stop_signal import RunStopped
 
 RUN_FILE = "run.json"
@@ -163,6 +164,23 @@ def data_source(
 ) -> dict[str, Any]:
     """Which reader prepared the data of a bundle run, as `source_of_bundle` says it."""
     return source_of_bundle(get_task(task), dataset_dir, datalist)
+
+
+def expected_body_parts(task: str, model: str | os.PathLike[str]) -> list[str]:
+    """Regions that the images of a trained model show: the task's, and none where it was trained on data of one's own.
+
+    Parameters
+    ----------
+    task
+        Name of the bundle's task.
+    model
+        As for `trained_fact`.
+    """
+    own = get_task(task)
+    source = trained_fact(model, "source", None)
+    if source is None:
+        return list(own.body_parts)
+    return list(described(own, trained_fact(model, "classes", list(own.classes)), source)[0].body_parts)
 
 
 def package_versions() -> dict[str, str]:
