@@ -35,7 +35,7 @@ def list_(architecture: str | None = None, json: bool = False) -> None:
     print("\nmore: radimagenet weights show NAME; bring a file in: radimagenet weights import FILE")
 
 
-def import_(file: str, replace: bool = False, **flags: Any) -> None:
+def import_(file: str, replace: bool = False, prefix: str | None = None, **flags: Any) -> None:
     """Bring a file of weights into the store.
 
     It may be a Keras .h5, a torch file, safetensors, or a trained model, checkpoint or bundle of this package, and is
@@ -45,12 +45,14 @@ def import_(file: str, replace: bool = False, **flags: Any) -> None:
     Args:
         file: path of the file, or the folder of a bundle.
         replace: overwrite other weights that are stored under the name.
+        prefix: of a checkpoint with several encoders, what the names of the one that is meant start with: student.
         flags: --as NAME, what the weights are.
     """
     name = flags.pop("as", None)  # a keyword of Python, so it cannot be a parameter
     from radimagenet_monai.weights.importers.import_file import import_weights
 
-    report = import_weights(str(file), None if name is None else str(name), replace_existing=bool(replace))
+    as_name, start = (None if item is None else str(item) for item in (name, prefix))
+    report = import_weights(str(file), as_name, replace_existing=bool(replace), prefix=start)
     print("\n".join(report.describe()))
 
 

@@ -14,7 +14,8 @@ from radimagenet_monai.networks.architectures import ARCHITECTURES
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_ENOUGH_TO_RECOGNIZE = 0.5
+ENOUGH_TO_RECOGNIZE = 0.5
+"""Share of a network's tensors, by name and shape, from which on a file is taken for that network."""
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str | os.PathLike[str]) -> None:
@@ -69,4 +70,4 @@ def recognize_architecture(found: Shapes) -> str | None:
         for architecture in ARCHITECTURES
     }
     best = max(share, key=lambda architecture: share[architecture])
-    return best if share[best] >= _ENOUGH_TO_RECOGNIZE else None
+    return best if share[best] >= ENOUGH_TO_RECOGNIZE else None

@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from radimagenet_monai.weights.container import Container, recognize_container
 
 # Where training programs keep the state dict in what they save; "network" is this package's own.
 _WRAPPERS = ("state_dict", "model_state_dict", "network", "model")
+_DEEPEST = 4  # wrappers around a state dict
 _NEEDS_CODE = re.compile(r"\bGLOBAL ([\w.]+)")
 
 
@@ -43,6 +44,37 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
+
+
+def read_state_dicts(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]]:
+    """Every state dict in the file, by the keys under which it lies, joined by dots; usual places first.
+
+    Raises
+    ------
+    WeightsError
+        As of `read_tensors`.
+    """
+    path = Path(path)
+    container = recognize_container(path)
+    if container is Container.HDF5:
+        raise WeightsError(f"{path} is an HDF5 file, expected a torch file or safetensors")
+    content = _read_safetensors(path) if container is Container.SAFETENSORS else read_torch_file(path)
+    found = dict(_nested(content, "", _DEEPEST))
+    if not found:
+        _state_dict(path, content)  # raises
+    usual = [place for place in _WRAPPERS if place in found]
+    return {place: found[place] for place in dict.fromkeys([*usual, *found])}
+
+
+def _nested(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if not isinstance(content, Mapping) or depth < 0:
+        return
+    tensors = {str(name): item.detach() for name, item in content.items() if isinstance(item, Tensor)}
+    if tensors:
+        yield place, tensors
+    for name, item in content.items():
+        if isinstance(name, str):  # the state of an optimizer goes by numbers
+            yield from _nested(item, f"{place}.{name}" if place else name, depth - 1)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -78,7 +110,7 @@ def read_torch_file(path: Path) -> Any:
             ) from error
         raise WeightsError(
             f"{path} would run code when loaded ({found[1]}), expected tensors only; have its owner save "
-            "model.state_dict() in its place"
+            "model.state_dict() in its place, or for a checkpoint of Lightning the part under its key 'state_dict'"
         ) from error
     except Exception as error:  # RuntimeError, EOFError, OSError, ... depending on where the file is damaged
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__

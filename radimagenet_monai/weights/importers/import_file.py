@@ -63,6 +63,8 @@ class ImportReport:
         ]
         if published.folded_biases:
             lines.append(f"folded        {published.folded_biases} convolution biases into the batch norms behind them")
+        if published.prefix:
+            lines.append(f"prefix        {published.prefix!r}, taken off the names of the encoder")
         if published.head:
             lines.append(f"left out      {len(published.head)} tensors outside the encoder: {_some(published.head)}")
         lines += [f"batch norm    {line}" for line in self.batch_norm.describe()]
@@ -75,7 +77,10 @@ class ImportReport:
 
 
 def import_weights(
-    path: str | os.PathLike[str], name: str | None = None, replace_existing: bool = False
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    replace_existing: bool = False,
+    prefix: str | None = None,
 ) -> ImportReport:
     """Bring a file of weights into the store.
 
@@ -92,6 +97,9 @@ def import_weights(
         tell RadImageNet from ImageNet. For one's own trained encoders, a new name.
     replace_existing
         Overwrite other weights that are stored under the name.
+    prefix
+        Of a torch file or safetensors with several encoders, such as a student and a teacher: what the names of the one
+        that is meant start with, or the key of its state dict. A prefix alone need not be stated.
 
     Returns
     -------
@@ -111,7 +119,7 @@ def import_weights(
     if container is Container.SAFETENSORS and is_stored(path):
         published = _read_stored(path)
     else:
-        published = read_keras(path) if container is Container.HDF5 else read_torch(path)
+        published = read_keras(path) if container is Container.HDF5 else read_torch(path, prefix)
     spec, evidence = _choose(published, sha256, name)
     batch_norm = inspect_batch_norm(published.tensors, path)
     source = published.source or {
@@ -166,7 +174,7 @@ def _choose(published: PublishedWeights, sha256: str, name: str | None) -> tuple
         full, evidence = known, "by its SHA-256"
     elif full:
         evidence = "as you said; the file's own tensors do not contradict"
-    elif len(possible) == 1:
+    elif len(possible) == 1 and not published.prefix:
         full, evidence = f"{published.architecture}.{possible[0]}", _why(published)
     else:
         choices = " or ".join(f"--as {published.architecture}.{tag}" for tag in possible)

@@ -35,11 +35,13 @@ class PublishedWeights:
     num_values
         Numbers in the file's encoder, with running statistics and biases: what Keras calls parameters.
     head
-        Names of the tensors of a classification head, which an encoder does not have.
+        Names of the tensors that are not of the encoder: a classification head, and what a training program saved.
     head_classes
         Number of classes of that head, where there is one.
     folded_biases
         How many convolution biases went into the running means of the batch norms behind them.
+    prefix
+        What stood before all names of the encoder, as in ``model.encoder.conv1.weight``.
     spec
         For `Layout.OWN` and `Layout.STORED`: what the file itself says of its weights.
     source
@@ -54,6 +56,7 @@ class PublishedWeights:
     head: tuple[str, ...] = ()
     head_classes: int | None = None
     folded_biases: int = 0
+    prefix: str = ""
     spec: WeightSpec | None = None
     source: dict[str, object] | None = None
 

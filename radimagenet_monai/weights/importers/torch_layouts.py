@@ -12,20 +12,24 @@ from torch import Tensor
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.weights.importers.find_encoder import below, find_encoder, without_data_parallel
 from radimagenet_monai.weights.importers.keras_layers import keras_layers
 from radimagenet_monai.weights.importers.published import Layout, PublishedWeights
 from radimagenet_monai.weights.own_files import CONVENTION_NAMES, convention_of, encoder_prefix, encoder_state
 from radimagenet_monai.weights.spec import WeightSpec
 from radimagenet_monai.weights.strict import backbone_shapes, describe_mismatch, recognize_architecture
-from radimagenet_monai.weights.tensor_file import read_tensors
+from radimagenet_monai.weights.tensor_file import read_state_dicts
 
 # Modules of which an encoder has no counterpart, at the top of the network: torchvision, torchvision, timm, Cadene.
 _HEADS = ("fc.", "classifier.", "classif.", "last_linear.", "AuxLogits.")
+# What else training programs keep in one module with the encoder: their own heads, weights of a loss, metrics.
+_OF_TRAINING = re.compile(
+    r"(?:\w+_)?(?:heads?|fc\d?|classifier|linear|projector|projection|criterion|loss|loss_fn|class_weights?|pos_weight|"
+    r"metrics?|acc|accuracy|auc|auroc|f1|confmat)(?:_\w+)?(?:\.|$)"
+)
 _COUNTER = "num_batches_tracked"
 _BACKBONE = "backbone."
 _CHILD = re.compile(r"backbone\.(\d+)\.(.+)")
-# torchvision before 0.3 named the members of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.
-_OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 # Children of torchvision's networks that have weights, by their index.
 _RESNET_CHILDREN = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
@@ -40,37 +44,57 @@ _INCEPTION_CHILDREN = (
 _AUXILIARY_AT = 15
 
 
-def read_torch(path: str | os.PathLike[str]) -> PublishedWeights:
+def read_torch(path: str | os.PathLike[str], prefix: str | None = None) -> PublishedWeights:
     """A torch or safetensors file of any known layout, as tensors of our backbone.
+
+    A prefix that all names of the encoder share, as Lightning and other training programs leave it, is taken off;
+    ``prefix`` says which encoder is meant where there are several.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged, needs code, or not every tensor of one of the four networks is there, and nothing
-        but a classification head beside them.
+        Where the file is damaged, needs code, holds several encoders, or not every tensor of one of the four networks
+        is there, or more in its modules than those.
     """
     path = Path(path)
-    state = read_tensors(path)
-    prefix = encoder_prefix(state)
-    if prefix is not None:
-        return _read_own(path, state, prefix)
-    layout = Layout.LIBRARY
-    if all(_CHILD.fullmatch(name) for name in state):
-        layout, state = Layout.CHILDREN, _name_children(path, state)
-    state = {_OLD_DENSE_LAYER.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
-    head = {name: tensor for name, tensor in state.items() if name.startswith(_HEADS)}
-    state = {name: tensor for name, tensor in state.items() if name not in head}
-    architecture = recognize_architecture({name: tuple(tensor.shape) for name, tensor in state.items()})
+    states = {place: without_data_parallel(state) for place, state in read_state_dicts(path).items()}
+    if prefix:
+        states = below(path, states, prefix)
+    for state in states.values():
+        own = encoder_prefix(state)
+        if own is not None:
+            return _read_own(path, state, own)
+    authors = [state for state in states.values() if all(_CHILD.fullmatch(name) for name in state)]
+    layout, taken_off, beside = Layout.LIBRARY, "", ()
+    if len(authors) == len(states) == 1:
+        layout, state = Layout.CHILDREN, _name_children(path, authors[0])
+        architecture = recognize_architecture({name: tuple(tensor.shape) for name, tensor in state.items()})
+    else:
+        found = find_encoder(path, states, lambda state: _name_children(path, _as_authors(state)))
+        state, architecture = max(states.values(), key=len), None
+        if found is not None:
+            state, architecture, taken_off, beside = found.tensors, found.architecture, found.prefix, found.beside
     if architecture is None:
         raise WeightsError(
             f"{path} is none of {', '.join(ARCHITECTURES)}: {len(state)} tensors such as {', '.join(list(state)[:3])}"
         )
+    modules = {name.partition(".")[0] for name in backbone_shapes(architecture)}
+    head = {name: tensor for name, tensor in state.items() if name.startswith(_HEADS)}
+    training = [
+        name
+        for name in state
+        if _OF_TRAINING.match(name) and name not in head and name.partition(".")[0] not in modules
+    ]
+    state = {name: tensor for name, tensor in state.items() if name not in head and name not in training}
     num_values = _count(state)
     state, folded = _fold_biases(architecture, state)
     if folded:
         layout = Layout.BIASED
-    tensors = _complete(path, architecture, state)
-    return PublishedWeights(path, layout, architecture, tensors, num_values, tuple(head), _classes(head), folded)
+    tensors = _complete(path, architecture, state, taken_off)
+    left_out = (*(f"{taken_off}{name}" for name in (*head, *training)), *beside)
+    return PublishedWeights(
+        path, layout, architecture, tensors, num_values, left_out, _classes(head), folded, prefix=taken_off
+    )
 
 
 def _read_own(path: Path, state: Mapping[str, Tensor], prefix: str) -> PublishedWeights:
@@ -95,6 +119,10 @@ def _read_own(path: Path, state: Mapping[str, Tensor], prefix: str) -> Published
     tensors = _complete(path, architecture, backbone)
     rest = tuple(name for name in state if not name.startswith(prefix))
     return PublishedWeights(path, Layout.OWN, architecture, tensors, _count(backbone), rest, spec=spec)
+
+
+def _as_authors(children: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{_BACKBONE}{name}": tensor for name, tensor in children.items()}
 
 
 def _name_children(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,14 +164,15 @@ def _fold_biases(architecture: str, state: Mapping[str, Tensor]) -> tuple[dict[s
     return folded, len(biases)
 
 
-def _complete(path: Path, architecture: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's whole state dict, in its order and types."""
+def _complete(path: Path, architecture: str, state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """The backbone's whole state dict, in its order and types; ``prefix`` is what was taken off the names."""
     expected = backbone_shapes(architecture)
     # Files older than the counters (PyTorch before 0.4.1) have none, and inference needs none.
     needed = {name: shape for name, shape in expected.items() if not name.endswith(_COUNTER) or name in state}
     problem = describe_mismatch(needed, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if problem:
-        raise WeightsError(f"{path} looks like {architecture} but is not: of {len(needed)} tensors {problem}")
+        where = f" behind the prefix {prefix!r}" if prefix else ""
+        raise WeightsError(f"{path} looks like {architecture} but is not: of {len(needed)} tensors{where} {problem}")
     for name, tensor in state.items():
         if not tensor.is_floating_point() and not name.endswith(_COUNTER):
             raise WeightsError(f"{path} holds {name} as {tensor.dtype}, expected floating point")
