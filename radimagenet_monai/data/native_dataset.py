@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from radimagenet_monai.data.filling import describe_failure
 from radimagenet_monai.data.resize import CONTENT, QUESTIONS, SPACING
 from radimagenet_monai.data.sampler import SampleKey
+from radimagenet_monai.data.stated_modality import require_fitting_modality
 from radimagenet_monai.datasets.own_images import check_plane_option
 from radimagenet_monai.datasets.records import frame_number
 from radimagenet_monai.datasets.slices import choose_of_volumes, choose_slices
@@ -220,6 +221,8 @@ class NativeDataset(Dataset):
 
     Raises
     ------
+    IntensityError
+        If a record states a modality that the transform does not take.
     UnreadableImageError
         From an item, with ``unreadable="stop"``.
     """
@@ -234,6 +237,7 @@ class NativeDataset(Dataset):
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
         self.data = data if isinstance(data, NativeImages) else list(data)
+        require_fitting_modality(self.data, transform)
         self.transform = transform
         self.placeholder = tuple(int(length) for length in placeholder)
         self.unreadable = unreadable

@@ -78,6 +78,7 @@ from radimagenet_monai.data.packed_part import (
 )
 from radimagenet_monai.data.packing_progress import PackingProgress
 from radimagenet_monai.data.packing_workers import Job, PackingWorkers
+from radimagenet_monai.data.stated_modality import require_fitting_modality
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records import PLANE
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
@@ -563,6 +564,8 @@ class PackedDataset(PackedImages):
         If images are unreadable, all of them or any with ``"stop"``; if the store cannot be written or is damaged.
     RecordsError
         If a record has no path or a column named ``index`` or ``epoch``.
+    IntensityError
+        If a record states a modality that the transform does not take, before any image is read.
     ConfigurationError
         As `PackedStore`, and for an unknown value of ``unreadable``.
     """
@@ -589,6 +592,7 @@ class PackedDataset(PackedImages):
         for taken in ("index", "epoch"):
             if data and taken in data[0]:
                 raise RecordsError(f"records have a column {taken!r}, which the dataset gives itself; rename it")
+        require_fitting_modality(data, transform)
         store = PackedStore(
             store_dir,
             transform,

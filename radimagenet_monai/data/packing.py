@@ -25,6 +25,7 @@ from radimagenet_monai.data.mask_channel import AppendMaskd
 from radimagenet_monai.data.packed_store import QUARANTINE_FILE, PackedStore
 from radimagenet_monai.data.sealed_store import seal_store
 from radimagenet_monai.data.shared_store import check_shared_folder, pseudonymized, share_store
+from radimagenet_monai.data.stated_modality import require_fitting_column
 from radimagenet_monai.datasets.readers import get_reader, read_dataset
 from radimagenet_monai.datasets.records import MASK_SEPARATOR, PLANE, RECORDS_FILE, plane_of_row, read_records
 from radimagenet_monai.datasets.records_root import root_of, table_of
@@ -201,6 +202,8 @@ def pack_records(
         If the store cannot be written, no image can be read, or any with ``"stop"``; if ``verify`` finds damage.
     RecordsError
         For a table that is none, or images that are not where it says.
+    IntensityError
+        For a row whose ``modality`` is not the task's, before any image is read.
     ConfigurationError
         For an unknown task or word.
     """
@@ -216,6 +219,8 @@ def pack_records(
         frame_to_share = pseudonymized(frame, description.findings, share_columns, share_salt)
     started = time.monotonic()
     transform, options = task_preparation(description)
+    if "modality" in frame:
+        require_fitting_column(frame["modality"].tolist(), frame["image"].tolist(), transform)
     store = PackedStore(
         out,
         transform,

@@ -65,7 +65,8 @@ def read_torch(path: str | os.PathLike[str], prefix: str | None = None) -> Publi
         if own is not None:
             return _read_own(path, state, own)
     authors = [state for state in states.values() if all(_CHILD.fullmatch(name) for name in state)]
-    layout, taken_off, beside = Layout.LIBRARY, "", ()
+    layout, taken_off = Layout.LIBRARY, ""
+    beside: tuple[str, ...] = ()
     if len(authors) == len(states) == 1:
         layout, state = Layout.CHILDREN, _name_children(path, authors[0])
         architecture = recognize_architecture({name: tuple(tensor.shape) for name, tensor in state.items()})
