@@ -30,6 +30,7 @@ from radimagenet_monai.intensity.once import once
 from radimagenet_monai.intensity.plausibility import finite_questions
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
 from radimagenet_monai.io.discovery import series_files
+from radimagenet_monai.io.frame_layout import frame_layout
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
 
@@ -38,8 +39,9 @@ class MRPercentiled(IntensityPolicyd):
     """MR: intensities between two percentiles of all voxels become [0, 1]; what lies outside is clipped.
 
     MR values have no unit, and slices of one acquisition share one gain: the percentiles are those of all frames of
-    the file or volume, and for a single-frame DICOM file those of the readable files of its series, which are read
-    once in a process and again when one of them changes. Values pass the modality LUT first (scanners rescale frames
+    the volume. Of a file of several volumes (4-D: echoes, phases, b-values) it is the volume that the frame belongs
+    to; for a single-frame DICOM file it is its series, of which readable files are read once in a process and again
+    when one of them changes. Values pass the modality LUT first (scanners rescale frames
     unequally); MONOCHROME1 is inverted. Background air counts as it does in the volume, so that no foreground rule can
     differ between scanners; pixel padding and values that are not finite do not count and become black. Where the two
     percentiles coincide, as in a volume almost wholly black, the smallest and largest value take their place; a
@@ -132,10 +134,12 @@ class MRPercentiled(IntensityPolicyd):
         if stamps:
             return _series_range(stamps, self.lower, self.upper)
 
-        def compute() -> tuple[float, float]:
-            return _percentiles([_distinct(image, number) for number in range(len(image))], self.lower, self.upper)
+        frames = _volume_of(image, frame)
 
-        return once(image, ("range", self.lower, self.upper), compute)
+        def compute() -> tuple[float, float]:
+            return _percentiles([_distinct(image, number) for number in frames], self.lower, self.upper)
+
+        return once(image, ("range", self.lower, self.upper, frames), compute)
 
     def _field(self, image: NativeImage, frame: int) -> tuple[BiasField, int]:
         """The bias field that the frame belongs to, and the frame's place in it."""
@@ -146,11 +150,13 @@ class MRPercentiled(IntensityPolicyd):
             field, places = _series_field(stamps, self.lower, self.upper)
             return field, places[os.path.realpath(image.path)]
 
+        frames = _volume_of(image, frame)
+
         def compute() -> BiasField:
-            volume = [_native(image.pixels[number], _header(image, number)) for number in range(len(image))]
+            volume = [_native(image.pixels[number], _header(image, number)) for number in frames]
             return _estimate(volume, self.lower, self.upper)
 
-        return once(image, ("field", self.lower, self.upper), compute), frame
+        return once(image, ("field", self.lower, self.upper, frames), compute), frames.index(frame)
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,29 @@ class BiasField:
 
 #: Path, time of change and size of a file, so that statistics are taken anew when a file of the series changes.
 _Stamp = tuple[str, int, int]
+
+
+def _volume_of(image: NativeImage, frame: int) -> tuple[int, ...]:
+    """The frames of the volume that a frame belongs to; of a file without volumes, or a mixture of them, all."""
+    if image.source == "dicom" and image.volumes == 1 and len(image) > 1:
+        volumes = _frame_volumes(image)
+        return next((volume for volume in volumes if frame in volume), tuple(range(len(image))))
+    length = len(image) // image.volumes
+    first = frame // length * length
+    return tuple(range(first, first + length))
+
+
+def _frame_volumes(image: NativeImage) -> tuple[tuple[int, ...], ...]:
+    """The volumes of a multi-frame object, which may lie in each other: frame 0 of each, then frame 1, ..."""
+
+    def compute() -> tuple[tuple[int, ...], ...]:
+        whole = (tuple(range(len(image))),)
+        if not Path(image.path).is_file():
+            return whole  # a series, whose volumes lie one behind the other
+        found = frame_layout(image.path, image.plane or "acquired").volumes
+        return tuple(map(tuple, found)) if sum(map(len, found)) == len(image) else whole
+
+    return once(image, ("volumes",), compute)
 
 
 def _series(image: NativeImage) -> tuple[_Stamp, ...]:
@@ -186,7 +215,8 @@ def _series(image: NativeImage) -> tuple[_Stamp, ...]:
 
 @lru_cache(maxsize=1024)
 def _series_range(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tuple[float, float]:
-    return _percentiles([_distinct(image, 0) for _, image in _readable(stamps)], lower, upper)
+    parts = [_distinct(image, frame) for _, image in _readable(stamps) for frame in range(len(image))]
+    return _percentiles(parts, lower, upper)
 
 
 @lru_cache(maxsize=8)
@@ -194,8 +224,9 @@ def _series_field(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tup
     """The bias field of a series, and the place of each file's slice in it."""
     slices: list[tuple[float, int, str, np.ndarray]] = []
     for file, image in _readable(stamps):
-        header = _header(image, 0)
-        slices.append((_position(header), len(slices), file, _native(image.pixels[0], header)))
+        for frame in range(len(image)):
+            header = _header(image, frame)
+            slices.append((_position(header), len(slices), file, _native(image.pixels[frame], header)))
         if slices[-1][-1].shape != slices[0][-1].shape:
             raise IntensityError(
                 f"{file}: a slice of {slices[-1][-1].shape} in a series of {slices[0][-1].shape} was given, slices of "

@@ -141,6 +141,23 @@ def picture_pages(path: str) -> int:
         return 1
 
 
+def picture_orientations(path: str) -> tuple[int, ...]:
+    """EXIF orientation, 1 to 8, of each page of a picture before it was turned; of all of them once where it is one.
+
+    Raises
+    ------
+    UnreadableImageError
+        When the file cannot be opened.
+    """
+    found = []
+    with stage(path, "open"), Image.open(path, formats=_FORMATS) as picture:
+        for page in range(getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1):
+            picture.seek(page)
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+            found.append(int(orientation) if orientation in _EXIF_TURNS else 1)
+    return (found[0],) if len(set(found)) == 1 else tuple(found)
+
+
 def array_slices(path: str) -> int:
     """The slices of an NPY file, from its header alone; 1 where it cannot be opened."""
     try:

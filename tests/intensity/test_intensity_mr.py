@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -132,6 +133,21 @@ def test_single_slice_takes_its_series(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         shown(MRPercentiled("image"), read_image(tmp_path / "0.dcm"))[0], expected(VOLUME[:4], VOLUME[0]), atol=1e-6
     )
+
+
+TWO_VOLUMES = np.stack([VOLUME, VOLUME[::-1] * 7]).astype(np.int16)  # as two echoes of unlike gain
+
+
+def test_of_a_4d_file_the_volume_of_the_frame_counts(tmp_path: Path) -> None:
+    voxels = TWO_VOLUMES.transpose(3, 2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1.0, -1, 3, 1])), tmp_path / "4d.nii")
+    image = read_image(tmp_path / "4d.nii")
+    assert (len(image), image.volumes) == (10, 2)
+    for frame in (0, 4, 5, 9):
+        whole = TWO_VOLUMES[frame // 5]
+        found = shown(MRPercentiled("image"), image, frame)[0]
+        native = image.pixels[frame]
+        np.testing.assert_allclose(found, expected(whole, native), atol=1e-6)
 
 
 def test_series_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

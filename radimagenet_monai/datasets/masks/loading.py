@@ -29,6 +29,7 @@ from radimagenet_monai.datasets.masks.samples import read_samples
 from radimagenet_monai.datasets.masks.values import MaskValues, understand
 from radimagenet_monai.errors import RecordsError, UnreadableImageError
 from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.picture import picture_orientations
 from radimagenet_monai.io.reader import PlaneChoice, count_frames, image_kind, read_frame
 
 _CACHED_BYTES = 128 * 1024**2  # of masks of one bit a pixel
@@ -208,6 +209,7 @@ def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> P
     UnreadableImageError
         For a mask that does not lie on its image, or does not have its frames, rows and columns.
     """
+    _require_same_turn(reference, image)
     if reference.frame is not None:
         if found.grid.shape[0] != 1:
             cause = (
@@ -245,6 +247,8 @@ def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> P
 
 def _load(reference: MaskReference, shape: tuple[int, int], frame: int, image: ImageOfMask | None) -> np.ndarray:
     if reference.outlines is not None:
+        if image is not None:
+            _require_same_turn(reference, image)
         return _outlined(reference, reference.outlines, shape)
     found = load_file(reference)
     placement = None
@@ -320,6 +324,27 @@ def _understood(reference: MaskReference) -> LoadedMask:
         image.plane,
         samples.lossy,
     )
+
+
+def _require_same_turn(reference: MaskReference, image: ImageOfMask) -> None:
+    """Refuse a mask and an image of which EXIF turns one alone, as one of them was then drawn on other pixels."""
+    mask, own = _orientations(reference.file), _orientations(image.path)
+    if reference.ignore_positions or mask == own:
+        return
+    words = [", ".join(map(str, turns)) for turns in (mask, own)]
+    alike = (
+        "" if reference.outlines is not None else ", or add '#positions=ignore' in the mask column where they coincide"
+    )
+    raise UnreadableImageError(
+        str(reference),
+        "geometry",
+        f"its EXIF orientation is {words[0]}, that of its image {words[1]} (1: not turned), so that the mask may lie "
+        f"on the pixels before or after they are turned; save both turned and without EXIF{alike}",
+    )
+
+
+def _orientations(path: str) -> tuple[int, ...]:
+    return picture_orientations(path) if Path(path).is_file() and image_kind(path) == "picture" else (1,)
 
 
 def _is_flat(path: str) -> bool:
