@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Progress
+from radimagenet_monai.data.first_release import MARK
 from radimagenet_monai.data.packed_images import ImageSource, MappedParts, PackedImages
 from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
 from radimagenet_monai.data.remote_store import RemoteStore
@@ -138,7 +139,7 @@ def _fitting_folder(
     wanted = json.loads(json.dumps(store.manifest))
     manifests = {folder: manifest_of(folder) for folder in folders}
     for folder, manifest in manifests.items():
-        if {**manifest, "versions": None} == {**wanted, "versions": None}:
+        if {**manifest, "versions": None, MARK: None} == {**wanted, "versions": None, MARK: None}:
             # Nothing can be packed anew without the source images, and the pixels are what they are.
             logger.warning(
                 "sealed store %s/%s was packed with %s, here is %s; its images are taken as they are",

@@ -23,9 +23,10 @@ first image that no part was meant for, and ends with the same files, byte for b
 that were unreadable are tried again last, so that they never move others.
 
 A row is found by its key: path, frame, size and modification time of the file (and its SHA-256 where the record gives
-one). Train, validation and test sets, all folds, and any other subset are therefore views of one store: opening one
-packs only the images that no part holds yet, as new parts. Labels and all other columns stay in the records. Rows of
-files that have changed since are never read again; delete the folder, which is only a cache, to have their space back.
+one; in a store of release 0.1, whether the image is made otherwise today, see `first_release`). Train, validation and
+test sets, all folds, and any other subset are therefore views of one store: opening one packs only the images that no
+part holds yet, as new parts. Labels and all other columns stay in the records. Rows of files that have changed since
+are never read again; delete the folder, which is only a cache, to have their space back.
 
 One process at a time adds to a folder, on one machine or many: a lock file makes the others wait. Its file system has
 to honor locks; of network file systems, NFS 4 and Lustre mounted with ``flock`` do.
@@ -47,7 +48,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import filelock
 import numpy as np
@@ -56,6 +57,7 @@ from monai.transforms import Compose
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Packer, Progress, Row, Unreadable
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
+from radimagenet_monai.data.first_release import MARK, changes_since, is_of_first_release
 from radimagenet_monai.data.packed_images import MappedParts, PackedImages, damaged_part, open_images
 from radimagenet_monai.data.packed_part import (
     BUILDING,
@@ -86,6 +88,7 @@ from radimagenet_monai.intensity import AutoIntensityd
 from radimagenet_monai.intensity.ct_region import REGION_KEY
 from radimagenet_monai.intensity.plausibility import in_words
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
+from radimagenet_monai.io.geometry import PlaneChoice
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +187,8 @@ class PackedStore:
         RecordsError
             If a record has no path, or its frame is no number.
         """
-        make = functools.partial(self._keys_between, records)
+        old = is_of_first_release(self.folder / "manifest.json")
+        make = functools.partial(self._keys_between, records, old)
         starts = range(0, len(records), _KEYS_AT_ONCE)
         processes = min(len(starts), self.num_workers)
         forked = multiprocessing.get_start_method() == "fork" and not multiprocessing.current_process().daemon
@@ -197,10 +201,10 @@ class PackedStore:
             keys = list(map(make, starts))
         return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
-    def _keys_between(self, records: Sequence[Mapping[str, Any]], start: int) -> bytes:
+    def _keys_between(self, records: Sequence[Mapping[str, Any]], old: bool, start: int) -> bytes:
         stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken anew each time, but about once a file
         stop = min(start + _KEYS_AT_ONCE, len(records))
-        return b"".join(self._key(records[position], position, stamp) for position in range(start, stop))
+        return b"".join(self._key(records[position], position, stamp, old) for position in range(start, stop))
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """Part (in the order of their numbers) and row of each key, int64 ``(N, 2)``; -1 where no part holds it.
@@ -272,7 +276,7 @@ class PackedStore:
             with self.locked():
                 self._remove_abandoned()
                 if not (self.folder / "manifest.json").exists():
-                    text = json.dumps(self.manifest, indent=2, ensure_ascii=False, sort_keys=True)
+                    text = json.dumps({**self.manifest, MARK: "fitted"}, indent=2, ensure_ascii=False, sort_keys=True)
                     atomic_write_text(self.folder / "manifest.json", text + "\n")
                 self._add_locked(records, keys, retry_unreadable)
         except OSError as error:
@@ -419,7 +423,7 @@ class PackedStore:
                 present[image] = keys[position].tobytes()
         return {key: reason for key, reason in known.items() if present.get(reason[:2], key) == key}
 
-    def _key(self, record: Mapping[str, Any], position: int, stamp: Callable[[str], Stamp]) -> bytes:
+    def _key(self, record: Mapping[str, Any], position: int, stamp: Callable[[str], Stamp], old: bool) -> bytes:
         if not isinstance(record.get(self.image_key), str | os.PathLike):
             raise RecordsError(
                 f"record {position}: expected a path under {self.image_key!r}, found {record.get(self.image_key)!r}"
@@ -435,6 +439,9 @@ class PackedStore:
             extra.append(["masks", masks.RULES])
         if white := _text(record.get(_WHITE_KEY)):  # only then, so that stores of other data keep their keys
             extra.append({_WHITE_KEY: white})
+        if old and not path.lower().endswith(_PICTURES):
+            plane, modality = _plane(record) or "stored", str(record.get("modality") or "")
+            extra += changes_since(path, stamp(path), cast(PlaneChoice, plane), modality, self._by_region)
         return image_key(path, self._frame(record), stamp(path), _text(record.get("sha256")), extra)
 
     def _region(self, record: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 FILE_KEY = "filename_or_obj"
 
 #: Pixels whose sides differ by less, as by rounding, are square.
-_SQUARE = 0.01
+SQUARE = 0.01
 
 #: Stands for the path of an array that came without one.
 _UNNAMED = "array"
@@ -232,7 +232,7 @@ def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> 
     if image.spacing is not None:
         meta["spacing"] = image.spacing
     aspect = image.pixel_aspect(frame)
-    if abs(aspect - 1) > _SQUARE:
+    if abs(aspect - 1) > SQUARE:
         meta["pixel_aspect"] = aspect
     pixels = np.ascontiguousarray(canonical.pixels, dtype=np.float32)
     return MetaTensor(torch.from_numpy(pixels), meta=meta)

@@ -250,7 +250,7 @@ def _placed_image(
         "dicom",
         np.ascontiguousarray(pixels),
         headers,
-        _spacing(headers[0]),
+        pixel_spacing(headers[0]),
         plane,
         stack_affine(headers[:length]) if blocks else None,
         len(volumes) if blocks else 1,
@@ -721,7 +721,8 @@ def _decimals(*values: float) -> list[DSfloat]:
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 
-def _spacing(header: Dataset) -> tuple[float, float] | None:
+def pixel_spacing(header: Dataset) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns; ``None`` where the header does not state them."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         spacing = _vector(header, keyword, 2)
         if spacing is not None and (spacing > 0).all():

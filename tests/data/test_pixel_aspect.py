@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from radimagenet_monai.data.first_release import MARK
+from radimagenet_monai.data.packed_store import PackedStore
 from radimagenet_monai.data.resize import CONTENT, ResizeCanonicald
 from radimagenet_monai.data.row_resize import content_box, resize_to_uint8
 from radimagenet_monai.intensity import MRPercentiled
@@ -79,3 +82,38 @@ def test_a_mask_comes_back_to_where_it_was(tmp_path: Path) -> None:
     assert item[CONTENT].tolist() == [24, 0, 72, 96]
     found = restore_mask(np.asarray(item["image"])[0], item["geometry"].tolist(), 0.5, item[CONTENT].tolist())
     assert (found == (pixels > 0)).mean() > 0.99
+
+
+def test_a_store_of_the_first_release_gives_no_stretched_row(tmp_path: Path) -> None:
+    """Its rows of square images are used as they are, those of others are made anew."""
+    square = dicom(tmp_path / "square.dcm", disk(128, 128, 1, 1), PixelSpacing=[1, 1])
+    flat = dicom(tmp_path / "flat.dcm", disk(128, 128, 0.5, 1), PixelSpacing=[0.5, 1])
+    volume = nib.Nifti1Image(disk(128, 128, 1, 0.5).T[:, :, None], np.diag([-0.5, -1, 1, 1]))
+    nib.save(volume, tmp_path / "flat.nii")
+    unknown = dicom(tmp_path / "unknown.dcm", disk(128, 128, 1, 1))
+    records = [
+        {"image": path, "frame": 0, "modality": "MR"} for path in (square, flat, str(tmp_path / "flat.nii"), unknown)
+    ]
+
+    def opened() -> tuple[PackedStore, np.ndarray]:
+        steps = [LoadNativeImaged("image"), MRPercentiled("image")]
+        store = PackedStore(tmp_path / "store", steps, 96, transform_keys=["modality"], num_workers=0, progress=False)
+        return store, store.keys(records)
+
+    store, new = opened()
+    store.add(records, new, False)
+    manifest = store.folder / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({key: facts[key] for key in facts if key != MARK}))
+
+    store, keys = opened()
+    assert (keys == new).all(axis=1).tolist() == [True, False, False, True]
+    assert (store.rows(keys)[:, 0] >= 0).tolist() == [True, False, False, True]
+    store.add(records, keys, False)
+    places = store.rows(keys)
+    assert places[:, 0].tolist() == [0, 1, 1, 0]
+    files = store.image_files()
+    for part, row in places.tolist():
+        shown = np.load(files[part])[row, ..., 0] > 127
+        assert abs(int(shown.any(1).sum()) - int(shown.any(0).sum())) <= 1
+    np.testing.assert_array_equal(opened()[1], keys)
