@@ -219,8 +219,6 @@ def pack_records(
         frame_to_share = pseudonymized(frame, description.findings, share_columns, share_salt)
     started = time.monotonic()
     transform, options = task_preparation(description)
-    if "modality" in frame:
-        require_fitting_column(frame["modality"].tolist(), frame["image"].tolist(), transform)
     store = PackedStore(
         out,
         transform,
@@ -234,6 +232,8 @@ def pack_records(
     rows = np.arange(len(frame))
     if store.path_keys:  # without a mask there is nothing to learn from
         rows = np.flatnonzero(frame["mask"] != "")
+    if "modality" in frame:
+        require_fitting_column(frame["modality"].tolist(), frame["image"].tolist(), rows.tolist(), transform)
     table = TableRecords(frame.iloc[rows], folder)
     keys = store.keys(table)
     before = int((store.rows(keys)[:, 0] >= 0).sum())

@@ -43,9 +43,10 @@ def require_fitting_modality(
 def require_fitting_column(
     modalities: Sequence[str],
     images: Sequence[str],
+    rows: Sequence[int],
     transform: Callable[..., Any] | Sequence[Callable[..., Any]],
 ) -> None:
-    """As `require_fitting_modality`, for the columns ``modality`` and ``image`` of a whole table.
+    """As `require_fitting_modality`, for the ``rows``, from 0, of the columns ``modality`` and ``image`` of a table.
 
     Raises
     ------
@@ -53,7 +54,9 @@ def require_fitting_column(
         As there.
     """
     for policy in _policies(transform):
-        wrong = _wrong(policy, modalities) if policy.modality_key == "modality" else []
+        if policy.modality_key != "modality":
+            continue
+        wrong = [rows[place] for place in _wrong(policy, (modalities[row] for row in rows))]
         if wrong:
             raise _refusal(policy, modalities[wrong[0]], wrong[0] + _FIRST_ROW, images[wrong[0]], wrong)
 
