@@ -16,6 +16,7 @@ from radimagenet_monai.datasets.records import (
     PLANE,
     Split,
     keep_masked,
+    plane_of_row,
     selected_rows,
     settle_findings,
 )
@@ -154,6 +155,11 @@ class SealedRecords(Sequence[dict[str, Any]]):
         for name in self._carried:
             if value := index.column(name)[row]:
                 record[name] = value
+        stated = index.column(PLANE)[row] if PLANE in index else None
+        if plane := plane_of_row(record["image"], record["frame"], stated):
+            record[PLANE] = plane
+        else:
+            record.pop(PLANE, None)
         if masks := index.column("mask")[row]:
             record["mask"] = [mask for mask in masks.split(MASK_SEPARATOR) if mask]
         if sha256 := index.column("sha256")[row]:

@@ -78,10 +78,11 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
         "sha256": st.sampled_from(["", "ab" * 32]),
         "exam": st.sampled_from(["", "left", "right"]),
         "modality": st.sampled_from(["", "CT"]),
+        "plane": st.sampled_from(["", "axial", "Coronal "]),
         "bleeding": st.sampled_from(["", "1", "0"]),
         "swelling": st.sampled_from(["", "1", "0"]),
     }
-    absent = draw(st.sets(st.sampled_from(["exam", "modality", "bleeding", "fold"])))
+    absent = draw(st.sets(st.sampled_from(["exam", "modality", "bleeding", "fold", "plane"])))
     table = {"image": images}
     for name, values in cells.items():
         if name not in absent:
