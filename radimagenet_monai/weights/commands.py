@@ -49,6 +49,8 @@ def import_(file: str, replace: bool = False, prefix: str | None = None, **flags
         flags: --as NAME, what the weights are.
     """
     name = flags.pop("as", None)  # a keyword of Python, so it cannot be a parameter
+    if flags:
+        raise ConfigurationError(f"unknown flag --{next(iter(flags))}")
     from radimagenet_monai.weights.importers.import_file import import_weights
 
     as_name, start = (None if item is None else str(item) for item in (name, prefix))

@@ -224,7 +224,7 @@ def test_a_copy_in_another_encoding(
     # In one part under another label it is a contradiction, and for the same patient nothing but a picture too many.
     other = with_row(table, image=name, label="malignant", patient_id="new", split="train", fold=one["fold"])
     assert found(run(other, busi)) == {(kind, "conflict", frozenset({one["image"], name}))}
-    other = with_row(table, **{**one, "image": name, "sha256": ""})
+    other = with_row(table, **{**one, "image": name, "sha256": "", "mask": ""})
     assert found(run(other, busi)) == set()
 
 
@@ -271,6 +271,7 @@ def test_broken_images_are_warnings(busi: Path, table: pd.DataFrame) -> None:
         ("unreadable", "warning", frozenset({"empty.png"})),
         ("missing", "warning", frozenset({"missing.png"})),
         ("missing", "warning", frozenset({table["image"][3]})),
+        ("mask_unusable", "warning", frozenset({table["image"][3]})),
         ("changed", "warning", frozenset({table["image"][5]})),
     }
     assert not audit.failed

@@ -430,8 +430,8 @@ def test_a_fold_without_a_class_is_left_out(tmp_path: Path) -> None:
 
 
 def test_perfect_separation_is_not_estimable_and_has_a_reason(tmp_path: Path) -> None:
-    frame = made_records(60)
-    frame["split"] = np.repeat(["train", "validation", "test"], 20)
+    frame = made_records(180)
+    frame["split"] = np.repeat(["train", "validation", "test"], 60)
     comparison = FakeComparison.planned(tmp_path, frame, folds=1)
     comparison.write(lambda run, rows: of_two(np.where(rows["label"] == "malignant", 4.0, -4.0)))
     analysis = analyze(comparison.out, comparison.root)

@@ -102,7 +102,7 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path):
         ("int.tif", Image.fromarray(GREY.astype(np.int32)), {}),
         ("moves.png", Image.fromarray(GREY), {"save_all": True, "append_images": [Image.fromarray(GREY[::-1])]}),
         ("pages.tif", Image.fromarray(GREY), {"save_all": True, "append_images": [Image.fromarray(GREY[:5])]}),
-        ("other.gif", Image.fromarray(GREY), {}),
+        ("moves.gif", Image.fromarray(GREY), {"save_all": True, "append_images": [Image.fromarray(GREY[::-1])]}),
     ],
 )
 def test_pictures_without_a_plain_meaning_are_refused(tmp_path, name, picture, options):
