@@ -119,7 +119,7 @@ def test_pixels_may_stay_unread(planted: Path) -> None:
     assert facts["near_bits"] is None
     assert "near" not in facts["counts"]
     text = (planted / "audit.html").read_text()
-    assert text.count("not looked at") == 5
+    assert text.count("not looked at") == 6
     with pytest.raises(ConfigurationError, match="'maybe' is neither true nor false"):
         audit(str(planted), pixels="maybe")
 
