@@ -128,7 +128,7 @@ def _links(entry: Path, path: str) -> Iterator[str]:
 
 
 def _grade_folder(entry: Path, path: str) -> Grade:
-    """Of a foreign folder: the worst of what lies in it."""
+    """The worst grade of anything inside a folder that does not belong to a bundle."""
     grades = [Grade.DANGEROUS for _ in _links(entry, path)]
     grades += [_why_foreign(f"{path}/{name}")[1] for _, _, files in os.walk(entry) for name in files]
     return next((grade for grade in Grade if grade in grades), Grade.STYLE)

@@ -67,7 +67,7 @@ _QUIET_BUILTINS = frozenset(
 
 
 def grade_component(name: str) -> Grade:
-    """Of a ``_target_`` that is not on the allow-list."""
+    """Grade a ``_target_`` that is not on the allow-list."""
     parts = name.split(".")
     if not name.isascii() or not all(part.isidentifier() for part in parts):
         return Grade.DANGEROUS
@@ -81,7 +81,7 @@ def grade_component(name: str) -> Grade:
 
 
 def grade_name(name: str) -> Grade:
-    """Of a module, or of an object by its full name, that is not on the allow-list."""
+    """Grade a module, or an object given by its full name, that is not on the allow-list."""
     parts = name.split(".")
     if any(not part.isidentifier() or part.startswith("_") for part in parts) or not name.isascii():
         return Grade.DANGEROUS
@@ -100,12 +100,12 @@ def grade_name(name: str) -> Grade:
 
 
 def grade_builtin(name: str) -> Grade:
-    """Of a plain name in an expression that is neither imported nor bound in it."""
+    """Grade a plain name in an expression that is neither imported nor bound there."""
     return Grade.DANGEROUS if hasattr(builtins, name) and name not in _QUIET_BUILTINS else Grade.UNKNOWN
 
 
 def grade_attribute(name: str) -> Grade:
-    """Of an attribute of an object that only running the config would give."""
+    """Grade an attribute of an object that exists only once the config runs."""
     if name.startswith("_") or _FRAMES.fullmatch(name) or _RUNNING_METHODS.fullmatch(name):
         return Grade.DANGEROUS
     return Grade.UNKNOWN

@@ -58,6 +58,7 @@ def ct_window(image: NativeImage, frame: int, record: Mapping[Any, Any], given: 
         said = f"BodyPartExamined {body_part!r}" if body_part else "a CT image that states no body part"
         raise IntensityError(
             f"{image.path}: {said} was given, chest or abdomen was expected, since that decides its window; say which "
-            "with --ct_region lung or --ct_region abdomen, or in the records' column 'region'"
+            "with --ct_region lung or --ct_region abdomen, or in the records' column 'region', which is the only way "
+            "for radimagenet pack"
         )
     return chosen, given not in ("auto", chosen)
