@@ -21,7 +21,8 @@ from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.training import MaskWriter, OverlapWriter
 
 SIDE = 128
-MOVED = (4, 3)  # rows and columns
+MOVED = (4, 3)  # rows and columns of the file
+REFERENCE = {"scan.dcm": "scan_mask.png", "picture.png": "picture_mask.png", "black.png": "picture_mask.png"}
 
 
 class _Found(torch.nn.Module):
@@ -43,15 +44,20 @@ def folder(tmp_path: Path) -> Path:
     scan.save_as(tmp_path / "scan.dcm")
     Image.fromarray(np.arange(SIDE, dtype=np.uint8).repeat(SIDE).reshape(SIDE, SIDE)).save(tmp_path / "picture.png")
     Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / "black.png")
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[30 + MOVED[0] : 60 + MOVED[0], 40 + MOVED[1] : 70 + MOVED[1]] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
+    # The scan is half as wide as high: it fills columns 32 to 95 of the network's image, each two columns of the file.
+    for name, columns in (("picture", (40, 70)), ("scan", (16, 76))):
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[30 + MOVED[0] : 60 + MOVED[0], columns[0] + MOVED[1] : columns[1] + MOVED[1]] = 255
+        Image.fromarray(mask).save(tmp_path / f"{name}_mask.png")
     return tmp_path
 
 
 def evaluate(folder: Path, images: list[str], lesions: list[bool], tolerance: float = 2.0) -> tuple[list[dict], dict]:
     data = [
-        {"image": str(folder / image), "mask": [str(folder / "mask.png")] if lesion else []}
+        {
+            "image": str(folder / image),
+            "mask": [str(folder / REFERENCE.get(image, "picture_mask.png"))] if lesion else [],
+        }
         for image, lesion in zip(images, lesions, strict=True)
     ]
     transform = Compose(
