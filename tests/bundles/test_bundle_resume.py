@@ -84,7 +84,7 @@ def states(bundle: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_killed_and_resumed_run_ends_bit_identical(
     workers: int, uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path
 ) -> None:

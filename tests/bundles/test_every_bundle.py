@@ -24,7 +24,17 @@ from radimagenet_monai.weights.store import find_weights
 
 # The smallest sizes that every layer of the networks takes.
 SIDE = {"inceptionv3": 80, "inceptionresnetv2": 80}
-NAMES = [bundle.name for bundle in BUNDLES]
+# One of each kind in `make test`: pretraining, two classes, exams of volumes, several findings, segmentation.
+REPRESENTATIVE = {
+    "radimagenet_densenet121_pretraining",
+    "breast_mass_us_classification",
+    "meniscal_tear_mri_classification",
+    "intracranial_hemorrhage_ct_classification",
+    "thyroid_nodule_us_segmentation",
+}
+NAMES = [
+    pytest.param(bundle.name, marks=() if bundle.name in REPRESENTATIVE else pytest.mark.long) for bundle in BUNDLES
+]
 
 Fixture = Callable[[str], Path]
 
