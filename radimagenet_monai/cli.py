@@ -194,6 +194,17 @@ def miniature(out: str = "miniature_output", seed: Whole = 0) -> None:
     print(run_miniature(str(out), Recipe(seed=seed)))
 
 
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print a script that completes commands and flags in your shell.
+
+    Args:
+        shell: bash, zsh or fish. For bash: source <(radimagenet completion bash)
+    """
+    from radimagenet_monai.completion import completion_script
+
+    print(completion_script(COMMANDS, "radimagenet", shell), end="")
+
+
 def _reader_options(given: Mapping[str, Any]) -> Options:
     from radimagenet_monai.datasets.readers import get_reader
 
@@ -271,6 +282,7 @@ _FUNCTIONS: dict[str, Any] = {
     "report": report_commands.report,
     "demo": demo,
     "miniature": miniature,
+    "completion": completion,
 }
 
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 VALUES = {
     "prepare": {"name": "busi"},
     "phantom": {"name": "busi"},
+    "completion": {"shell": "bash"},
     "explain": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
 }
 
@@ -310,5 +311,5 @@ def test_a_command_without_further_flags_says_so() -> None:
     def command(name: str) -> None:
         """Do nothing."""
 
-    with pytest.raises(UsageError, match=r"go has no --size: known: --name Nothing was run"):
+    with pytest.raises(UsageError, match=r"go has no --size: known: --name. Nothing was run"):
         run({"go": checked(command, "go")}, ["go", "a", "--size", "3"], "x")
