@@ -1,10 +1,10 @@
 """Where a classifier looks: Grad-CAM and Grad-CAM++ of any of its feature maps.
 
-Gradients stop at the chosen feature map, so that frozen encoders need no exception, nothing of the network changes, and
-a batch may hold images that are explained for different classes. `monai.visualize` computes the same maps for a single
-image, which the tests hold this module to. In a batch it adds up the gradients of all classes asked for; its Grad-CAM++
-vanishes where a logit is far below zero; its hooks stay on the network; frozen layers give no map; and its maps are
-inverted, the most important pixel 0.
+Gradients stop at the chosen feature map, so frozen encoders work, the network is not changed, and the images of a batch
+may be explained for different classes. The tests compare this module with `monai.visualize`, which computes the same
+maps for a single image. In a batch, MONAI sums the gradients of all requested classes; its Grad-CAM++ vanishes if a
+logit is far below zero; its hooks stay on the network; frozen layers give no map; and its maps are inverted, with 0 for
+the most important pixel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FINAL = "1/32"
 class FeatureMap:
     """A feature map, and where its cells lie on the image.
 
-    ``layer`` names the module, as ``network.named_modules()`` has it, whose output it is. The receptive field of its
+    ``layer`` is the name, from ``network.named_modules()``, of the module that outputs it. The receptive field of its
     cell ``i`` is centered on pixel ``first + stride * i`` of its axis (Araujo et al., Computing Receptive Fields of
     Convolutional Neural Networks, Distill 2019).
     """
@@ -72,7 +72,7 @@ class Method(StrEnum):
 
     @classmethod
     def parse(cls, name: str) -> Method:
-        """The method of that name, or `ConfigurationError` with the names there are."""
+        """The method of that name; otherwise `ConfigurationError` with the valid names."""
         try:
             return cls(name)
         except ValueError:
@@ -86,13 +86,12 @@ def activation_maps(
     method: str = "gradcam",
     feature_map: FeatureMap | None = None,
 ) -> np.ndarray:
-    """Maps of the evidence for a class, one an image.
+    """One map of the evidence for a class per image.
 
     Parameters
     ----------
     network
-        Gives logits ``(N, classes)``. Put into evaluation mode while it runs; its weights, gradients and mode are as
-        before afterwards.
+        Gives logits ``(N, classes)``. It runs in evaluation mode; weights, gradients and mode are restored afterwards.
     images
         Canonical images ``(N, 1 or 3, H, W)`` in [0, 1], upright, on the network's device.
     targets
@@ -100,20 +99,20 @@ def activation_maps(
     method
         ``"gradcam"`` or ``"gradcam++"``.
     feature_map
-        By default the final one of a `Classifier`; see `classifier_feature_map` for the finer one.
+        Default: the final one of a `Classifier`; see `classifier_feature_map` for the finer one.
 
     Returns
     -------
     numpy.ndarray
-        float32 ``(N, H, W)`` in [0, 1], upright: evidence for the class, 1 at its maximum. A map without any positive
-        evidence is 0 throughout.
+        float32 ``(N, H, W)`` in [0, 1], upright: evidence for the class, 1 at its maximum. A map without positive
+        evidence is all 0.
 
     Raises
     ------
     ConfigurationError
-        For an unknown method or layer, or a layer whose output is no feature map.
+        For an unknown method or layer, or a layer whose output is not a feature map.
     RadImageNetError
-        Where the network gives values that are not finite.
+        If the network outputs NaN or infinite values.
     """
     rule = Method.parse(method)
     where = feature_map or classifier_feature_map(network)
@@ -146,9 +145,9 @@ def classifier_feature_map(network: nn.Module, level: str = FINAL) -> FeatureMap
     Parameters
     ----------
     network
-        On one of the encoders.
+        A classifier on one of the encoders.
     level
-        ``"1/32"``, the final map, or ``"1/16"``, which is finer, and farther from the decision.
+        ``"1/32"``, the final map, or ``"1/16"``, which is finer but farther from the decision.
 
     Raises
     ------
@@ -168,8 +167,8 @@ def classifier_feature_map(network: nn.Module, level: str = FINAL) -> FeatureMap
 def _to_pixels(evidence: Tensor, rows: int, columns: int, where: FeatureMap) -> Tensor:
     """Cells ``(N, 1, h, w)`` to pixels ``(N, 1, rows, columns)``, linear between the centers of the cells.
 
-    Stretching the map over the image instead, as is common, would move it: by half a cell, 16 pixels, to the right and
-    down for ResNet50, whose cells are centered on pixels 0, 32, 64 and so on.
+    The common alternative, stretching the map over the image, would shift it: by half a cell, 16 pixels, to the right
+    and down for ResNet50, whose cells are centered on pixels 0, 32, 64 and so on.
     """
     across = [
         _interpolation(length, cells, where).to(evidence)
@@ -179,7 +178,7 @@ def _to_pixels(evidence: Tensor, rows: int, columns: int, where: FeatureMap) -> 
 
 
 def _interpolation(length: int, cells: int, where: FeatureMap) -> Tensor:
-    """Weights ``(length, cells)`` of the cells at each pixel; beyond the first and the last center the map is level."""
+    """Weights ``(length, cells)`` of the cells at each pixel; beyond the first and last centers the map is constant."""
     place = ((torch.arange(length) - where.first) / where.stride).clamp(0, cells - 1)
     return (1 - (place[:, None] - torch.arange(cells)).abs()).clamp(min=0)
 
@@ -198,7 +197,7 @@ def _features_and_gradients(network: nn.Module, images: Tensor, targets: Tensor,
         if not isinstance(output, Tensor) or output.ndim != 4:
             raise ConfigurationError(f"layer {layer!r} gives no feature map (N, C, h, w); choose another layer")
         captured.append(output.detach().clone().requires_grad_())
-        # What follows may work in place, which a leaf of the graph does not allow.
+        # The next layers may work in place, which autograd does not allow on a leaf tensor.
         return captured[-1].clone()
 
     modes = {name: part.training for name, part in network.named_modules()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A variance below this share of its parts' is rounding.
+# A variance below this share of its parts' variance is rounding error.
 _ROUNDING = 1e-12
 
 _WHY_NO_VARIANCE = {
@@ -31,17 +31,17 @@ _WHY_NO_DIFFERENCE = {
 class AucComponents:
     """Structural components of ``m`` models on the same images, in counts.
 
-    One sort gives them, exactly with ties; O(n log n), as Sun X, Xu W, IEEE Signal Process Lett 2014;21:1389-1393, by
-    midranks. Halves are exact in floating point, so that equal components are found equal.
+    Computed from one sort, exact with ties, in O(n log n), like the midranks of Sun X, Xu W, IEEE Signal Process Lett
+    2014;21:1389-1393. Halves are exact in floating point, so equal components compare equal.
 
     Attributes
     ----------
     of_positives
-        ``(m, positives)``: the number of negatives that a model puts below each positive image, ties as halves.
+        ``(m, positives)``: number of negatives that a model scores below each positive image, ties counted half.
     of_negatives
-        ``(m, negatives)``: the number of positives that a model puts above each negative image.
+        ``(m, negatives)``: number of positives that a model scores above each negative image, ties counted half.
     clusters_of_positives, clusters_of_negatives
-        The cluster of each of these images, as indices from 0; ``None`` where images are independent.
+        Cluster index of each of these images, from 0; ``None`` if images are independent.
     """
 
     of_positives: np.ndarray
@@ -60,7 +60,7 @@ class AucComponents:
         scores
             ``(m, n)`` finite numbers, higher for the positive class.
         clusters
-            ``(n,)`` indices from 0; ``None`` where images are independent.
+            ``(n,)`` cluster indices from 0; ``None`` if images are independent.
         """
         of_positives, of_negatives = zip(*(_count_pairs(positive, row) for row in scores), strict=True)
         return cls(
@@ -73,8 +73,8 @@ class AucComponents:
     def contrasted(self, contrasts: np.ndarray) -> AucComponents:
         """Components of ``(c, m)`` linear combinations of the models.
 
-        The variance of a difference comes from the components' differences: the sum of the variances less the
-        covariances would cancel for similar models.
+        The variance of a difference is computed from the differences of the components: for similar models, the
+        variances minus the covariances would cancel.
         """
         return AucComponents(
             contrasts @ self.of_positives,
@@ -90,10 +90,10 @@ class AucComponents:
 
     @property
     def covariance(self) -> np.ndarray:
-        """``(m, m)`` covariance of the AUCs; 0 for the part of a class that is of one image or cluster only.
+        """``(m, m)`` covariance of the AUCs; the part of a class with a single image or cluster is 0.
 
-        Images that are independent: S10 / M + S01 / N of DeLong 1988. Clusters: S10 / M + S01 / N + (S11 + S11') / MN
-        of Obuchowski 1997. The two are equal where every image is a cluster.
+        Independent images: S10 / M + S01 / N of DeLong 1988. Clusters: S10 / M + S01 / N + (S11 + S11') / MN of
+        Obuchowski 1997. The two are equal if every image is a cluster.
         """
         of_positives, of_negatives = self._deviations()
         with_positives, with_negatives = self._numbers()
@@ -119,9 +119,9 @@ class AucComponents:
         return f"{_WHY_NO_VARIANCE[self._kind(0)]}, so the variance is zero"
 
     def _kind(self, model: int) -> str:
-        """Of a model without variance, scores ``"equal"`` or classes ``"apart"``, ``"reversed"``, or ``"mixed"``."""
+        """Why a model has no variance: scores ``"equal"``, classes ``"apart"`` or ``"reversed"``, or ``"mixed"``."""
         positives, negatives = self.of_positives.shape[1], self.of_negatives.shape[1]
-        # Only where all scores are equal do all images of both classes tie with half of the others.
+        # All images of both classes tie with half of the others only if all scores are equal.
         if (self.of_positives[model] == negatives / 2).all() and (self.of_negatives[model] == positives / 2).all():
             return "equal"
         return {1.0: "apart", 0.0: "reversed"}.get(float(self.aucs[model]), "mixed")
@@ -143,7 +143,7 @@ class AucComponents:
         return with_positives, with_negatives
 
     def _sums(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of both parts, ``(m, units)`` sums of the components of each unit and ``(units,)`` images of it."""
+        """For both parts, ``(m, units)`` sums of the components of each unit and its ``(units,)`` image counts."""
         sums = []
         for number, (counts, clusters) in enumerate(self._parts()):
             if clusters is None:
@@ -155,11 +155,11 @@ class AucComponents:
         return sums
 
     def _means(self) -> list[np.ndarray]:
-        """Of both parts, ``(m, units)`` mean components. Equal fractions of integers are rounded to equal numbers."""
+        """``(m, units)`` mean components of both parts. Equal fractions of integers are rounded to equal numbers."""
         return [sums[:, sizes > 0] / sizes[sizes > 0] for sums, sizes in self._sums()]
 
     def _deviations(self) -> list[np.ndarray]:
-        """Of both parts, ``(m, units)``: what a unit adds to the deviation of the AUCs from their expectation."""
+        """``(m, units)`` for both parts: contribution of each unit to the deviation of the AUCs from their mean."""
         aucs, positives, negatives = self.aucs[:, None], self.of_positives.shape[1], self.of_negatives.shape[1]
         return [
             (sums / others - sizes * aucs) / own
@@ -169,7 +169,7 @@ class AucComponents:
         ]
 
     def _why_cancelled(self) -> str | None:
-        """Whether the variance of the one model is nothing but rounding beside that of its two parts."""
+        """Whether the variance of a single model is only rounding error compared with its two parts."""
         if self.covariance[0, 0] > _ROUNDING * sum(float(np.sum(part**2)) for part in self._deviations()):
             return None
         return "in every cluster the positive and the negative images' parts cancel, so the variance is zero"
@@ -181,7 +181,7 @@ def _products(first: np.ndarray, second: np.ndarray, units: int) -> np.ndarray:
 
 
 def _count_pairs(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each positive image the negatives below it, for each negative one the positives above it; ties as halves."""
+    """Negatives below each positive image and positives above each negative image, ties counted half."""
     order = np.argsort(scores)
     ordered, is_positive = scores[order], positive[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

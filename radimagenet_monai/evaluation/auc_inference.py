@@ -1,7 +1,7 @@
-"""What follows from the structural components of AUCs: intervals, tests and when there are none.
+"""Intervals and tests from the structural components of AUCs, and when there are none.
 
-Where a variance is zero (perfect separation, models that rank alike) there is no interval and no test. The results say
-so: ``None`` with a ``reason`` in words, never NaN.
+If a variance is zero (perfect separation, models with the same ranking), there is no interval and no test. The results
+are then ``None`` with a ``reason`` in words, never NaN.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class AucEstimate:
     Attributes
     ----------
     auc
-        ``None`` where one of the classes is absent.
+        ``None`` if a class is absent.
     standard_error, low, high
-        ``None`` where not estimable.
+        ``None`` if not estimable.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     scale
-        On which the interval is symmetric.
+        Scale on which the interval is symmetric.
     positives, negatives
         Numbers of images.
     reason
-        Why something is not estimable; ``None`` where all is.
+        Why something is not estimable; ``None`` if everything is.
     """
 
     auc: float | None
@@ -58,8 +58,8 @@ class AucEstimate:
 class AucDifference:
     """The AUC of model ``first`` minus that of model ``second`` on the same images.
 
-    ``low`` and ``high`` bound the difference, ``z`` and two-sided ``p`` test it against 0. All four are ``None``,
-    with a ``reason``, where not estimable.
+    ``low`` and ``high`` bound the difference, ``z`` and two-sided ``p`` test it against 0. All four are ``None``, with
+    a ``reason``, if not estimable.
     """
 
     first: str
@@ -84,9 +84,9 @@ class AucComparison:
     covariance
         ``(m, m)`` covariance of the AUCs in the order of ``aucs``.
     chi_square, degrees_of_freedom, p
-        Test that all AUCs are equal; ``None``, with a ``reason``, where not estimable.
+        Test that all AUCs are equal; ``None``, with a ``reason``, if not estimable.
     pairs
-        Every pair of models. Their p-values are not adjusted for being several.
+        Every pair of models. Their p-values are not adjusted for multiple testing.
     """
 
     aucs: dict[str, float]
@@ -110,14 +110,14 @@ def infer_auc(
     values
         ``(n,)`` finite scores.
     clusters
-        ``(n,)`` indices from 0; ``None`` where images are independent.
+        ``(n,)`` cluster indices from 0; ``None`` if images are independent.
     confidence, scale
-        Of the interval.
+        Confidence level of the interval, and the scale on which it is symmetric.
 
     Raises
     ------
     ConfigurationError
-        For another scale.
+        For an unknown scale.
     """
     if scale not in ("logit", "linear"):
         raise ConfigurationError(f"scale '{scale}' was given; expected 'logit' or 'linear'")
@@ -141,7 +141,7 @@ def estimate_with_interval(
     scale: Scale = "logit",
     reason: str | None = None,
 ) -> AucEstimate:
-    """An AUC with the interval that follows from its standard error; none where there is no error, for ``reason``."""
+    """An AUC with the interval that follows from its standard error; no interval, with a ``reason``, without one."""
     z = normal_quantile(confidence)
     if auc is None or error is None:
         return AucEstimate(auc, None, None, None, confidence, scale, positives, negatives, reason)
@@ -160,7 +160,7 @@ def check_models(labels: ArrayLike, scores: Mapping[str, ArrayLike]) -> tuple[np
     Raises
     ------
     RadImageNetError
-        For fewer than two models, one class only, or arrays that are no labels or scores.
+        For fewer than two models, a single class, or invalid labels or scores.
     """
     if len(scores) < 2:
         raise RadImageNetError(f"{len(scores)} models were given; a comparison needs two or more")
@@ -211,7 +211,7 @@ def _overall(components: AucComponents) -> tuple[float | None, int | None, float
         return None, None, None, reasons[0]
     values, vectors = np.linalg.eigh(components.contrasted(contrasts).covariance)
     along = vectors.T @ (contrasts @ components.aucs)
-    # Models that rank alike make the covariance singular; they take away a degree of freedom.
+    # Models with the same ranking make the covariance singular and cost a degree of freedom.
     kept = values > 1e-10 * values[-1]
     if (np.abs(along[~kept]) > 1e-10).any():
         return None, None, None, "models differ in AUC without variance of the difference"

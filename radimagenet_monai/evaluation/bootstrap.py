@@ -2,7 +2,7 @@
 
 Efron B. *Better bootstrap confidence intervals.* J Am Stat Assoc 1987;82:171-185 (BCa). Patients are resampled whole,
 with all their images, because images of a patient are not independent (Field CA, Welsh AH, J R Stat Soc B
-2007;69:369-390); within strata, so that every sample holds as many of each class as the data.
+2007;69:369-390); within strata, so that every sample has the class counts of the data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from radimagenet_monai.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.evaluation.patient_numbers import number_patients
 from radimagenet_monai.evaluation.proportions import normal_quantile
 
-# Samples without a value are no random part of all samples; beyond this share the rest says too little.
+# Samples without a value are not missing at random; beyond this share the rest says too little.
 _MOST_FAILED = 0.05
 _FEWEST_REPEATS = 100
 _BLOCK = 2**22
@@ -35,7 +35,7 @@ class WeightedStatistic(Protocol):
     def __call__(self, data: Mapping[str, np.ndarray]) -> float | None: ...
 
     def weighted(self, data: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-        """``(r,)`` values, NaN where undefined, when rows count as often as ``(r, n)`` weights say."""
+        """``(r,)`` values with rows counted by ``(r, n)`` weights; NaN if undefined."""
         ...
 
 
@@ -46,19 +46,19 @@ class BootstrapInterval:
     Attributes
     ----------
     estimate
-        Of the data; ``None`` where the statistic is undefined.
+        The statistic of the data; ``None`` if undefined.
     low, high, standard_error
-        ``None`` where not estimable.
+        ``None`` if not estimable.
     confidence, method
-        Of the interval.
+        Confidence level and method of the interval.
     units
-        Number of what was resampled: patients, or images where no clusters were given.
+        Number of resampled units: patients, or images if no clusters were given.
     repeats
         Number of samples drawn.
     failed
-        Number of samples in which the statistic was undefined; they are left out.
+        Number of samples in which the statistic was undefined; they are excluded.
     reason
-        Why something is not estimable; ``None`` where all is.
+        Why something is not estimable; ``None`` if everything is.
     """
 
     estimate: float | None
@@ -76,7 +76,7 @@ class BootstrapInterval:
     def p(self) -> float | None:
         """Two-sided test of a difference against 0, by ``estimate / standard_error`` as a normal deviate.
 
-        In small samples it holds its level better than a look at whether the interval leaves out 0. ``None`` where the
+        In small samples it keeps its level better than checking whether the interval excludes 0. ``None`` if the
         standard error is not estimable.
         """
         if self.estimate is None or self.standard_error is None:
@@ -100,23 +100,23 @@ def bootstrap_interval(
     Parameters
     ----------
     statistic
-        Takes columns by name, gives a number, or ``None`` or NaN where it is undefined. A paired difference takes the
+        Takes columns by name and returns a number, or ``None`` or NaN if undefined. A paired difference takes the
         columns of both models. A statistic with a method ``weighted`` (`AucStatistic`) is computed for many samples at
         once. The order of rows must not matter.
     data
         Column name to ``(n, ...)`` array.
     clusters
-        ``(n,)`` patients, drawn whole; an unknown one (``None``, empty text, NaN) counts as a patient by itself.
-        ``None`` instead of the whole draws images.
+        ``(n,)`` patients, drawn whole; an unknown one (``None``, empty text, NaN) counts as a separate patient.
+        ``None`` draws images instead.
     strata
         ``(n,)`` values, usually the labels. Samples hold as many images of each value as the data. With clusters,
         patients are drawn among those whose images have the same set of values.
     repeats
         Number of samples, at least 100; 2000 for a 95 % interval (Efron and Tibshirani 1993).
     confidence
-        Of the interval.
+        Confidence level of the interval.
     seed
-        Of the samples.
+        Seed of the bootstrap samples.
     method
         ``"bca"`` corrects for bias and skewness by a jackknife over patients or images, which calls the statistic once
         for each; ``"percentile"`` takes the quantiles as they are.
@@ -124,9 +124,9 @@ def bootstrap_interval(
     Raises
     ------
     RadImageNetError
-        For columns, clusters or strata of different lengths, or no rows.
+        If columns, clusters or strata differ in length, or there are no rows.
     ConfigurationError
-        For another method or too few repeats.
+        For an unknown method or too few repeats.
     """
     rows = _check(data, repeats, method)
     sampler = _Sampler.of(rows, clusters, strata)
@@ -190,7 +190,7 @@ class _Sampler:
         return cls(units, np.unique(present, axis=0, return_inverse=True)[1])
 
     def draw(self, repeats: int, generator: np.random.Generator) -> np.ndarray:
-        """``(repeats, n)`` how often each row is in each sample."""
+        """``(repeats, n)`` counts of each row in each sample."""
         counts = np.empty((repeats, self.stratum.size), dtype=np.int64)
         for stratum in range(int(self.stratum.max()) + 1):
             members = np.flatnonzero(self.stratum == stratum)
@@ -203,7 +203,7 @@ class _Sampler:
 def _values(
     statistic: Statistic | WeightedStatistic, data: Mapping[str, np.ndarray], weights: np.ndarray
 ) -> np.ndarray:
-    """``(r,)`` values of samples in which rows count as ``(r, n)`` weights say; NaN where undefined."""
+    """``(r,)`` values of samples with rows counted by ``(r, n)`` weights; NaN if undefined."""
     if isinstance(statistic, WeightedStatistic):
         return statistic.weighted(data, weights)
     values = []
@@ -219,7 +219,7 @@ def _acceleration(
 ) -> float | None:
     """Efron's acceleration from a jackknife over units, for several strata as in Efron and Tibshirani 1993, eq. 15.36.
 
-    ``None`` where the statistic is undefined for one of its samples.
+    ``None`` if the statistic is undefined for one of its samples.
     """
     cubes = squares = 0.0
     for stratum in range(int(sampler.stratum.max()) + 1):

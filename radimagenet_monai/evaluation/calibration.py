@@ -6,15 +6,15 @@
   the probability, the first with the slope held at 1 (Cox DR, Biometrika 1958;45:562-565; Van Calster B et al., BMC Med
   2019;17:230). Intercept 0 and slope 1 are right; a slope below 1 means probabilities too extreme, as overfitted
   networks give them.
-- *Expected calibration error*, root mean square over bins of equal numbers of images, with the part that chance alone
-  adds to every bin taken off (Bröcker J, Clim Dyn 2012;39:655-667; Kumar A, Liang P, Ma T, NeurIPS 2019,
+- *Expected calibration error*, root mean square over bins of equal numbers of images, with the part due to chance
+  subtracted from every bin (Bröcker J, Clim Dyn 2012;39:655-667; Kumar A, Liang P, Ma T, NeurIPS 2019,
   arXiv:1909.10155). Without that, a small test set makes a perfect model look miscalibrated.
 - *Curve*: predicted and observed per bin, with Wilson intervals.
 
-Where patients have several images, the intervals of slope and intercept come from the cluster-robust sandwich with
-the correction for few patients (Mancl LA, DeRouen TA, Biometrics 2001;57:126-134); the debiasing and the intervals of
-the curve count patients. Calibration belongs to the share of positives in the data:
-it does not carry over to a clinic with another one.
+If patients have several images, the intervals of slope and intercept come from the cluster-robust sandwich with the
+correction for few patients (Mancl LA, DeRouen TA, Biometrics 2001;57:126-134); the debiasing and the intervals of the
+curve count patients. Calibration belongs to the share of positives in the data: it does not carry over to a clinic with
+a different prevalence.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from radimagenet_monai.evaluation.proportions import clustered_wilson, normal_qu
 CLIP = 1e-6
 """Probabilities enter a logit no nearer to 0 and 1 than this: single precision gives exact zeros and ones."""
 
-_ALONE = 1e-9  # what is left of the information without a patient, below which all of it was this patient's
+_ALONE = 1e-9  # if less of the information is left without a patient, it was all from that patient
 _ONE_PATIENT = "it rests on the images of one patient, so there is no interval"
 
 _Interval = tuple[float | None, float | None, float | None]
@@ -57,31 +57,31 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities are to be believed.
+    """How far probabilities can be trusted.
 
     Attributes
     ----------
     images, positives
         Numbers of images.
     patients
-        Number of independent units where images of a patient were grouped; ``None`` where each image is its own.
+        Number of independent units if images were grouped by patient; ``None`` if every image is independent.
     clipped
         Images whose probability was moved to ``CLIP`` or ``1 - CLIP`` for slope and intercept.
     brier, brier_scaled
-        The second is ``None`` where a class is absent.
+        ``brier_scaled`` is ``None`` if a class is absent.
     slope, slope_low, slope_high
-        ``None`` where not estimable; the limits also where one patient alone decides.
+        ``None`` if not estimable; the limits also if a single patient decides.
     intercept, intercept_low, intercept_high
-        Calibration in the large, on the logit scale; above 0 where the probabilities are too low.
+        Calibration in the large, on the logit scale; above 0 if the probabilities are too low.
     ece
-        Debiased, root mean square; 0 where chance explains all of it.
+        Debiased, root mean square; 0 if chance explains all of it.
     ece_squared
-        Its square before it is cut at 0: unbiased, and so the one to average; below 0 in half of all sets of a
+        Its square before it is cut at 0: unbiased, so average this one; negative in half of all data sets for a
         perfectly calibrated model.
     curve
         From low to high probabilities.
     confidence
-        Of all intervals.
+        Confidence level of all intervals.
     reasons
         Why ``brier_scaled``, ``slope``, ``intercept`` (or their limits) or ``ece`` is not estimable, by that name.
     """
@@ -122,21 +122,21 @@ def evaluate_calibration(
     Parameters
     ----------
     labels
-        ``(n,)`` 1 for the positive class, 0 else.
+        ``(n,)``, 1 for the positive class, otherwise 0.
     probabilities
-        ``(n,)`` in [0, 1], of the positive class.
+        ``(n,)`` probabilities of the positive class, in [0, 1].
     bins
-        Of the curve and the calibration error, with equal numbers of images. Equal probabilities share a bin, so there
-        may be fewer.
+        Number of bins of the curve and the calibration error, with equal numbers of images. Equal probabilities share a
+        bin, so there may be fewer.
     clusters
         ``(n,)`` patient ids, ``None`` and empty text for unknown.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or probabilities, of different lengths, or fewer than one bin.
+        For labels or probabilities that are invalid or differ in length, or fewer than one bin.
     """
     positive = check_labels(labels)
     values = check_scores(probabilities, positive.size, probabilities=True)
@@ -218,7 +218,7 @@ class _LogisticFit:
 
 
 def _fit(positive: np.ndarray, design: np.ndarray, offset: np.ndarray) -> _LogisticFit:
-    """Maximum likelihood; the caller has made sure that a maximum exists."""
+    """Maximum likelihood; the caller ensures that a maximum exists."""
     labels = positive.astype(np.float64)
 
     def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
@@ -239,9 +239,9 @@ def _information(design: np.ndarray, fitted: np.ndarray) -> np.ndarray:
 
 
 def _interval(fit: _LogisticFit, patients: np.ndarray, grouped: bool, quantile: float) -> _Interval:
-    """Estimate with Wald limits, from the sandwich where patients have several images.
+    """Estimate with Wald limits, from the sandwich if patients have several images.
 
-    The limits are ``None`` where all that is known comes from one patient.
+    The limits are ``None`` if all information comes from one patient.
     """
     covariance = np.linalg.inv(_information(fit.design, fit.fitted))
     if grouped:
@@ -251,7 +251,7 @@ def _interval(fit: _LogisticFit, patients: np.ndarray, grouped: bool, quantile: 
         shares = np.zeros((count, size, size))
         weighted = fit.design * (fit.fitted * (1 - fit.fitted))[:, None]
         np.add.at(shares, patients, weighted[:, :, None] * fit.design[:, None, :])
-        # A patient pulls the fit towards its own images; the residuals are freed from that pull.
+        # A patient pulls the fit towards its own images; this correction removes that from the residuals.
         pull = np.eye(size) - shares @ covariance
         if np.linalg.det(pull).min() < _ALONE:
             return float(fit.coefficients[-1]), None, None
@@ -270,7 +270,7 @@ def _too_few(patients: np.ndarray) -> str | None:
 
 
 def _separation(positive: np.ndarray, line: np.ndarray) -> str | None:
-    """Why the slope has no finite maximum of likelihood (Albert A, Anderson JA, Biometrika 1984;71:1-10)."""
+    """Why the slope has no finite maximum likelihood estimate (Albert A, Anderson JA, Biometrika 1984;71:1-10)."""
     if np.ptp(line) == 0:
         return "all probabilities are the same"
     with_finding, without = line[positive], line[~positive]
@@ -282,7 +282,7 @@ def _separation(positive: np.ndarray, line: np.ndarray) -> str | None:
 
 
 def _bins(values: np.ndarray, bins: int) -> list[np.ndarray]:
-    """Members of each bin, from low to high; where a bin ends, equal values stay together."""
+    """Members of each bin, from low to high; equal values always share a bin."""
     parts = [part for part in np.array_split(np.sort(values), bins) if part.size]
     edges = np.unique([(low[-1] + high[0]) / 2 for low, high in itertools.pairwise(parts)])
     number = np.searchsorted(edges, values)
@@ -292,7 +292,7 @@ def _bins(values: np.ndarray, bins: int) -> list[np.ndarray]:
 def _debiased_error(
     positive: np.ndarray, values: np.ndarray, members: list[np.ndarray], patients: np.ndarray
 ) -> float | None:
-    """Squared calibration error less the variance of each bin's share of positives, counted over patients."""
+    """Squared calibration error minus the variance of each bin's share of positives, counted over patients."""
     total = 0.0
     for bin_ in members:
         _, unit = np.unique(patients[bin_], return_inverse=True)

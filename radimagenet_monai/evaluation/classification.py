@@ -1,4 +1,4 @@
-"""What a reader of a binary classification study expects to see, from labels and probabilities."""
+"""The usual results of a binary classification study, from labels and probabilities."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class BinaryEvaluation:
     images, positives, negatives
         Numbers of images.
     patients
-        Number of patients; ``None`` where unknown.
+        Number of patients; ``None`` if unknown.
     confidence
-        Of all intervals.
+        Confidence level of all intervals.
     auc
         With an interval on the logit scale.
     auc_method
-        DeLong where images are independent, Obuchowski where a patient has several.
+        DeLong for independent images, Obuchowski if a patient has several.
     operating_point
-        Counts, sensitivity, specificity, predictive values and accuracy with Wilson intervals, over patients where a
+        Counts, sensitivity, specificity, predictive values and accuracy with Wilson intervals, over patients if a
         patient has several images.
     balanced_accuracy, average_precision
-        ``None`` where a class is absent.
+        ``None`` if a class is absent.
     brier
         Mean squared difference of probability and label, 0 at best.
     notes
-        What limits the numbers, one sentence each.
+        Limitations of the numbers, one sentence each.
     """
 
     images: int
@@ -73,21 +73,21 @@ def evaluate_binary(
     Parameters
     ----------
     labels
-        ``(n,)`` 1 for the positive class, 0 else.
+        ``(n,)``, 1 for the positive class, otherwise 0.
     probabilities
-        ``(n,)`` in [0, 1], of the positive class.
+        ``(n,)`` probabilities of the positive class, in [0, 1].
     threshold
-        At and above which an image is called positive; choose it on validation data.
+        An image at or above it is called positive; choose it on validation data.
     patient_ids
-        ``(n,)``; ``None`` and empty text are unknown. Where a patient has several images all intervals are over
-        patients, and a note says so.
+        ``(n,)``; ``None`` and empty text are unknown. If a patient has several images, all intervals are over patients,
+        and a note says so.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or probabilities, or of different lengths.
+        If labels or probabilities are invalid or differ in length.
     """
     positive = check_labels(labels)
     values = check_scores(probabilities, positive.size, probabilities=True)

@@ -1,9 +1,9 @@
-"""Area under the ROC curve (AUC) with intervals and tests for images that come in clusters, several of a patient.
+"""Area under the ROC curve (AUC) with intervals and tests for images that come in clusters, several per patient.
 
 Obuchowski NA. *Nonparametric analysis of clustered ROC curve data.* Biometrics 1997;53:567-578. DeLong's structural
-components are summed over each cluster, and the products of the positive and negative sums of a cluster that holds
-both kinds are counted too. Clusters are taken for independent, images of a cluster may be as alike as they like. Where
-every image is a cluster, all results are DeLong's.
+components are summed over each cluster, and the products of the positive and negative sums of a cluster that holds both
+kinds are counted too. Clusters are assumed independent; images within a cluster may be correlated in any way. If every
+image is a cluster, all results equal DeLong's.
 
 The normal approximation is over clusters: with fewer than about 30 of each kind the intervals are somewhat too narrow.
 """
@@ -45,24 +45,24 @@ def estimate_clustered_auc(
     scores
         ``(n,)``, higher for the positive class.
     clusters
-        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes; an
-        image whose cluster is unknown (``None``, empty text, NaN) is one of its own.
+        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes; an image
+        whose cluster is unknown (``None``, empty text, NaN) forms its own cluster.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     scale
         See `radimagenet_monai.evaluation.delong.estimate_auc`.
 
     Returns
     -------
     AucEstimate
-        Without an interval where fewer than two clusters hold images of a class, or the variance is zero.
+        Without an interval if fewer than two clusters hold images of a class, or the variance is zero.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels, scores or clusters.
+        For invalid labels, scores or clusters.
     ConfigurationError
-        For another scale.
+        For an unknown scale.
     """
     positive = check_labels(labels)
     values = check_scores(scores, positive.size)
@@ -86,12 +86,12 @@ def compare_clustered_aucs(
     clusters
         ``(n,)`` names or numbers of the clusters, usually patients.
     confidence
-        Of the intervals of the differences.
+        Confidence level of the intervals of the differences.
 
     Raises
     ------
     RadImageNetError
-        For fewer than two models, one class only, or arrays that are no labels, scores or clusters.
+        For fewer than two models, a single class, or invalid labels, scores or clusters.
     """
     positive, values = check_models(labels, scores)
     components = AucComponents.of(positive, values, number_patients(clusters, positive.size))

@@ -1,12 +1,12 @@
 """Whether acting on a model does more good than treating everybody or nobody.
 
-Vickers AJ, Elkin EB. *Decision curve analysis.* Med Decis Making 2006;26:565-574. Whoever treats at a risk of 10 % and
-above holds one missed lesion to be as bad as nine needless biopsies. At that threshold the net benefit is the share of
-true positives less the share of false positives weighted by 1/9.
+Vickers AJ, Elkin EB. *Decision curve analysis.* Med Decis Making 2006;26:565-574. Treating at a risk of 10 % and above
+means that one missed lesion is as bad as nine needless biopsies. The net benefit at that threshold is the share of true
+positives minus 1/9 of the share of false positives.
 
-It needs calibrated probabilities and the share of positives of the clinic: on a data set with added positives, and
-where images are not the patients who would be treated, it misleads. Only the range of thresholds at which doctors
-really decide counts. The curve has no interval of its own; bootstrap it over patients.
+It needs calibrated probabilities and the share of positives of the clinic: it misleads on a data set enriched with
+positives, or if the images are not of the patients who would be treated. Only thresholds that doctors would really use
+matter. The curve comes without an interval; bootstrap it over patients.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THRESHOLDS = tuple(round(step / 100, 2) for step in range(1, 100))
 
 @dataclass(frozen=True)
 class DecisionCurve:
-    """Net benefit an image at each threshold, at most the share of positives; treating nobody has 0 everywhere."""
+    """Net benefit per image at each threshold, at most the share of positives; treating nobody gives 0."""
 
     thresholds: tuple[float, ...]
     model: tuple[float, ...]
@@ -46,16 +46,16 @@ def decision_curve(
     Parameters
     ----------
     labels
-        ``(n,)`` 1 for the positive class, 0 else.
+        ``(n,)``, 1 for the positive class, otherwise 0.
     probabilities
-        ``(n,)`` in [0, 1], of the positive class.
+        ``(n,)`` probabilities of the positive class, in [0, 1].
     thresholds
         Risks in [0, 1) from which one would treat.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or probabilities, and for a threshold outside [0, 1).
+        For invalid labels or probabilities, or a threshold outside [0, 1).
     """
     positive = check_labels(labels)
     values = check_scores(probabilities, positive.size, probabilities=True)

@@ -1,11 +1,11 @@
 """Area under the ROC curve (AUC) with DeLong's variance, interval and tests for models on the same images.
 
 DeLong ER, DeLong DM, Clarke-Pearson DL. *Comparing the areas under two or more correlated receiver operating
-characteristic curves.* Biometrics 1988;44:837-845. The structural components come from one sort a model and are exact
+characteristic curves.* Biometrics 1988;44:837-845. The structural components come from one sort per model and are exact
 with ties.
 
-Images count as independent. Several images of a patient make the intervals too narrow and the p-values too small; see
-`radimagenet_monai.evaluation.clustered` and, to choose by itself, `radimagenet_monai.evaluation.discrimination`.
+Images count as independent. Several images per patient make the intervals too narrow and the p-values too small; see
+`radimagenet_monai.evaluation.clustered` and, to choose automatically, `radimagenet_monai.evaluation.discrimination`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def estimate_auc(labels: ArrayLike, scores: ArrayLike, confidence: float = 0.95,
     scores
         ``(n,)``, higher for the positive class.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     scale
         ``"logit"`` (default) is symmetric on the log odds of the AUC: it stays inside (0, 1) and covers better near 1
         and in small samples (Pepe MS, *The statistical evaluation of medical tests*, 2003, section 5.2). ``"linear"``
@@ -48,9 +48,9 @@ def estimate_auc(labels: ArrayLike, scores: ArrayLike, confidence: float = 0.95,
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or scores.
+        For invalid labels or scores.
     ConfigurationError
-        For another scale.
+        For an unknown scale.
     """
     positive = check_labels(labels)
     return infer_auc(positive, check_scores(scores, positive.size), None, confidence, scale)
@@ -66,12 +66,12 @@ def compare_aucs(labels: ArrayLike, scores: Mapping[str, ArrayLike], confidence:
     scores
         Model name to ``(n,)`` scores, all in the order of ``labels``.
     confidence
-        Of the intervals of the differences.
+        Confidence level of the intervals of the differences.
 
     Raises
     ------
     RadImageNetError
-        For fewer than two models, one class only, or arrays that are no labels or scores.
+        For fewer than two models, a single class, or invalid labels or scores.
     """
     positive, values = check_models(labels, scores)
     return infer_comparison(AucComponents.of(positive, values), list(scores), confidence)

@@ -1,4 +1,4 @@
-"""Area under the ROC curve with the variance that the data ask for: over patients where one has several images."""
+"""Area under the ROC curve with the variance that fits the data: over patients if one has several images."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Method:
     Attributes
     ----------
     name
-        ``"DeLong"`` where images are independent, ``"Obuchowski"`` where a patient has several.
+        ``"DeLong"`` for independent images, ``"Obuchowski"`` if a patient has several.
     clusters
-        Number of clusters, patients and images of unknown patients; ``None`` where images are independent.
+        Number of clusters (patients, and images of unknown patients); ``None`` if images are independent.
     patients
-        Number of patients; ``None`` where the patient of any image is unknown.
+        Number of patients; ``None`` if the patient of any image is unknown.
     note
-        A sentence about what is known of the patients; empty where every image is of a known patient of its own.
+        A sentence about what is known of the patients; empty if every image has its own known patient.
     """
 
     name: Literal["DeLong", "Obuchowski"]
@@ -44,21 +44,21 @@ def patient_clusters(patient_ids: Sequence[str | None] | None, count: int) -> tu
     Parameters
     ----------
     patient_ids
-        ``(count,)``; ``None``, empty text and NaN are unknown, and such images count as patients of their own.
+        ``(count,)``; ``None``, empty text and NaN are unknown, and each such image counts as a separate patient.
     count
         Number of images.
 
     Returns
     -------
     clusters
-        ``(count,)`` indices from 0; ``None`` where no known patient has several images.
+        ``(count,)`` indices from 0; ``None`` if no known patient has several images.
     method
-        Of the AUC's variance.
+        Method for the AUC's variance.
 
     Raises
     ------
     RadImageNetError
-        For another number of patient ids than images.
+        If the numbers of patient ids and images differ.
     """
     clusters = number_patients(patient_ids, count)
     number = int(clusters.max(initial=-1)) + 1
@@ -82,7 +82,7 @@ def estimate_discrimination(
     patient_ids: Sequence[str | None] | None = None,
     confidence: float = 0.95,
 ) -> tuple[AucEstimate, Method]:
-    """AUC of one model with an interval on the logit scale, over patients where a patient has several images.
+    """AUC of one model with an interval on the logit scale, over patients if a patient has several images.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def estimate_discrimination(
     patient_ids
         ``(n,)``; see `patient_clusters`.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or scores, or of different lengths.
+        If labels or scores are invalid or differ in length.
     """
     clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
     if clusters is None:
@@ -112,7 +112,7 @@ def compare_discrimination(
     patient_ids: Sequence[str | None] | None = None,
     confidence: float = 0.95,
 ) -> tuple[AucComparison, Method]:
-    """Paired test of the AUCs of two or more models, over patients where a patient has several images.
+    """Paired test of the AUCs of two or more models, over patients if a patient has several images.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def compare_discrimination(
     patient_ids
         ``(n,)``; see `patient_clusters`.
     confidence
-        Of the intervals of the differences.
+        Confidence level of the intervals of the differences.
 
     Raises
     ------
     RadImageNetError
-        For fewer than two models, one class only, or arrays that are no labels or scores, or of different lengths.
+        For fewer than two models, a single class, or labels or scores that are invalid or differ in length.
     """
     clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
     if clusters is None:

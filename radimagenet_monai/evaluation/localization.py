@@ -1,8 +1,7 @@
 """Whether a heatmap points at the lesion: pointing game, energy, Dice and IoU against a mask.
 
-An image without a lesion has nothing to point at and is refused. A map without any evidence, 0 throughout, points
-nowhere: it counts as a miss in every measure, since leaving it out would reward a network for empty maps, and is
-counted by itself.
+An image without a lesion has nothing to point at and is rejected. An empty map, 0 everywhere, counts as a miss in every
+measure, since excluding it would reward a network for empty maps; empty maps are also counted separately.
 """
 
 from __future__ import annotations
@@ -28,29 +27,29 @@ FIXED_THRESHOLD = 0.5
 MEASURES = ("pointing", "energy", "dice", "iou")
 SIZES = ("small", "medium", "large")
 
-# Interpolation leaves pixels of one plateau a few rounding errors apart.
+# After interpolation, pixels of one plateau differ by a few rounding errors.
 _TIE = 1e-6
 
 
 @dataclass(frozen=True)
 class Localization:
-    """How one heatmap and one lesion go together. All shares are in [0, 1].
+    """How well one heatmap matches one lesion. All shares are in [0, 1].
 
     Attributes
     ----------
     pointing
-        Share of the map's maximum that lies inside the lesion: 1 or 0 for a single highest pixel, between where several
+        Share of the map's maximum that lies inside the lesion: 1 or 0 for a single highest pixel, in between if several
         pixels are equally high.
     energy
         Share of the map's sum that lies inside the lesion.
     dice, iou
         Overlap of the marked pixels with the lesion, one for each of `THRESHOLDS`.
     lesion_share
-        Share of the image that is lesion: what a uniform map's pointing and energy would be.
+        Share of the image that is lesion: the pointing and energy of a uniform map.
     center_inside
-        Whether the center of the image lies in the lesion: what a map that always points there would hit.
+        Whether the center of the image lies in the lesion: the hit of a map that always points there.
     empty
-        Whether the map is 0 throughout.
+        Whether the map is 0 everywhere.
     """
 
     pointing: float
@@ -74,7 +73,7 @@ class Localization:
 
 @dataclass(frozen=True)
 class Measure:
-    """A mean over cases with its interval; what cannot be estimated is ``None``, with a ``reason`` in words."""
+    """A mean over cases with its interval; ``None``, with a ``reason`` in words, if not estimable."""
 
     estimate: float | None
     low: float | None
@@ -91,22 +90,22 @@ class LocalizationSummary:
     Attributes
     ----------
     cases, patients
-        Images with a lesion, and whom they are of; an unknown patient is one of its own.
+        Numbers of images with a lesion and of their patients; an unknown patient counts as a separate one.
     empty_maps
-        Cases whose map is 0 throughout.
+        Number of cases whose map is 0 everywhere.
     threshold
-        Share of the maximum that ``dice`` and ``iou`` are for, and in words how it was come by.
+        Share of the maximum used for ``dice`` and ``iou``, and how it was chosen, in words.
     pointing
         Share of cases whose maximum lies inside the lesion.
     energy, dice, iou
         Means over cases.
     uniform_pointing, center_pointing
-        What pointing would be for a map without structure, and for one that always points at the image's center: a
-        network that does no better has found nothing.
+        Pointing of a uniform map, and of a map that always points at the image's center: a network that does no better
+        has found nothing.
     by_threshold
-        Mean Dice and IoU for every threshold, to show how much the choice matters.
+        Mean Dice and IoU at every threshold, to show how much the choice matters.
     by_size
-        The same measures in thirds of the cases by the lesion's share of the image; none for fewer than 3 cases.
+        The same measures in thirds of the cases by the lesion's share of the image; empty for fewer than 3 cases.
     """
 
     cases: int
@@ -141,12 +140,13 @@ def measure_localization(heatmap: np.ndarray, mask: np.ndarray, tolerance: float
     mask
         ``(H, W)``, true inside the lesion.
     tolerance
-        Pixels by which the maximum may miss the lesion and still count, in the pointing game alone; 15 in its paper.
+        Pixels by which the maximum may miss the lesion and still count, in the pointing game only; 15 in the original
+        paper.
 
     Raises
     ------
     RadImageNetError
-        For shapes that differ, values outside [0, 1] or not finite, a mask without a lesion, a negative tolerance.
+        For different shapes, values outside [0, 1] or not finite, a mask without a lesion, or a negative tolerance.
     """
     heat = np.asarray(heatmap, dtype=np.float64)
     lesion = np.asarray(mask).astype(bool)
@@ -186,15 +186,15 @@ def measure_localization(heatmap: np.ndarray, mask: np.ndarray, tolerance: float
 
 
 def choose_threshold(validation_cases: Sequence[Localization]) -> float:
-    """The one of `THRESHOLDS` with the highest mean Dice, the lower one of equals.
+    """The value of `THRESHOLDS` with the highest mean Dice; the lowest in a tie.
 
-    Give it validation cases, never those that the threshold is then judged on: the best of nine on the same cases
-    looks better than it is.
+    Pass validation cases, never the cases evaluated at the threshold: the best of nine on the same cases looks better
+    than it is.
 
     Raises
     ------
     RadImageNetError
-        Without a case.
+        If there are no cases.
     """
     if not validation_cases:
         raise RadImageNetError(
@@ -214,8 +214,8 @@ def summarize_localization(
 ) -> LocalizationSummary:
     """Means over cases, with intervals, and in thirds by lesion size.
 
-    Pointing has Wilson's interval, over patients where one has several cases (`clustered_wilson`); the other measures
-    have the bootstrap interval over patients.
+    Pointing has Wilson's interval, over patients if one has several cases (`clustered_wilson`); the other measures have
+    the bootstrap interval over patients.
 
     Parameters
     ----------
@@ -224,18 +224,18 @@ def summarize_localization(
     threshold
         One of `THRESHOLDS`, chosen on other cases (`choose_threshold`) or fixed beforehand.
     threshold_origin
-        Which of the two, in words.
+        How it was chosen, in words.
     patients
-        Whom each case is of; ``None`` or an empty text is a patient of its own.
+        Patient of each case; ``None`` or empty text counts as a separate patient.
     confidence, repeats, seed
-        Of the intervals.
+        Confidence level, bootstrap repeats and seed of the intervals.
 
     Raises
     ------
     ConfigurationError
-        For another threshold.
+        If the threshold is not one of `THRESHOLDS`.
     RadImageNetError
-        For other than one patient a case.
+        If ``patients`` and ``cases`` differ in length.
     """
     _place(threshold)
     groups = number_patients(patients, len(cases))

@@ -1,4 +1,4 @@
-"""Whether the maps of one network point at the lesions better than those of another, on the same cases."""
+"""Compare how well the maps of two networks point at the lesions, on the same cases."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def compare_localization(
 ) -> dict[str, CaseComparison]:
     """Paired comparison of two tables of cases.
 
-    Mei et al. 2022 compare Dice in this way, by a test they do not name; this is the sign-flip test over patients and
-    the patient bootstrap of `compare_cases`. The four measures are one family: adjust their p-values (`holm`), or name
-    one of them beforehand.
+    Mei et al. 2022 compare Dice in this way, with a test they do not name; here it is the sign-flip test over patients
+    and the patient bootstrap of `compare_cases`. The four measures are one family: adjust their p-values (`holm`), or
+    choose one of them beforehand.
 
     Parameters
     ----------
     first, second
-        Tables as `radimagenet_monai.experiments.localize.localize` gives them and ``localization.csv`` holds them, of
-        two networks on one records table. Compared are the cases counted in both.
+        Tables of two networks on one records table, from `radimagenet_monai.experiments.localize.localize` or
+        ``localization.csv``. The cases counted in both are compared.
     confidence, repeats, seed
         As for `compare_cases`.
 
     Returns
     -------
     dict
-        ``pointing`` (hits), ``energy``, ``dice`` and ``iou``; the difference is first less second.
+        ``pointing`` (hits), ``energy``, ``dice`` and ``iou``; the difference is first minus second.
 
     Raises
     ------
     RecordsError
-        For tables of other cases, or without records to pair them by.
+        If the tables have different cases, or no records to pair them by.
     """
     tables = []
     for table in (first, second):

@@ -1,4 +1,4 @@
-"""What a reader expects of a classifier of many classes: top-k, balanced accuracy, areas, each class by itself."""
+"""The usual results of a classifier of many classes: top-k, balanced accuracy, AUCs, results per class."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _MOST_CLASSES_SHOWN = 20
 class ClassEvaluation:
     """One class against all others.
 
-    ``recall`` is the share of the class's images that are called by its name, ``precision`` the share of the images
-    called by its name that are of it. ``auc`` has an interval on the logit scale.
+    ``recall`` is the share of the class's images that are predicted as it, ``precision`` the share of the images
+    predicted as it that belong to it. ``auc`` has an interval on the logit scale.
     """
 
     name: str
@@ -42,22 +42,22 @@ class MulticlassEvaluation:
     images, classes, classes_present
         Numbers of images, of classes, and of classes with at least one image.
     patients
-        Number of patients; ``None`` where unknown.
+        Number of patients; ``None`` if unknown.
     top1, top5
         Share of images whose class is the most probable one, or among the five most probable; ``top5`` is ``None`` for
-        five classes or fewer. Wilson intervals, over patients where a patient has several images.
+        five classes or fewer. Wilson intervals, over patients if a patient has several images.
     balanced_accuracy
         Mean recall of the classes present.
     auc_macro
-        Mean of the areas under the ROC curve of each class against the others, over the classes for which there is one.
+        Mean of the areas under the ROC curve of each class against the others, over the classes that have one.
     auc_method
-        Of the AUCs' intervals: DeLong where images are independent, Obuchowski where a patient has several.
+        Method of the AUCs' intervals: DeLong for independent images, Obuchowski if a patient has several.
     per_class
         In index order.
     confusion
-        ``confusion[i][j]`` images of class i were called j; ``None`` for more than 20 classes.
+        ``confusion[i][j]`` images of class i were predicted as j; ``None`` for more than 20 classes.
     notes
-        What limits the numbers, one sentence each.
+        Limitations of the numbers, one sentence each.
     """
 
     images: int
@@ -82,8 +82,8 @@ class MulticlassEvaluation:
 def top_k_correct(labels: ArrayLike, probabilities: ArrayLike, k: int) -> np.ndarray:
     """Whether each image's class is among its ``k`` most probable ones.
 
-    A class that ties with the k-th counts only if fewer than ``k`` classes are as probable or more, so that a network
-    that gives every class the same probability is not called right.
+    A class that ties with the k-th counts only if fewer than ``k`` other classes are at least as probable, so a network
+    that gives every class the same probability is never correct.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def class_aucs(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(classes,)``; NaN where a class has no image, or all.
+        ``(classes,)``; NaN if a class has no images, or all of them.
     """
     indices, values = _checked(labels, probabilities)
     areas = np.full(values.shape[1], np.nan)
@@ -122,7 +122,7 @@ def class_aucs(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
 
 
 def balanced_accuracy(labels: ArrayLike, decisions: ArrayLike) -> float:
-    """Mean recall of the classes that have an image."""
+    """Mean recall of the classes that have images."""
     indices, called = np.asarray(labels), np.asarray(decisions)
     return float(np.mean([(called[indices == number] == number).mean() for number in np.unique(indices)]))
 
@@ -147,12 +147,12 @@ def evaluate_multiclass(
     patient_ids
         ``(n,)``; see `radimagenet_monai.evaluation.classification.evaluate_binary`.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
 
     Raises
     ------
     RadImageNetError
-        For shapes that do not fit or labels outside the classes.
+        For shapes that do not match or labels outside the classes.
     """
     indices, values = _checked(labels, probabilities)
     if values.shape[1] != len(classes):

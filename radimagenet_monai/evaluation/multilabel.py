@@ -31,19 +31,19 @@ def evaluate_findings(
     findings
         Names in order.
     thresholds
-        Of each finding; choose them on validation data.
+        Threshold of each finding; choose them on validation data.
     patient_ids, confidence
         As for `evaluate_binary`.
 
     Returns
     -------
     dict
-        Evaluation of each finding by name; ``None`` where it is known of no image.
+        Evaluation of each finding by name; ``None`` if it is not known for any image.
 
     Raises
     ------
     RadImageNetError
-        For shapes that do not fit.
+        For shapes that do not match.
     """
     truth, values = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != len(findings):

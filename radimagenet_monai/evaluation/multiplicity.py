@@ -1,4 +1,4 @@
-"""Several tests at once: the more are asked, the sooner one of them is significant by chance."""
+"""Several tests at once: the more there are, the more likely one is significant by chance."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from radimagenet_monai.errors import RadImageNetError
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust the p-values of a family of tests, so that the chance of any false claim stays below the level.
+    """Adjust the p-values of a family of tests, so that the chance of any false positive stays below the level.
 
-    Holm S, Scand J Stat 1979;6:65-70. It needs no independence and is never worse than Bonferroni. What belongs to the
-    family is decided before looking at the data.
+    Holm S, Scand J Stat 1979;6:65-70. It needs no independence and is never worse than Bonferroni. Decide what belongs
+    to the family before looking at the data.
 
     Parameters
     ----------
     p_values
-        In [0, 1]; ``None`` for a test that could not be made.
+        In [0, 1]; ``None`` for a test that could not be done.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     Raises
     ------
     RadImageNetError
-        For a number that is no p-value.
+        For a number outside [0, 1].
     """
     for position, p in enumerate(p_values):
         if p is not None and not 0 <= p <= 1:
@@ -38,7 +38,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     made = [position for position, p in enumerate(p_values) if p is not None]
     values = np.array([p_values[position] for position in made], dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    # Never below the adjusted value of a smaller p, so that the order is kept.
+    # Never below the adjusted value of a smaller p, which keeps the order.
     adjusted = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1)))
     result: list[float | None] = [None] * len(p_values)
     for rank, value in zip(order, adjusted, strict=True):

@@ -1,13 +1,14 @@
-"""Two models measured on the same images: is the mean of a measure per image, such as Dice, different?
+"""Compare two models on the same images by the mean of a measure per image, such as Dice.
 
 The interval comes from a bootstrap over patients (`bootstrap_interval`), the p-value from exchanging the two models
-within patients: if they were alike, a patient's difference could as well have the other sign (Fisher RA. *The design
-of experiments.* 1935; Good P. *Permutation, parametric and bootstrap tests of hypotheses.* 2005). Neither takes the
-measure for normally distributed: Dice is skewed and HD95 has long tails.
+within patients: if they were equal, a patient's difference could just as well have the other sign (Fisher RA. *The
+design of experiments.* 1935; Good P. *Permutation, parametric and bootstrap tests of hypotheses.* 2005). Neither
+assumes a normal distribution: Dice is skewed and HD95 has long tails.
 
-Both speak of these two trained models on patients like these. Training again gives other models, see
+Both apply to these two trained models on patients like these. Retraining gives different models; see
 `radimagenet_monai.evaluation.resampled`. Fewer than six patients cannot give p < 0.05. In simulations with four images
-a patient, 95 % intervals from 10, 20, 40 and 100 patients held the truth in 89, 91, 94 and 96 % (1000 data sets each).
+per patient, 95 % intervals from 10, 20, 40 and 100 patients covered the true value in 89, 91, 94 and 96 % (1000 data
+sets each).
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ _SIGNS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class CaseComparison:
-    """Mean over images of the first model's measure less the second's.
+    """Mean over images of the first model's measure minus the second's.
 
     Attributes
     ----------
     cases, patients
-        Images compared, and patients they are of.
+        Numbers of compared images and of their patients.
     left_out
-        Images for which the measure is not defined for both models.
+        Number of images excluded because the measure is undefined for a model.
     first, second, difference
-        Means over images; ``None`` without any.
+        Means over images; ``None`` without images.
     low, high, standard_error
-        Of the difference, by the bootstrap; ``None`` where not estimable.
+        Limits and standard error of the difference, by bootstrap; ``None`` if not estimable.
     p
-        Two-sided; ``None`` where not estimable.
+        Two-sided; ``None`` if not estimable.
     exact
-        Whether all exchanges of models were made, as for up to 12 patients, or a sample of them.
+        Whether all exchanges of models were enumerated (up to 12 patients) or only a sample.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     reason
-        Why something is not estimable; ``None`` where all is.
+        Why something is not estimable; ``None`` if everything is.
     """
 
     cases: int
@@ -79,21 +80,21 @@ def compare_cases(
     Parameters
     ----------
     first, second
-        ``(n,)`` such as Dice, IoU, HD95 or NSD of the same images. ``None`` and NaN are not defined, as for an image
-        without a lesion; an image without a value of either model is left out.
+        ``(n,)`` values such as Dice, IoU, HD95 or NSD of the same images. ``None`` and NaN are undefined, as for an
+        image without a lesion; an image without a value for either model is excluded.
     clusters
-        ``(n,)`` patient ids, ``None`` and empty text for unknown; by default each image is a patient.
+        ``(n,)`` patient ids, ``None`` and empty text for unknown; by default each image is a separate patient.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     repeats
-        Bootstrap samples, and exchanges of the models where there are too many to make all.
+        Number of bootstrap samples, and of exchanges of the models if there are too many to enumerate.
     seed
-        Of both.
+        Seed of both.
 
     Raises
     ------
     RadImageNetError
-        For different lengths, an infinite value, or a confidence outside (0, 1).
+        For arrays of different lengths, an infinite value, or a confidence outside (0, 1).
     ConfigurationError
         For too few repeats.
     """
@@ -144,7 +145,7 @@ def compare_cases(
 
 
 class _Mean:
-    """The mean difference, of the data and of many bootstrap samples at once."""
+    """The mean difference of the data or of many bootstrap samples at once."""
 
     def __call__(self, data: Mapping[str, np.ndarray]) -> float:
         return float(data["difference"].mean())

@@ -1,4 +1,4 @@
-"""Which images are of the same patient, as numbers that arrays can be grouped by."""
+"""Patient ids as integers, for grouping arrays by patient."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def number_patients(patient_ids: Sequence[Any] | np.ndarray | None, images: int)
     Parameters
     ----------
     patient_ids
-        ``(images,)`` text or numbers. ``None``, empty text and NaN are unknown: such an image counts as a patient of
-        its own. ``None`` instead of the whole: all are unknown.
+        ``(images,)`` text or numbers. ``None``, empty text and NaN are unknown: such an image counts as a separate
+        patient. ``None`` means that all are unknown.
     images
-        How many there must be.
+        Number of images.
 
     Returns
     -------
@@ -29,14 +29,14 @@ def number_patients(patient_ids: Sequence[Any] | np.ndarray | None, images: int)
     Raises
     ------
     RadImageNetError
-        For another number of ids.
+        If the numbers of ids and images differ.
     """
     if patient_ids is None:
         return np.arange(images)
     if len(patient_ids) != images:
         raise RadImageNetError(f"{len(patient_ids)} patient ids were given for {images} images; expected one an image")
     numbers: dict[Any, int] = {}
-    # Unknown patients are tuples, which no patient id is; NaN alone is not equal to itself.
+    # Unknown patients become tuples, which are never patient ids; only NaN is not equal to itself.
     keys = (
         (None, index) if name is None or name == "" or name != name else name for index, name in enumerate(patient_ids)
     )

@@ -2,7 +2,7 @@
 
 Bandos AI, Rockette HE, Gur D. *A permutation test sensitive to differences in areas for comparing ROC curves from a
 paired design.* Stat Med 2005;24:2873-2893. Scores become ranks within their model, which makes models with different
-scales comparable; if the models are alike, their ranks of an image can be exchanged.
+scales comparable; if the models are equal, their ranks of an image can be exchanged.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class PermutationResult:
     p
         Share of exchanges whose difference is at least as large, the observed one counted: never 0.
     repeats
-        Number of exchanges looked at.
+        Number of exchanges evaluated.
     exact
-        Whether these were all there are.
+        Whether all possible exchanges were evaluated.
     units
         Number of images or patients whose exchange changes the difference.
     """
@@ -59,8 +59,8 @@ def permutation_test(
 ) -> PermutationResult:
     """Test equal AUCs by exchanging the models' ranks, of each image or of all images of a patient together.
 
-    The null hypothesis is that the models are exchangeable, which is more than equal AUCs: models of equal AUC whose
-    ROC curves cross can be told apart, though the test is built to notice little but the AUC.
+    The null hypothesis, that the models are exchangeable, is stronger than equal AUCs: the test can reject for models
+    of equal AUC whose ROC curves cross, though it is designed to react mainly to the AUC.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def permutation_test(
     first, second
         ``(n,)`` scores of the models, higher for the positive class.
     clusters
-        ``(n,)`` patients; an unknown one (``None``, empty text, NaN) counts as a patient by itself. ``None`` instead of
-        the whole takes images for independent.
+        ``(n,)`` patients; an unknown one (``None``, empty text, NaN) counts as a separate patient. ``None`` treats
+        images as independent.
     repeats
-        Number of random exchanges. All are enumerated where there are 4096 or fewer.
+        Number of random exchanges. All exchanges are enumerated if there are at most 4096.
     seed
-        Of the random exchanges.
+        Seed of the random exchanges.
 
     Returns
     -------
@@ -85,9 +85,9 @@ def permutation_test(
     Raises
     ------
     RadImageNetError
-        For one class only, or arrays that are no labels, scores or clusters.
+        For a single class, or invalid labels, scores or clusters.
     ConfigurationError
-        For no repeats.
+        If repeats is less than 1.
     """
     if repeats < 1:
         raise ConfigurationError(f"{repeats} exchanges were asked for; expected 1 or more")
@@ -95,7 +95,8 @@ def permutation_test(
     units = np.arange(positive.size) if clusters is None else number_patients(clusters, positive.size)
     ranks = rankdata(scores, axis=1)
     # The AUCs' difference is linear in the exchanges, because the terms in which two images are exchanged cancel. An
-    # image adds to it half of the difference of its two ranks' places among both models' images of the other class.
+    # image adds half the difference between the positions of its two ranks among both models' images of the other
+    # class.
     components = AucComponents.of(np.tile(positive, 2), ranks.reshape(1, -1))
     added = np.empty(positive.size)
     for chosen, counts in ((positive, components.of_positives), (~positive, components.of_negatives)):
@@ -121,6 +122,6 @@ def permutation_test(
 def _count_extreme(exchanged: np.ndarray, parts: np.ndarray) -> int:
     """Number of rows of ``(r, units)`` exchanges, 1 or 0, with a difference at least as far from 0 as without any.
 
-    Parts are quarters of pairs of images, whose sums are exact, so that equal differences are found equal.
+    Parts are quarters of pairs of images, whose sums are exact, so equal differences compare equal.
     """
     return int(np.sum(np.abs((1 - 2 * exchanged) @ parts) >= abs(parts.sum())))

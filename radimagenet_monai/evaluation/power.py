@@ -1,15 +1,15 @@
-"""How many patients would show a difference, from the variance that was seen.
+"""How many patients are needed to show a difference, from the observed variance.
 
-The squared standard error of a mean difference falls as 1 / patients, so a standard error seen with some patients tells
-that of any other number. Patients count, not images: more slices of the same patients tell less.
+The squared standard error of a mean difference falls as 1 / patients, so a standard error from some number of patients
+gives that for any other number. Patients count, not images: more slices of the same patients add less.
 
-The number is that of the test in use. A test over k folds compares with a t distribution of k - 1 degrees of freedom,
-however many patients there are; under a true difference its statistic has a noncentral t distribution. Few folds cost
-many patients: against a normal test 4.1 times as many for three folds, 1.8 times for five, 1.3 times for ten.
+The number depends on the test. A test over k folds compares with a t distribution of k - 1 degrees of freedom, however
+many patients there are; under a true difference its statistic has a noncentral t distribution. Few folds cost many
+patients: compared with a normal test, 4.1 times as many for three folds, 1.8 times for five, 1.3 times for ten.
 
-Ask for a difference that would matter (0.02 of an AUC, say), decided without looking at the result. The power for the
-difference just observed tells no more than its p-value, and "not significant for want of power" is then no finding
-(Hoenig JM, Heisey DM. *The abuse of power.* Am Stat 2001;55:19-24).
+Ask for a difference that would matter (0.02 of an AUC, say), chosen without looking at the result. The power for the
+observed difference says no more than its p-value, and "not significant for want of power" is then no finding (Hoenig
+JM, Heisey DM. *The abuse of power.* Am Stat 2001;55:19-24).
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ def patients_needed(
     confidence: float = 0.95,
     degrees_of_freedom: int | None = None,
 ) -> int | None:
-    """Patients of the same kind with whom a true difference is found significant with a chance of ``power``.
+    """Number of similar patients for which a true difference is significant with probability ``power``.
 
-    A rough answer: the variance is an estimate, often from few patients, and models trained on more data may differ
-    otherwise. Double the number before planning a study on it.
+    This is rough: the variance is an estimate, often from few patients, and models trained on more data may differ by
+    another amount. Double the number before planning a study on it.
 
     Parameters
     ----------
     standard_error
-        Of a paired difference; ``None`` where it was not estimable.
+        Standard error of a paired difference; ``None`` if not estimable.
     patients
-        With whom it was seen.
+        Number of patients it was estimated from.
     difference
-        The true difference to be found, in the same unit; its sign does not matter.
+        True difference to detect, in the same unit; its sign does not matter.
     power
-        Chance of a significant result.
+        Probability of a significant result.
     confidence
         One minus the two-sided level of the test.
     degrees_of_freedom
-        Of the t test that the difference is tested by, ``k - 1`` over k folds; ``None`` for a normal test, such as
+        Degrees of freedom of the t test of the difference, ``k - 1`` over k folds; ``None`` for a normal test, such as
         DeLong's.
 
     Returns
     -------
     int or None
-        ``None`` where the standard error is ``None`` or 0, so that there is no variance to go by.
+        ``None`` if the standard error is ``None`` or 0, so there is no variance to use.
 
     Raises
     ------
@@ -81,24 +81,24 @@ def detectable_difference(
     confidence: float = 0.95,
     degrees_of_freedom: int | None = None,
 ) -> float | None:
-    """The smallest true difference that ``planned`` patients show significant with a chance of ``power``.
+    """The smallest true difference that is significant with probability ``power`` for ``planned`` patients.
 
     Parameters
     ----------
     standard_error, patients, power, confidence, degrees_of_freedom
         As for `patients_needed`.
     planned
-        Patients of the study in question; that of the data themselves with ``planned=patients``.
+        Number of patients of the planned study; ``planned=patients`` gives the result for the data themselves.
 
     Returns
     -------
     float or None
-        Positive; ``None`` where the standard error is ``None`` or 0.
+        Positive; ``None`` if the standard error is ``None`` or 0.
 
     Raises
     ------
     RadImageNetError
-        As `patients_needed` does.
+        As for `patients_needed`.
     """
     deviates = _deviates(standard_error, patients, power, confidence, degrees_of_freedom)
     if planned < 1:
@@ -117,7 +117,7 @@ def _deviates(
     if patients < 1:
         raise RadImageNetError(f"{patients} patients were given; expected 1 or more")
     quantile = normal_quantile(confidence)
-    # A test of no difference at all is significant that often; less cannot be asked for.
+    # With no difference at all the test is significant that often, so the power cannot be lower.
     chance = (1 - confidence) / 2
     if not chance < power < 1:
         raise RadImageNetError(f"power {power} was given; expected a share between {chance:g} and 1, such as 0.8")
@@ -128,7 +128,7 @@ def _deviates(
             f"{degrees_of_freedom} degrees of freedom were given; expected 1 or more, which two folds have"
         )
     critical = float(student_t.ppf(0.5 + confidence / 2, degrees_of_freedom))
-    # As power.t.test of R has it, a significant difference of the wrong sign does not count.
+    # As in R's power.t.test, a significant difference of the wrong sign does not count.
     highest = 1.0
     while nct.sf(critical, degrees_of_freedom, highest) < power:
         highest *= 2

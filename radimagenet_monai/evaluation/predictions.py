@@ -1,4 +1,4 @@
-"""The two arrays that every statistic of a binary task takes: true labels and what the model gave."""
+"""The two arrays that every statistic of a binary task takes: true labels and model outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_labels(labels: ArrayLike) -> np.ndarray:
     Raises
     ------
     RadImageNetError
-        For an empty array, another shape, or values other than 0 and 1.
+        For an empty array, a wrong shape, or values other than 0 and 1.
     """
     array = np.asarray(labels)
     if array.ndim != 1 or not array.size:
@@ -34,16 +34,16 @@ def check_scores(scores: ArrayLike, count: int, probabilities: bool = False) -> 
     Parameters
     ----------
     scores
-        What the model gave for each image.
+        Model output for each image.
     count
-        Number of labels they belong to.
+        Number of labels.
     probabilities
         Whether they must lie in [0, 1].
 
     Raises
     ------
     RadImageNetError
-        For another shape, a value that is not finite, or no probability where one is needed.
+        For a wrong shape, a value that is not finite, or a value outside [0, 1] if probabilities are required.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.shape != (count,):

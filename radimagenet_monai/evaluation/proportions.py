@@ -1,4 +1,4 @@
-"""Proportions with Wilson intervals, and the five of a binary operating point."""
+"""Proportions with Wilson intervals, and the five proportions of a binary operating point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Proportion:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold makes of the images; an image is called positive at or above it."""
+    """Results at a threshold; an image at or above it is called positive."""
 
     threshold: float
     true_positives: int
@@ -41,7 +41,7 @@ class OperatingPoint:
 
     @property
     def balanced_accuracy(self) -> float | None:
-        """Mean of sensitivity and specificity; ``None`` where a class is absent."""
+        """Mean of sensitivity and specificity; ``None`` if a class is absent."""
         if self.sensitivity.estimate is None or self.specificity.estimate is None:
             return None
         return (self.sensitivity.estimate + self.specificity.estimate) / 2
@@ -50,7 +50,7 @@ class OperatingPoint:
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Proportion:
     """Proportion with the score interval of Wilson EB, J Am Stat Assoc 1927;22:209-212, without continuity correction.
 
-    It assumes independent trials; several images of a patient make it too narrow, see `clustered_wilson`.
+    It assumes independent trials; several images per patient make it too narrow; see `clustered_wilson`.
 
     Raises
     ------
@@ -71,8 +71,9 @@ def clustered_wilson(outcomes: ArrayLike, clusters: np.ndarray, confidence: floa
 
     Wilson's interval with the effective sample size ``n / deff`` of Rao JNK, Scott AJ, Biometrics 1992;48:577-585: the
     design effect is the variance of the ratio estimate over clusters relative to that of independent images, at least
-    1. Where all outcomes are alike, or of one cluster, it cannot be estimated; then images of a cluster count as always
-    alike, which makes the effective sample size ``n^2 / sum(n_i^2)``, the number of clusters where all are of a size.
+    1. It cannot be estimated if all outcomes are equal or from one cluster; images of a cluster are then assumed always
+    equal, so the effective sample size is ``n^2 / sum(n_i^2)``, which is the number of clusters if all have the same
+    size.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def clustered_wilson(outcomes: ArrayLike, clusters: np.ndarray, confidence: floa
     clusters
         ``(n,)`` indices from 0.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
@@ -107,17 +108,17 @@ def clustered_wilson(outcomes: ArrayLike, clusters: np.ndarray, confidence: floa
 def share_of(
     outcomes: np.ndarray, among: np.ndarray, clusters: np.ndarray | None, confidence: float = 0.95
 ) -> Proportion:
-    """Share of the images ``among`` that have an outcome, with the interval that the data ask for.
+    """Share of the images ``among`` that have an outcome, with the interval that fits the data.
 
     Parameters
     ----------
     outcomes, among
         ``(n,)`` booleans.
     clusters
-        ``(n,)`` indices from 0 of the patients, for `clustered_wilson`; ``None`` where images are independent, for
+        ``(n,)`` indices from 0 of the patients, for `clustered_wilson`; ``None`` if images are independent, for
         `wilson`.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
@@ -145,17 +146,17 @@ def operating_point(
     scores
         ``(n,)``, higher for the positive class.
     threshold
-        Called positive are scores at or above it.
+        Scores at or above it are called positive.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
     clusters
-        ``(n,)`` indices from 0 of the patients, for intervals over them (`clustered_wilson`); ``None`` where images are
+        ``(n,)`` indices from 0 of the patients, for intervals over them (`clustered_wilson`); ``None`` if images are
         independent.
 
     Raises
     ------
     RadImageNetError
-        For arrays that are no labels or scores.
+        For invalid labels or scores.
     """
     positive = check_labels(labels)
     called = check_scores(scores, positive.size) >= threshold

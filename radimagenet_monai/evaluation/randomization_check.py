@@ -1,7 +1,7 @@
 """The sanity check of Adebayo et al., NeurIPS 2018: a map that explains a network must change when its weights do.
 
-The head of the network is drawn anew, then more and more of its layers from the top down, at last all of them. Maps
-that stay as they were show the image (its edges, its center), not what the network has learnt.
+First the head of the network is randomized, then more and more layers from the top down, finally all of them. Maps that
+do not change show the image (its edges, its center), not what the network has learned.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ Verdict = Literal["passed", "failed", "not estimable", "not made"]
 
 @dataclass(frozen=True)
 class Similarity:
-    """Likeness of the maps of the trained network and of one with some layers drawn anew, means over images and draws.
+    """Mean similarity, over images and draws, of the trained network's maps and those of partly randomized copies.
 
     ``spearman`` is the rank correlation over pixels, in [-1, 1], ``ssim`` the structural similarity; both are 1 for
-    equal maps. A map without evidence (0 throughout) is like another such map and unlike all others; ``empty`` is the
-    share of the maps after randomization that are so. ``pointing`` is their pointing game, where lesions are known.
+    equal maps. An empty map (all 0) counts as equal to another empty map and different from all others; ``empty`` is
+    the share of empty maps after randomization. ``pointing`` is their pointing game, if lesions are known.
     """
 
     randomized: str
@@ -60,7 +60,7 @@ class Similarity:
 
 @dataclass(frozen=True)
 class RandomizationCheck:
-    """What randomization did to the maps, and what follows from it, in a word and in a text for the report."""
+    """Effect of randomization on the maps, with the verdict as a word and as text for the report."""
 
     checks: tuple[Similarity, ...]
     images: int
@@ -87,13 +87,13 @@ def check_randomization(
     network
         The trained network; it is not changed.
     maps_of
-        Gives the maps ``(N, H, W)`` in [0, 1] of a network, always of the same images and target classes.
+        Returns the maps ``(N, H, W)`` of a network, in [0, 1], always for the same images and target classes.
     draws
-        Random networks of each stage.
+        Number of random networks per stage.
     seed
-        Of the draws. The global random state is left as it was.
+        Seed of the draws. The global random state is not changed.
     masks
-        ``N`` lesions ``(H, W)`` bool, or ``None`` where there is none, to play the pointing game with.
+        ``N`` lesion masks ``(H, W)`` bool for the pointing game, ``None`` for an image without one; by default no game.
     """
     trained = maps_of(network)
     checks = []
@@ -123,7 +123,7 @@ def check_randomization(
 
 
 def judge(checks: Sequence[Similarity], images: int) -> tuple[Verdict, str]:
-    """Verdict and report text from the similarities, of which the last is that of the wholly random network."""
+    """Verdict and report text from the similarities, the last of which is from the fully random network."""
     if images < LEAST_IMAGES:
         return "not estimable", f"{images} maps are too few for the sanity check; it needs at least {LEAST_IMAGES}."
     last = checks[-1]
@@ -173,7 +173,7 @@ def randomized_copy(network: Classifier, encoder_share: float, seed: int) -> Cla
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps ``(H, W)``; 1 for two constant maps, 0 where only one is constant."""
+    """Spearman's rank correlation of two maps ``(H, W)``; 1 for two constant maps, 0 if only one is constant."""
     constant = [float(np.ptp(heat)) == 0 for heat in (first, second)]
     if any(constant):
         return float(all(constant))

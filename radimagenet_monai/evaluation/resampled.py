@@ -1,13 +1,13 @@
 """Test of two models on the folds of a cross-validation, which share most of their training data.
 
 Nadeau C, Bengio Y. *Inference for the generalization error.* Machine Learning 2003;52:239-281: the *corrected resampled
-t-test*. The usual variance of a mean of ``k`` folds, s^2 / k, takes the folds for independent. They are not: any two
-training sets overlap. The correction is the variance s^2 (1/k + n_test / n_train), with a t distribution of k - 1
-degrees of freedom.
+t-test*. The usual variance of a mean of ``k`` folds, s^2 / k, assumes independent folds. They are not: any two training
+sets overlap. The correction is the variance s^2 (1/k + n_test / n_train), with a t distribution of k - 1 degrees of
+freedom.
 
-The correction is a rule of thumb: it takes the correlation of two folds for n_test / (n_test + n_train), whatever the
-learner. How often the test claims a difference that is not there (5 % wanted), by simulation with a linear discriminant
-on two equally good sets of features (AUC, 1200 to 3000 data sets each, standard error 0.3 to 0.7 points):
+The correction is a rule of thumb: it assumes a correlation of n_test / (n_test + n_train) between two folds for any
+learner. Rate of false positives (nominal 5 %), by simulation with a linear discriminant on two equally good sets of
+features (AUC, 1200 to 3000 data sets each, standard error 0.3 to 0.7 points):
 
 ====================================== ============== ==============
 images, features                       5 folds, once  5 folds, ten times
@@ -20,9 +20,9 @@ images, features                       5 folds, once  5 folds, ten times
 400, 50; one fold chooses the epoch    3.4 %
 ====================================== ============== ==============
 
-So a single cross-validation errs on the safe side, and few folds leave little power. Repetitions make the test
-somewhat liberal, since 50 differences are then taken for 49 degrees of freedom. The uncorrected paired t-test claimed
-a difference in 5 to 13 % of single and in 59 to 65 % of repeated cross-validations.
+So a single cross-validation errs on the safe side, and few folds leave little power. Repetitions make the test somewhat
+liberal, since 50 differences then count as 49 degrees of freedom. The uncorrected paired t-test claimed a difference in
+5 to 13 % of single and in 59 to 65 % of repeated cross-validations.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class ResampledTest:
     folds
         Number of differences.
     difference
-        Their mean; ``None`` without any.
+        Mean difference; ``None`` without folds.
     standard_error, low, high
-        Of the mean, by the corrected variance; ``None`` where not estimable.
+        Standard error and limits of the mean, by the corrected variance; ``None`` if not estimable.
     t, degrees_of_freedom, p
-        Two-sided test against 0; ``None`` where not estimable.
+        Two-sided test against 0; ``None`` if not estimable.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     reason
-        Why something is not estimable; ``None`` where all is.
+        Why something is not estimable; ``None`` if everything is.
     """
 
     folds: int
@@ -77,19 +77,19 @@ def corrected_resampled_test(differences: ArrayLike, test_share: float, confiden
     Parameters
     ----------
     differences
-        ``(k,)`` of one measure, first model minus second on the same test fold after training on the same rest: one a
-        fold of a cross-validation, or one a fold and repetition of a repeated one.
+        ``(k,)`` of one measure, first model minus second on the same test fold after training on the same rest: one per
+        fold of a cross-validation, or one per fold and repetition of a repeated one.
     test_share
         Images (or patients) tested divided by those trained on, in a fold: 0.25 for five folds without validation data.
-        Where a fold of its own chooses the epoch, it was not trained on: 1/3 for five folds.
+        If a separate fold chooses the epoch, it is not trained on: 1/3 for five folds.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
     RadImageNetError
-        For another shape, a difference that is not finite, a share that is not positive, or a confidence outside
-        (0, 1).
+        For a wrong shape, a difference that is not finite, a share that is not positive, or a confidence outside (0,
+        1).
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1:

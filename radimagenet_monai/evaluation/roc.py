@@ -13,7 +13,7 @@ from radimagenet_monai.evaluation.predictions import check_labels, check_scores
 
 @dataclass(frozen=True)
 class RocCurve:
-    """Counts at every threshold that tells images apart, from the strictest down; all arrays are ``(k + 1,)``.
+    """Counts at every distinct threshold, from the strictest down; all arrays are ``(k + 1,)``.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class RocCurve:
         ``inf`` (nothing is positive), then the ``k`` distinct scores in falling order. An image is called positive
         when its score is at or above the threshold.
     true_positives, false_positives
-        Images called positive, rightly and wrongly.
+        Numbers of images called positive correctly and wrongly.
     """
 
     thresholds: np.ndarray
@@ -45,7 +45,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     Raises
     ------
     RadImageNetError
-        When one of the classes is absent, and for arrays that are no labels or scores.
+        If a class is absent, or labels or scores are invalid.
     """
     positive = check_labels(labels)
     values = check_scores(scores, positive.size)
@@ -71,7 +71,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     Raises
     ------
     RadImageNetError
-        As `roc_curve` does.
+        As for `roc_curve`.
     """
     curve = roc_curve(labels, scores)
     precision = curve.true_positives[1:] / (curve.true_positives[1:] + curve.false_positives[1:])

@@ -1,8 +1,8 @@
-"""Overlap of a segmented lesion with its reference mask, and what it comes to over a set of images.
+"""Overlap of a segmented lesion with its reference mask, and summaries over a set of images.
 
-An image whose reference is empty has no lesion to find: Dice, IoU and distances of outlines are not defined there. Such
-images are left out of the means and counted by themselves, with how many of them were segmented all the same. A lesion
-of which nothing was found stays in them, with Dice, IoU and NSD of 0 and the image's diagonal as HD95.
+An image with an empty reference has no lesion to find, so Dice, IoU and outline distances are undefined. Such images
+are excluded from the means and counted separately, with how many of them were segmented anyway. A completely missed
+lesion stays in the means, with Dice, IoU and NSD of 0 and the image's diagonal as HD95.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from radimagenet_monai.evaluation.surface_distance import SurfaceDistance, Unit
 
 @dataclass(frozen=True)
 class Overlap:
-    """Areas of one image in pixels, and what follows from them."""
+    """Areas of one image in pixels, with the overlap measures."""
 
     predicted: int
     reference: int
@@ -39,7 +39,7 @@ class Overlap:
 
 
 def measure_overlap(predicted: np.ndarray, reference: np.ndarray) -> Overlap:
-    """Overlap of two masks of the same shape; what is not zero is lesion.
+    """Overlap of two masks of the same shape; nonzero pixels are lesion.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def measure_overlap(predicted: np.ndarray, reference: np.ndarray) -> Overlap:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A measure over images; ``None`` where there is no image."""
+    """Distribution of a measure over images; ``None`` without images."""
 
     images: int
     mean: float | None
@@ -70,21 +70,21 @@ class SegmentationEvaluation:
     Attributes
     ----------
     dice, iou
-        Over the images with a lesion.
+        Distributions over the images with a lesion.
     hd95, nsd
-        Likewise, the first in ``distance_unit``; without any image where distances were not measured.
+        Over the same images, HD95 in ``distance_unit``; without images if distances were not measured.
     distance_unit, tolerance
-        Of the distances and of the NSD; ``None`` where not measured.
+        Unit of the distances and tolerance of the NSD; ``None`` if not measured.
     missed
-        Share of images with a lesion of which no pixel was found.
+        Share of images with a lesion in which no lesion pixel was found.
     segmented_without_lesion
-        Share of images without a lesion in which something was segmented all the same.
+        Share of images without a lesion in which something was segmented.
     patients
-        Number of patients; ``None`` where one of them is unknown.
+        Number of patients; ``None`` if one of them is unknown.
     clustered
         Whether a patient has several images, so that both shares have intervals over patients.
     notes
-        What is known of the patients, one sentence each.
+        Sentences on what is known of the patients.
     """
 
     images: int
@@ -116,17 +116,17 @@ def evaluate_segmentation(
     Parameters
     ----------
     overlaps
-        One an image.
+        One per image.
     distances
-        One an image in the same order, all in one unit with one tolerance; ``None`` where they were not measured.
+        One per image in the same order, all with the same unit and tolerance; ``None`` if not measured.
     patient_ids
-        One an image in the same order; ``None`` and empty text are unknown. Where a patient has several images the
+        One per image in the same order; ``None`` and empty text are unknown. If a patient has several images, the
         proportions have intervals over patients (`clustered_wilson`), and a note says so.
 
     Raises
     ------
     RadImageNetError
-        For another number of distances or patients, or distances of several units or tolerances.
+        If the numbers of overlaps, distances or patients differ, or the distances mix units or tolerances.
     """
     if distances is not None and len(distances) != len(overlaps):
         raise RadImageNetError(

@@ -1,9 +1,9 @@
-"""Areas under ROC curves from histograms: bounded memory for any number of images, with a bound of what binning costs.
+"""Areas under ROC curves from histograms: bounded memory for any number of images, with a bound on the binning error.
 
-A probability goes into a bin by its odds, which is read off the bits of the float32 number: the bin is a monotone
-function of it, the same on every machine, and whole numbers of images can be added up in any order. Images in one bin
-count as ties. The AUC of the binned probabilities is exact, with the interval of DeLong 1988; how far it can be from
-the AUC of the probabilities themselves follows from the number of pairs that share a bin.
+A probability goes into a bin by its odds, read from the bits of the float32 number: the bin is a monotone function of
+it, the same on every machine, and image counts can be added in any order. Images in one bin count as ties. The AUC of
+the binned probabilities is exact, with the interval of DeLong 1988; how far it can be from the AUC of the probabilities
+themselves follows from the number of pairs that share a bin.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from radimagenet_monai.evaluation.auc_inference import AucEstimate, estimate_wit
 SCORE_BINS = 2**14
 """Bins of the odds: 256 to a doubling, about 0.003 on the scale of the log-odds, from 2^-41 to 2^24."""
 
-_PARTS = 8  # bits of the mantissa that are kept: 256 bins to a doubling
+_PARTS = 8  # mantissa bits kept: 256 bins per doubling
 _SHIFT = 23 - _PARTS
 _LOWEST = (127 - 41) << _PARTS  # probabilities below 2^-41 share the first bin
-_HIGHEST = (127 - 24) << _PARTS  # float32 knows nothing between 1 - 2^-24 and 1
+_HIGHEST = (127 - 24) << _PARTS  # float32 has no value between 1 - 2^-24 and 1
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class BinnedAuc:
     estimate
         AUC of the binned probabilities, with its interval on the logit scale.
     bound
-        The AUC of the probabilities themselves is no further than this from ``estimate.auc``; ``None`` where there is
-        no AUC.
+        Largest possible distance of the exact AUC from ``estimate.auc``; ``None`` without an AUC.
     """
 
     estimate: AucEstimate
@@ -56,7 +55,7 @@ def score_bins(probabilities: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        int32 of the same shape, from 0 to ``SCORE_BINS - 1``, never falling with the probability.
+        int32 of the same shape, from 0 to ``SCORE_BINS - 1``, nondecreasing in the probability.
     """
     values = np.ascontiguousarray(probabilities, dtype=np.float32)
     # The bits of a positive float32 number, read as an integer, grow with it: exponent first, then mantissa.
@@ -71,9 +70,10 @@ def infer_binned_auc(positives: np.ndarray, negatives: np.ndarray, confidence: f
     Parameters
     ----------
     positives, negatives
-        ``(bins,)`` integers: images of the class, and of all others, in each bin, from low to high probabilities.
+        ``(bins,)`` integers: numbers of images of the class, and of all others, in each bin, from low to high
+        probability.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     """
     number, others = int(positives.sum()), int(negatives.sum())
     if not number or not others:
@@ -107,7 +107,7 @@ def _why_no_variance(
     if np.ptp(below[positives > 0]) or np.ptp(above[negatives > 0]):
         return None
     if np.count_nonzero(positives + negatives) == 1:
-        # Bins, not probabilities, are known to be equal.
+        # Only bins, not probabilities, are known to be equal.
         return "all probabilities are equal or nearly so, so the variance is zero"
     wrong = "" if below[positives > 0][0] else " in the wrong direction"
     return f"the classes are perfectly separated{wrong}, so the variance is zero"

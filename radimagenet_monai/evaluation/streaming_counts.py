@@ -1,7 +1,7 @@
-"""What the evaluation of many classes needs to know of the images, as whole numbers that can be added up.
+"""Integer counts for the evaluation of many classes, which can be summed over batches and processes.
 
-The numbers take the same memory for a thousand images as for a million (46 MB for 165 classes). Those of several
-processes, added up in any order, are exactly those of one process that saw all images.
+The numbers take the same memory for a thousand images as for a million (46 MB for 165 classes). Summed over several
+processes in any order, they equal those of one process that saw all images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNIT = 2**30
 
 _ROWS = 4096  # images counted at once
 _FINE = 2**24  # a probability as a whole number for its square
-_ROUNDING = 1e-5  # how far above 1 a softmax may come out
+_ROUNDING = 1e-5  # how far above 1 a softmax output may be
 
 
 class StreamingCounts:
@@ -36,15 +36,14 @@ class StreamingCounts:
     flat : numpy.ndarray
         int64: all counts in one row, to be summed over processes. The others are views of it.
     confusion : numpy.ndarray
-        ``(classes, classes)``: images of a true class (row) by their most probable class (column); of classes that
-        tie, the first.
+        ``(classes, classes)``: images of a true class (row) by their most probable class (column), the first in a tie.
     top1, top5 : numpy.ndarray
-        ``(classes,)``: images of each class that is the most probable one, or among the five, by the rule for ties of
+        ``(classes,)``: images of each class that is the most probable one, or among the top five, with the tie rule of
         `radimagenet_monai.evaluation.multiclass.top_k_correct`.
     scores, own_scores : numpy.ndarray
-        ``(classes, SCORE_BINS)``: all images, and those of the class, by the bin of the class's probability.
+        ``(classes, SCORE_BINS)``: all images, and images of the class, by the bin of the class's probability.
     confidence_images, confidence_correct, confidence_sum : numpy.ndarray
-        ``(CONFIDENCE_BINS,)``: images by the probability of their most probable class, those of them that are of that
+        ``(CONFIDENCE_BINS,)``: images by the probability of their most probable class, how many of them belong to that
         class, and the sum of those probabilities in units of ``1 / UNIT``.
     brier_sum : numpy.ndarray
         ``(1,)``: sum of squared differences between probabilities and truth over all classes, in the same unit.
@@ -102,12 +101,12 @@ class StreamingCounts:
         labels
             ``(n,)`` class indices.
         probabilities
-            ``(n, classes)`` in [0, 1]; best as float32, to which areas and Brier score round them.
+            ``(n, classes)`` in [0, 1]; best as float32, since AUCs and Brier score round them to it.
 
         Raises
         ------
         RadImageNetError
-            For shapes that do not fit, labels outside the classes, or values that are no probabilities.
+            For shapes that do not match, labels outside the classes, or values that are not probabilities.
         """
         indices, values = self._checked(np.asarray(labels), np.asarray(probabilities))
         for start in range(0, len(indices), _ROWS):
@@ -119,7 +118,7 @@ class StreamingCounts:
         Raises
         ------
         ConfigurationError
-            For another number of classes.
+            If the numbers of classes differ.
         """
         if other.classes != self.classes:
             raise ConfigurationError(f"counts of {other.classes} classes were given; expected {self.classes} classes")

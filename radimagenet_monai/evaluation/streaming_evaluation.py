@@ -1,8 +1,8 @@
 """Evaluation of very many images of many classes, from counts alone.
 
-The same figures as `radimagenet_monai.evaluation.multiclass.evaluate_multiclass`, without a table of all predictions,
-and what only many classes ask for: groups of classes and where the errors between them go. Patients are not told
-apart: every interval takes images for independent.
+The same results as `radimagenet_monai.evaluation.multiclass.evaluate_multiclass`, without a table of all predictions,
+plus groups of classes and the errors between them. Patients are not identified: every interval treats images as
+independent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from radimagenet_monai.evaluation.streaming_groups import (
     most_confused,
 )
 
-_PAIRS = 50  # confused pairs that are listed
+_PAIRS = 50  # number of confused pairs listed
 _TOP = 5
 
 INDEPENDENCE = (
@@ -37,8 +37,8 @@ INDEPENDENCE = (
 class StreamedClass:
     """One class against all others.
 
-    ``recall`` is the share of the class's images that are called by its name, ``top5`` the share for which it is among
-    the five most probable classes, ``precision`` the share of the images called by its name that are of it.
+    ``recall`` is the share of the class's images that are predicted as it, ``top5`` the share for which it is among the
+    five most probable classes, ``precision`` the share of the images predicted as it that belong to it.
     """
 
     name: str
@@ -51,9 +51,9 @@ class StreamedClass:
 
 @dataclass(frozen=True)
 class ConfidenceBin:
-    """Images whose most probable class has a probability in [``low``, ``high``), the last bin with its end.
+    """Images whose most probable class has a probability in [``low``, ``high``); the last bin includes ``high``.
 
-    ``confidence`` is the mean of that probability, ``accuracy`` the share of images that are of that class.
+    ``confidence`` is the mean of that probability, ``accuracy`` the share of images that belong to that class.
     """
 
     low: float
@@ -65,16 +65,16 @@ class ConfidenceBin:
 
 @dataclass(frozen=True)
 class ConfidenceCalibration:
-    """How far the probability of the most probable class is to be believed.
+    """How far the probability of the most probable class can be trusted.
 
     Attributes
     ----------
     mean_confidence, accuracy
-        Means over all images; a confidence above the accuracy means that the network is too sure of itself.
+        Means over all images; a confidence above the accuracy means that the network is overconfident.
     ece
         Expected calibration error: mean distance between confidence and accuracy of 15 bins of equal width, weighted
-        with their images (Guo C, et al, ICML 2017). Chance adds to it: about 0.04 with a thousand images, 0.004 with a
-        hundred thousand.
+        with their images (Guo C, et al, ICML 2017). Chance adds about 0.04 for a thousand images, 0.004 for a hundred
+        thousand.
     brier
         Mean over the images of the squared differences between probabilities and truth, summed over all classes
         (Brier GW, Mon Weather Rev 1950;78:1-3): 0 is best, 2 is worst.
@@ -98,26 +98,25 @@ class StreamedEvaluation:
     images, classes, classes_present
         Numbers of images, of classes, and of classes with at least one image.
     patients
-        ``None``: patients are not told apart.
+        Always ``None``: patients are not identified.
     top1, top5
         Share of images whose class is the most probable one, or among the five most probable. A class that ties with
-        others counts only if it would do so with the last place among them. ``top5`` is ``None`` for five classes or
-        fewer.
+        others is ranked last among them. ``top5`` is ``None`` for five classes or fewer.
     balanced_accuracy
         Mean recall of the classes present.
     auc_macro, auc_macro_bound
-        Mean of the areas under the ROC curve of each class against the others, over the classes for which there is
-        one, and how far at most it is from that of the probabilities before binning.
+        Mean of the areas under the ROC curve of each class against the others, over the classes that have one, and its
+        largest possible distance from the value before binning.
     per_class
         In index order.
     groups
         Kind of group, such as ``"region"``, to its groups.
     confused
-        The pairs of classes with most images confused.
+        The most confused pairs of classes.
     calibration
-        Of the most probable class.
+        Calibration of the most probable class.
     notes
-        What limits the numbers, one sentence each.
+        Limitations of the numbers, one sentence each.
     """
 
     images: int
@@ -150,25 +149,25 @@ def evaluate_counts(
     groups: Mapping[str, Sequence[str]] | None = None,
     confidence: float = 0.95,
 ) -> StreamedEvaluation:
-    """Evaluate what was counted.
+    """Evaluate the counts of all images.
 
     Parameters
     ----------
     counts
-        Of all images.
+        Counts of all images.
     classes
         Names in index order.
     groups
         Kind of group (``"modality"``) to the name of each class's group, in index order.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
 
     Raises
     ------
     ConfigurationError
-        For another number of names than classes.
+        If the numbers of names and classes differ.
     RecordsError
-        Where no image was counted, or those of a single class only.
+        If no images were counted, or only images of a single class.
     """
     for name, given in {"classes": classes, **(groups or {})}.items():
         if len(given) != counts.classes:
@@ -226,7 +225,7 @@ def evaluate_counts(
 
 
 def balanced_accuracy_of(counts: StreamingCounts) -> float:
-    """Mean recall of the classes that have an image."""
+    """Mean recall of the classes that have images."""
     images = counts.per_class
     present = images > 0
     return float(np.mean(counts.confusion.diagonal()[present] / images[present]))
@@ -238,7 +237,7 @@ def macro_auc_of(counts: StreamingCounts) -> float:
     Raises
     ------
     RecordsError
-        For images of a single class.
+        If all images belong to a single class.
     """
     others = counts.scores - counts.own_scores
     areas = [infer_binned_auc(own, other).estimate.auc for own, other in zip(counts.own_scores, others, strict=True)]

@@ -18,17 +18,17 @@ class GroupEvaluation:
     Attributes
     ----------
     name
-        Of the group.
+        Name of the group.
     images, classes, classes_present
         Numbers of its images, of its classes, and of those with an image.
     top1, top5
         Share of images whose class is the most probable of all classes, or among the five most probable.
     balanced_accuracy
-        Mean recall of its classes that have an image; ``None`` where none has.
+        Mean recall of its classes that have an image; ``None`` if none has.
     called_inside
         Share of images that are called a class of the group, right or wrong.
     errors_inside
-        Of the images called a wrong class, the share that is called another class of the group.
+        Share of the group's wrongly classified images that are called another class of the group.
     """
 
     name: str
@@ -66,11 +66,11 @@ def evaluate_groups(
     confusion
         ``(classes, classes)`` images of a true class (row) called a class (column).
     top1, top5
-        ``(classes,)`` images of each class that count as right.
+        ``(classes,)`` images of each class that count as correct.
     groups
         ``(classes,)`` name of each class's group.
     confidence
-        Of the Wilson intervals.
+        Confidence level of the Wilson intervals.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def evaluate_groups(
 
 
 def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int) -> tuple[ConfusedPair, ...]:
-    """The pairs of classes with most images confused, at most ``most`` of them; equal ones by class index."""
+    """The ``most`` most confused pairs of classes; ties in order of class index."""
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -115,7 +115,7 @@ def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int) -> t
 
 
 def radimagenet_groups(classes: Sequence[str]) -> dict[str, list[str]]:
-    """Modality and region of each class, for `evaluate_groups`; nothing where a class is none of RadImageNet's.
+    """Modality and region of each class, for `evaluate_groups`; empty if a class is not one of RadImageNet's.
 
     Returns
     -------

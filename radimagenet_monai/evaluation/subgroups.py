@@ -1,8 +1,8 @@
-"""Parts of a data set by any column of its records table, and whether a difference depends on the part.
+"""Subgroups of a data set by any column of its records table, and tests of differences between subgroups.
 
-Subgroups are for seeing whether a result holds everywhere. One that is "significant in women and not in men" shows
-nothing by that: `compare_groups` asks whether the two differ (Altman DG, Bland JM, BMJ 2003;326:219). With ten columns
-one of them will look different by chance; say beforehand which are asked for.
+Subgroups are for seeing whether a result holds everywhere. A result "significant in women and not in men" proves
+nothing: `compare_groups` tests whether the two differ (Altman DG, Bland JM, BMJ 2003;326:219). With ten columns one
+will look different by chance; choose the columns beforehand.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SMALLEST = 10
 UNKNOWN = "not known"
 
 _MOST_CATEGORIES = 20
-_MOST_NUMBERED_CATEGORIES = 5  # up to as many different numbers are codes or grades and not a measure
+_MOST_NUMBERED_CATEGORIES = 5  # up to this many distinct numbers are codes or grades, not a measurement
 _IDENTIFYING = ("image", "patient_id", "mask", "sha256", "exam")
 _AGE = re.compile(r"(\d{1,3})([DWMY])")  # DICOM value representation AS
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -35,22 +35,22 @@ _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Images that agree in a column.
+    """Images with the same value in a column.
 
     Attributes
     ----------
     column, name
-        What the group is called: ``"sex"``, ``"F"``.
+        Column and name of the group: ``"sex"``, ``"F"``.
     selected
         ``(n,)`` booleans over the rows of the table.
     images
         Number of images.
     patients
-        Number of patients; ``None`` where one of them is unknown.
+        Number of patients; ``None`` if one of them is unknown.
     per_class
-        Images of each class, by its number.
+        Number of images of each class, by class number.
     reason
-        Why estimates in the group are not to be made, ``"too small: ..."``; ``None`` where they are.
+        Why the group gets no estimates, ``"too small: ..."``; ``None`` if it does.
     """
 
     column: str
@@ -71,31 +71,31 @@ def subgroups(
 ) -> list[Subgroup]:
     """Divide a records table by one of its columns.
 
-    Text gives a group a value. Numbers, and ages as DICOM writes them (``054Y``, ``018M``; in years), are cut at
-    declared points, else at the tertiles of the images; up to five different numbers are taken for codes or grades and
-    give a group each. Cells without anything are a group of their own, ``"not known"``. Every image is in exactly one
-    group. No group is left out for being small: its ``reason`` says so.
+    Text gives one group per value. Numbers, and DICOM ages (``054Y``, ``018M``; in years), are cut at the given points,
+    otherwise at the tertiles of the images; up to five distinct numbers count as codes or grades and give one group
+    each. Empty cells form a separate group, ``"not known"``. Every image is in exactly one group. Small groups are not
+    dropped; their ``reason`` says so.
 
     Parameters
     ----------
     records
-        As `radimagenet_monai.datasets.records.read_records` gives it, ``n`` rows.
+        Table of ``n`` rows from `radimagenet_monai.datasets.records.read_records`.
     column
-        Any column but those that name a file, an exam or a patient.
+        Any column except those that identify a file, an exam or a patient.
     labels
-        ``(n,)`` class numbers from 0, each class of which counts for a group's size; ``None`` where there are none.
+        ``(n,)`` class numbers from 0; every class must reach ``smallest``. ``None`` without labels.
     cut_points
-        Rising numbers, in years for ages: two give three groups, an image at a point belonging to the one above.
+        Increasing numbers, in years for ages: two give three groups; an image at a point belongs to the upper group.
     smallest
-        Patients (images, where patients are unknown) that each class must have.
+        Minimum number of patients (images, if patients are unknown) in each class.
 
     Raises
     ------
     ConfigurationError
-        For a column that is absent, identifies, or has more than 20 different texts, and for cut points that do not
-        rise or are given for text.
+        For a column that is missing, identifying, or has more than 20 distinct texts, and for cut points that do not
+        increase or are given for text.
     RadImageNetError
-        For labels of another length.
+        If labels and records differ in length.
     """
     cells = _cells(records, column)
     classes = np.zeros(len(records), dtype=np.int64) if labels is None else np.asarray(labels).astype(np.int64)
@@ -125,9 +125,9 @@ def subgroups(
 
 @dataclass(frozen=True)
 class GroupComparison:
-    """A difference in one group less that in another, with its interval and test against 0.
+    """A difference in one group minus that in another, with its interval and test against 0.
 
-    All but ``difference`` are ``None``, with a ``reason``, where not estimable.
+    All but ``difference`` are ``None``, with a ``reason``, if not estimable.
     """
 
     difference: float | None
@@ -159,7 +159,7 @@ def compare_groups(
     first_error, second_error
         Their standard errors. ``None`` or 0, here and above: not estimable.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def compare_groups(
 
 
 def _cells(records: pd.DataFrame, column: str) -> pd.Series:
-    """The column as text without blanks around it, ``""`` for nothing."""
+    """The column as stripped text, ``""`` for an empty cell."""
     if column not in records.columns:
         names = ", ".join(str(name) for name in records.columns if name not in _IDENTIFYING)
         raise ConfigurationError(f"the records table has no column '{column}'; expected one of {names}")
@@ -205,7 +205,7 @@ def _cells(records: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, str]:
-    """Numbers of all the cells and their unit; ``None`` where one of the cells is text."""
+    """Numbers of all cells and their unit; ``None`` if a cell is text."""
     distinct = {cell: _number(cell) for cell in cells.unique()}
     if not distinct or None in distinct.values():
         return None, ""
@@ -243,7 +243,7 @@ def _checked(cut_points: Sequence[float], column: str) -> list[float]:
 
 
 def _tertiles(numbers: np.ndarray) -> list[float]:
-    """Where the images fall into three parts as equal as ties let them; a point at the lowest value cuts nothing."""
+    """Cut points into three parts as equal as ties allow; a point at the lowest value cuts nothing."""
     points = np.unique(np.quantile(numbers, [1 / 3, 2 / 3], method="higher"))
     return [float(point) for point in points if point > numbers.min()]
 

@@ -1,17 +1,17 @@
 """How far the outline of a segmented lesion is from that of its reference.
 
-- *HD95*: of the distances from each outline to the other one, the 95th percentile; the larger of the two directions
+- *HD95*: 95th percentile of the distances from each outline to the other, the larger of the two directions
   (Huttenlocher DP et al., IEEE TPAMI 1993;15:850-863, with a percentile so that single pixels do not decide).
 - *Normalized surface distance* (NSD, surface Dice): the share of both outlines that lies within a tolerance of the
   other (Nikolov S et al., J Med Internet Res 2021;23:e26151).
 
-By MONAI. An outline is made of the pixels of the mask that touch, by a side, what is outside of it or of the image;
-distances are between centers of pixels. Distances in pixels depend on the resolution: pictures of one lesion in two
-sizes have two HD95, and one tolerance is strict for the one and lax for the other. Choose the tolerance by how far
-two readers differ.
+Computed by MONAI. The outline consists of the mask pixels that share a side with a pixel outside the mask or the image;
+distances are between pixel centers. Distances in pixels depend on the resolution: images of one lesion at two sizes
+have two HD95 values, and one tolerance is strict for one and lax for the other. Choose the tolerance by how far two
+readers differ.
 
-Where the reference is empty, neither is defined. Where only the prediction is, HD95 is the diagonal of the image, the
-largest distance there is, and NSD is 0: leaving missed lesions out would reward missing them.
+Both are undefined if the reference is empty. If only the prediction is empty, HD95 is the diagonal of the image, the
+largest possible distance, and NSD is 0: excluding missed lesions would reward missing them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PERCENTILE = 95
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """Of one image; ``hd95`` and ``tolerance`` in ``unit``, ``nsd`` from 0 to 1; ``None`` for an empty reference."""
+    """One image: ``hd95`` and ``tolerance`` in ``unit``, ``nsd`` from 0 to 1; ``None`` for an empty reference."""
 
     hd95: float | None
     nsd: float | None
@@ -48,21 +48,21 @@ def measure_surface_distance(
     tolerance: float = TOLERANCE,
     spacing: Sequence[float] | None = None,
 ) -> SurfaceDistance:
-    """Distance between the outlines of two masks of the same shape; what is not zero is lesion.
+    """Distance between the outlines of two masks of the same shape; nonzero pixels are lesion.
 
     Parameters
     ----------
     predicted, reference
         ``(rows, columns)``.
     tolerance
-        Up to which distance outlines count as the same for the NSD; in mm with a spacing, else in pixels.
+        Distance up to which outlines count as equal for the NSD, in mm with a spacing, otherwise in pixels.
     spacing
-        Millimeters between rows and between columns; ``None`` measures in pixels.
+        Pixel spacing in mm (between rows, between columns); ``None`` to measure in pixels.
 
     Raises
     ------
     RadImageNetError
-        For masks of other or different shapes, a negative tolerance, or a spacing that is not positive.
+        For masks that are not 2D or differ in shape, a negative tolerance, or a spacing that is not positive.
     """
     if predicted.shape != reference.shape or reference.ndim != 2:
         raise RadImageNetError(
@@ -86,13 +86,13 @@ def measure_surface_distance(
 
 
 def _measure(found: np.ndarray, true: np.ndarray, tolerance: float, steps: tuple[float, ...]) -> tuple[float, float]:
-    # Imported here, since nothing else of the statistics needs torch.
+    # Imported here so that the other statistics do not need torch.
     import torch
     from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
     first, second = (torch.from_numpy(np.stack([~mask, mask])[None]) for mask in (found, true))
     with warnings.catch_warnings():
-        # MONAI warns of an argument that it passes itself.
+        # MONAI warns about an argument that it passes itself.
         warnings.filterwarnings("ignore", "(?s).*always_return_as_numpy", FutureWarning)
         hd95 = compute_hausdorff_distance(
             first, second, include_background=False, percentile=_PERCENTILE, spacing=list(steps)

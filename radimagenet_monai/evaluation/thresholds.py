@@ -12,7 +12,7 @@ from radimagenet_monai.evaluation.roc import roc_curve
 
 @dataclass(frozen=True)
 class ChosenThreshold:
-    """A threshold at and above which an image is called positive, with what it gave where it was chosen."""
+    """A threshold at or above which an image is called positive, with its results on the data used to choose it."""
 
     threshold: float
     sensitivity: float
@@ -27,9 +27,9 @@ class ChosenThreshold:
 def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> ChosenThreshold:
     """Threshold with the greatest Youden index (Youden WJ, Cancer 1950;3:32-35).
 
-    The threshold lies halfway between the lowest score that it calls positive and the next score below, so rounding in
-    another precision or runtime does not move an image across it. Among equally good thresholds the one
-    with the smallest difference between sensitivity and specificity is taken, then the lowest.
+    The threshold lies halfway between the lowest score called positive and the next score below, so rounding in another
+    precision or runtime does not move an image across it. Ties go to the smallest difference between sensitivity and
+    specificity, then to the lowest threshold.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> ChosenThreshold:
     Raises
     ------
     RadImageNetError
-        When one of the classes is absent, and for arrays that are no labels or scores.
+        If a class is absent, or labels or scores are invalid.
     """
     curve = roc_curve(labels, scores)
     true, false = curve.true_positives[1:], curve.false_positives[1:]
     positives, negatives = int(true[-1]), int(false[-1])
-    # Whole numbers: indices that are equal must not differ by rounding.
+    # Integers, so that equal indices do not differ by rounding.
     index = true * negatives - false * positives
     imbalance = np.abs(true * negatives - (negatives - false) * positives)
     best = int(np.lexsort((curve.thresholds[1:], imbalance, -index))[0])

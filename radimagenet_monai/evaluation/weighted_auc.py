@@ -1,4 +1,4 @@
-"""AUCs of the same images under many weightings at once: the samples of a bootstrap or a jackknife."""
+"""AUCs of the same images for many weightings at once, such as bootstrap or jackknife samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Weights of one block, so that intermediate arrays stay below some 100 MB.
+# Weights of one block, so that intermediate arrays stay below about 100 MB.
 _BLOCK = 2**21
 
 
@@ -26,11 +26,11 @@ def weighted_aucs(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray)
     Returns
     -------
     numpy.ndarray
-        ``(r,)``; NaN where a class has no weight.
+        ``(r,)``; NaN if a class has no weight.
     """
     own, others = np.flatnonzero(positive), np.flatnonzero(~positive)
     others = others[np.argsort(scores[others])]
-    # Negatives below each positive are those before the first tie, and half of those up to the last.
+    # Negatives below each positive: those before the first tie plus half of the ties.
     first, last = (np.searchsorted(scores[others], scores[own], side) for side in ("left", "right"))
     areas = np.empty(len(weights))
     step = max(1, _BLOCK // max(1, scores.size))
@@ -54,7 +54,7 @@ class AucStatistic:
     scores
         Name of the column of scores.
     minus
-        Name of the column whose AUC is taken away; ``None`` for the AUC itself.
+        Name of the column whose AUC is subtracted; ``None`` for the AUC itself.
     labels
         Name of the column of labels, 0 or 1.
     """
@@ -64,11 +64,11 @@ class AucStatistic:
     labels: str = "labels"
 
     def __call__(self, data: Mapping[str, np.ndarray]) -> float:
-        """The statistic of all rows; NaN where a class is absent."""
+        """The statistic of all rows; NaN if a class is absent."""
         return float(self.weighted(data, np.ones((1, len(data[self.labels]))))[0])
 
     def weighted(self, data: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-        """``(r,)`` values of the statistic when rows count as often as ``(r, n)`` weights say."""
+        """``(r,)`` values of the statistic with rows counted by ``(r, n)`` weights."""
         positive = data[self.labels].astype(bool)
         areas = weighted_aucs(positive, data[self.scores], weights)
         return areas if self.minus is None else areas - weighted_aucs(positive, data[self.minus], weights)
