@@ -1,1 +1,1 @@
-"""Whole experiments: bundle runs put together."""
+"""Complete experiments made of bundle runs."""

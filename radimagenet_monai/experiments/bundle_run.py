@@ -1,4 +1,4 @@
-"""Running a bundle's config as a user would, in a process of its own."""
+"""Run a bundle's config as a user would, in a separate process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from radimagenet_monai.errors import RadImageNetError
 
-# What the bundles' logging.conf prints; the rest of the output is MONAI's account of its arguments.
+# Lines printed by the bundles' logging.conf; the rest of the output is MONAI listing its arguments.
 _PROGRESS = re.compile(r"^\d\d:\d\d:\d\d (INFO|WARNING) ")
 
 
 class BundleRunError(RadImageNetError):
-    """A bundle run that ended with an error."""
+    """A bundle run failed."""
 
 
 def bundle_command(bundle: str | os.PathLike[str], config: str, overrides: Mapping[str, Any]) -> list[str]:
-    """The command line of a bundle run, which can be typed as it is.
+    """The command line of a bundle run, ready to type.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def bundle_command(bundle: str | os.PathLike[str], config: str, overrides: Mappi
 def run_bundle(
     bundle: str | os.PathLike[str], config: str, overrides: Mapping[str, Any], log: str | os.PathLike[str]
 ) -> None:
-    """Run a config of a bundle; everything it prints goes to ``log``, its progress lines to the terminal as well.
+    """Run a config of a bundle; its output goes to ``log``, progress lines also to the terminal.
 
     Raises
     ------
     BundleRunError
-        With the last line of the log, where the run does not end well.
+        If the run fails, with the last line of the log.
     """
     log = Path(log)
     log.parent.mkdir(parents=True, exist_ok=True)

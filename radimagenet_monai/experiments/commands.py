@@ -1,4 +1,4 @@
-"""``radimagenet compare``: what it does and prints."""
+"""The command ``radimagenet compare`` and what it prints."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def compare(
     address: str | None = None,
     keep_models: bool = True,
 ) -> None:
-    """Which initialization is better on these data, and how sure is that? Runs, statistics and a report.
+    """Compare initializations on a data set: runs, statistics and a report.
 
     Every initialization is trained on the same folds in the same order with the same seeds. Each run is a bundle run
-    that can be repeated alone. Given again, the command goes on where it stopped; failed runs are tried again.
+    that can be repeated alone. The same command resumes a stopped comparison and retries failed runs.
 
     Args:
         task: a classification task, see "radimagenet info"; its bundle does the runs.
         records: the table that "radimagenet prepare" wrote, or its folder.
-        weights: two or more, as A,B or first=A,second=B: random, names of imported weights, or paths of your own.
-        out: folder that receives runs, analysis.json and report.html.
-        root: folder that the table's paths start from; by default found.
+        weights: two or more, as A,B or first=A,second=B: random, names of imported weights, or paths to your own.
+        out: output folder for runs, analysis.json and report.html.
+        root: folder that the table's paths are relative to; found automatically by default.
         protocol: quick (minutes), probe (logistic regression on frozen features), paper (the 24 scenarios of 2022).
-        architectures: all, or some; by default the protocol's.
+        architectures: all, or a list; by default the protocol's.
         folds: 3 or more, or 1 for the table's own split; by default the protocol's.
         fractions: shares of the training patients for a learning curve, such as 0.1,0.25,0.5,1.
-        learning_rates: in place of the protocol's.
-        freeze: none, encoder, all_but_last_10, or several; in place of the protocol's.
-        epochs: in place of the protocol's.
-        image_size: in pixels; in place of the protocol's.
-        batch_size: in place of the protocol's.
-        classes: names in order, the positive one of two last, where they are not the task's.
+        learning_rates: one or more; by default the protocol's.
+        freeze: none, encoder, all_but_last_10, or several; by default the protocol's.
+        epochs: number of training epochs; by default the protocol's.
+        image_size: in pixels; by default the protocol's.
+        batch_size: images per batch; by default the protocol's.
+        classes: names in order, the positive one of two last; by default the task's.
         subgroups: columns of the table; by default sex, age, scanner, manufacturer, site, view, plane and finding.
-        seed: of folds, heads and order.
-        engine: local, or ray (needs the extra of that name).
-        workers: runs at a time; by default one a GPU, or as many as the cores hold.
-        threads: of each run.
-        loaders: processes that read images in each run.
-        address: of a Ray cluster, such as auto; by default Ray starts here.
+        seed: random seed of folds, heads and image order.
+        engine: local, or ray (needs the extra "ray").
+        workers: runs at a time; by default one per GPU, or as many as the CPU cores allow.
+        threads: CPU threads of each run.
+        loaders: image-loading processes of each run.
+        address: address of a Ray cluster, such as auto; by default Ray starts on this machine.
         keep_models: keep the trained models, to explain or use them.
     """
     from radimagenet_monai.experiments.comparison.compare import compare as run
@@ -112,25 +112,25 @@ def explain(
     limit: Count | None = None,
     **settings: Any,
 ) -> None:
-    """Show where a trained classifier looks, and measure it against lesion masks where there are any.
+    """Show where a trained classifier looks, and compare it with lesion masks if there are any.
 
     Writes overlays, localization.csv, localization.json and explain.html. Other options are keys of the bundle's
     inference.json, such as --allow_modality_mismatch true.
 
     Args:
         bundle: folder of a trained classification bundle.
-        input: an image, a folder of images, or a records table or its folder.
+        input: an image, a folder of images, a records table or its folder.
         out: folder for the results.
-        records: the table, where input is the folder that its paths start from.
+        records: the records table, if input is the folder that its paths are relative to.
         split: part of the records: train, validation, test or all.
-        fold: fold of the records that is the test part.
-        target: class to explain; by default the positive one of two where there are masks, else what is decided.
+        fold: fold of the records to use as the test part.
+        target: class to explain; by default the positive of two classes if there are masks, else the predicted one.
         method: gradcam or gradcam++.
         level: feature map, 1/32 (the last) or 1/16 (finer).
-        threshold: 0.1 to 0.9 of a map's maximum for Dice; by default chosen on the validation part.
+        threshold: share of a map's maximum for Dice, 0.1 to 0.9; by default chosen on the validation part.
         tolerance: pixels by which a map's maximum may miss the lesion.
-        sanity: compare with the maps of random weights.
-        limit: most images, evenly spaced.
+        sanity: compare with maps from random weights.
+        limit: maximum number of images, evenly spaced.
     """
     from radimagenet_monai.experiments.explain import explain as run
     from radimagenet_monai.training.flags import parse_flag

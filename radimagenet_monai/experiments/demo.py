@@ -1,7 +1,7 @@
-"""The whole way on phantoms: images, records, training, evaluation, inference, comparison, reports.
+"""The complete workflow on phantoms: images, records, training, evaluation, inference, comparison, reports.
 
-Every step is the command a user would type; the demo only strings them together. It ends with the question that this
-project is for: which initialization is better on these data, and how sure is that?
+Every step is a command that a user would type; the demo only runs them in order. It ends with the main question of this
+project: which initialization is better on these data, and how sure is that?
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ def run_demo(
     pretraining_images: int = 165 * 8,
     folds: int = 5,
 ) -> Path:
-    """Run the demo in the folder ``out`` and return the path of its last report, that of the comparison.
+    """Run the demo in the folder ``out`` and return the path of its last report, the comparison's.
 
     Parameters
     ----------
     out
-        Emptied first where it holds an earlier demo.
+        Output folder; emptied first if it holds an earlier demo.
     images, epochs, image_size, seed
-        Number of phantom images, epochs of training, side of the images in pixels, seed of everything.
+        Number of phantom images, training epochs, image side in pixels, and seed for all random draws.
     pretraining_images
-        Of the 165-class phantom that the compared encoder is pretrained on.
+        Number of images of the 165-class phantom used to pretrain the compared encoder.
     folds
-        Of the comparison.
+        Number of folds of the comparison.
 
     Raises
     ------
     ConfigurationError
-        Where ``out`` holds something that is not an earlier demo.
+        If ``out`` holds something other than an earlier demo.
     """
     started = time.monotonic()
     out = _fresh_folder(Path(out))
@@ -123,7 +123,7 @@ def run_demo(
 
 
 def _pretrain(out: Path, images: int, seed: int) -> Path:
-    """A few epochs on small images: enough for features that know a class from another."""
+    """Pretrain for a few epochs on small images: enough for features that separate classes."""
     data = write_phantom("radimagenet", out / "radimagenet_phantom", patients=images, size=64, seed=seed, workers=2)
     records, _ = prepare("radimagenet", data, out / "radimagenet_prepared", seed)
     (bundle,) = write_bundles(out / "bundles", [f"radimagenet_{ARCHITECTURE}_pretraining"])
@@ -147,7 +147,7 @@ def _step(number: int, text: str) -> None:
 
 
 def _new_phantoms(out: Path, seed: int) -> Path:
-    """Unlabeled images from another seed, as a clinical folder would hold them."""
+    """Unlabeled images from another seed, like those of a clinical folder."""
     written = write_phantom("busi", out / "new_phantoms_source", patients=_NEW_IMAGES, seed=seed + 1, workers=2)
     folder = out / "new_phantoms"
     folder.mkdir()
@@ -159,7 +159,7 @@ def _new_phantoms(out: Path, seed: int) -> Path:
 
 
 def _real_ultrasound(out: Path) -> Path:
-    """The ultrasound DICOM files of the pydicom and pydicom-data packages; headers decide."""
+    """The ultrasound DICOM files of the pydicom and pydicom-data packages, selected by header."""
     import pydicom
 
     folder = out / "real_ultrasound"
@@ -171,9 +171,9 @@ def _real_ultrasound(out: Path) -> Path:
         for path in sorted(place.glob("*.dcm")):
             try:
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality", "NumberOfFrames"])
-            except Exception:  # the packages hold damaged files on purpose
+            except Exception:  # the packages contain damaged files on purpose
                 continue
-            # A clip of 120 frames would be most of the report.
+            # A clip of 120 frames would fill most of the report.
             if header.get("Modality") == "US" and int(header.get("NumberOfFrames") or 1) <= 10:
                 shutil.copy(path, folder / path.name)
     return folder
@@ -280,7 +280,7 @@ def _inference_section(name: str, folder: Path, bundle: Path, classes: Sequence[
 
 
 def _as_network_sees(bundle: Path, paths: Sequence[str], frames: Sequence[int]) -> list[np.ndarray]:
-    """Gray images, ``(image_size, image_size)`` in [0, 1], by the preprocessing of the bundle's own config."""
+    """Gray images, ``(image_size, image_size)`` in [0, 1], from the preprocessing of the bundle's config."""
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "inference.json")
     parser["bundle_root"] = str(bundle)

@@ -1,4 +1,4 @@
-"""``radimagenet explain``: overlays, measures, sanity check and page of where a trained classifier looks."""
+"""``radimagenet explain``: overlays, measures, sanity check and a page that show where a trained classifier looks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OVERLAYS_FOLDER = "overlays"
 
 _SANITY_IMAGES = 32
 _DRAWS = 3
-_SHOWN = 3  # cases of each rank, at most
+_SHOWN = 3  # maximum number of cases per rank
 
 
 def explain(
@@ -67,20 +67,20 @@ def explain(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Explain a bundle's classifier on images, and measure it where lesion masks are known.
+    """Explain a bundle's classifier on images, and compare the maps with lesion masks if known.
 
     Writes into ``out``: ``overlays/0001.png`` ... (the image in gray, the map in color, the lesion's outline, at the
-    image's own size; what the network did not see is black), ``localization.csv`` (a row an image),
-    ``localization.json`` (summary, sanity check, settings, gallery) and ``explain.html``. Overlays, JSON and page name
-    neither files nor patients; the table names files.
+    image's own size; parts that the network did not see are black), ``localization.csv`` (one row per image),
+    ``localization.json`` (summary, sanity check, settings, gallery) and ``explain.html``. Only the table contains file
+    names; overlays, JSON and page contain neither files nor patients.
 
     Parameters
     ----------
     bundle
         Folder of a trained classification bundle.
     input
-        An image, a folder of images, a records table or the folder that holds ``records.csv``; with ``records``, the
-        folder that its paths start from.
+        An image, a folder of images, a records table or the folder with ``records.csv``; with ``records``, the folder
+        that its paths are relative to.
     out
         Folder for the results.
     records
@@ -94,7 +94,7 @@ def explain(
     sanity
         Whether to compare with networks of random weights, on up to 32 of the images.
     limit
-        Most images, evenly spaced.
+        Maximum number of images, evenly spaced.
     settings
         Keys of the bundle's ``inference.json``, such as ``allow_modality_mismatch``.
     progress
@@ -103,13 +103,13 @@ def explain(
     Returns
     -------
     pathlib.Path
-        Of the page.
+        Path of the page.
 
     Raises
     ------
     RadImageNetError
-        For a bundle that is no trained classifier, records that do not fit, settings out of range, and where no image
-        can be used; single images that cannot be used are noted in the table and left out.
+        For a bundle without a trained classifier, unsuitable records, settings out of range, or if no image can be
+        used; single images that cannot be used are noted in the table and skipped.
     """
     require_writable(out)
     maps = MapSettings(method=method, level=level, target=target, tolerance=tolerance)
@@ -169,7 +169,7 @@ def explain(
 
 
 class _CheckedImage:
-    """What the sanity check needs of a case."""
+    """The data of a case for the sanity check."""
 
     def __init__(self, case: ExplainedCase, tolerance: float) -> None:
         assert case.image is not None
@@ -207,7 +207,7 @@ def _items(
     fold: int | None,
     classifier: TrainedClassifier,
 ) -> tuple[pd.DataFrame | None, Path, list[dict[str, Any]]]:
-    """The records table, if there is one, the folder that images are named from, and the items."""
+    """The records table, if any, the folder that image names are relative to, and the items."""
     place = Path(input)
     if records is None and place.suffix.lower() != ".csv" and not (place / RECORDS_FILE).is_file():
         images = list_native_images(place)
@@ -221,7 +221,7 @@ def _items(
 
 
 def _gallery(found: Localized) -> list[dict[str, Any]]:
-    """Best, median and worst of the counted cases by energy; without any, the first images as examples."""
+    """Best, median and worst of the counted cases by energy; without counted cases, the first images."""
     table = found.table[found.table["problem"].isna()]
     counted = table[table["counted"]].sort_values(["energy", "number"], ascending=[False, True], kind="stable")
     count = len(counted)
@@ -259,7 +259,7 @@ def _overlay(number: int) -> str:
 
 
 def _remove_overlays(folder: Path) -> None:
-    """Those of an earlier run, which may have had more images."""
+    """Remove the overlays of an earlier run, which may have had more images."""
     if folder.is_dir():
         for path in folder.iterdir():
             if re.fullmatch(r"\d{4,}\.png", path.name):

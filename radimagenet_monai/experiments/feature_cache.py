@@ -1,4 +1,4 @@
-"""Features of frozen encoders on disk, so that an image goes through an encoder once.
+"""Features of frozen encoders on disk, so that an image passes through each encoder only once.
 
 One folder for each encoder, intensity policy and image size::
 
@@ -8,9 +8,9 @@ One folder for each encoder, intensity policy and image size::
             features.f32     float32 (rows, num_features), little-endian, one row after the other
             rows.bin         for each row the hash of the canonical pixels (32 bytes) and the CRC-32 of its features
 
-Both files only ever grow, a batch at a time, features first. A row exists once ``rows.bin`` names it: what a killed
-process left beyond that is cut off by the next writer, and what it had finished is kept. A row whose checksum does not
-fit is as good as absent.
+Both files only grow, one batch at a time, features first. A row exists once ``rows.bin`` lists it: the next writer cuts
+off anything beyond that from a killed process and keeps the finished rows. A row with a wrong checksum counts as
+absent.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _ROW = np.dtype([("image", "V32"), ("crc", "<u4")])
 
 
 class FeatureCache:
-    """The features that one encoder gave under one intensity policy at one image size.
+    """The features of one encoder with one intensity policy at one image size.
 
     Parameters
     ----------
     cache_dir
         Folder for caches, created when something is written.
     architecture
-        Begins the folder's name.
+        Name of the architecture, the first part of the folder's name.
     image_size
-        Rows and columns.
+        Rows and columns in pixels.
     num_features
         Length of a row.
     facts
@@ -78,7 +78,7 @@ class FeatureCache:
         self._rows = self.folder / "rows.bin"
 
     def find(self, images: Sequence[bytes]) -> np.ndarray:
-        """Row of each image by its `image_hash`, int64 ``(n,)``; -1 where there is none."""
+        """Row of each image by its `image_hash`, int64 ``(n,)``; -1 if it is not cached."""
         rows = self._read_rows()
         places = {image.tobytes(): row for row, image in enumerate(rows["image"])}
         found = np.array([places.get(image, -1) for image in images], dtype=np.int64)
@@ -95,7 +95,7 @@ class FeatureCache:
         return found
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Features of rows that `find` gave, float32 ``(len(rows), num_features)``."""
+        """Features of rows from `find`, float32 ``(len(rows), num_features)``."""
         if not len(rows):
             return np.empty((0, self.num_features), np.float32)
         mapped = np.memmap(self._features, "<f4", "r", shape=(len(self._read_rows()), self.num_features))
@@ -103,12 +103,12 @@ class FeatureCache:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Hold the cache for writing; a second process waits, and finds what the first has added.
+        """Lock the cache for writing; a second process waits and then finds the rows added by the first.
 
         Raises
         ------
         StoreError
-            Where the cache cannot be written.
+            If the cache cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,12 +123,12 @@ class FeatureCache:
             ) from error
 
     def append(self, images: Sequence[bytes], features: np.ndarray) -> None:
-        """Add rows; only while `filling`. They reach the disk before this returns.
+        """Add rows; only inside `filling`. They are on disk before this returns.
 
         Parameters
         ----------
         images
-            ``(n,)`` of `image_hash`.
+            ``(n,)`` hashes from `image_hash`.
         features
             float32 ``(n, num_features)``.
         """
@@ -170,5 +170,5 @@ class FeatureCache:
 
 
 def image_hash(pixels: np.ndarray) -> bytes:
-    """SHA-256 over shape and values of a canonical image of 8 bits: all that an encoder sees of a file."""
+    """SHA-256 of shape and values of a canonical 8-bit image: all that an encoder sees of a file."""
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()

@@ -1,4 +1,4 @@
-"""Activation maps of a bundle's classifier for a set of images, measured against lesion masks where there are any."""
+"""Activation maps of a bundle's classifier for a set of images, compared with lesion masks if there are any."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class explained; ``counted`` tells whether the case is part of the summary."""
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How maps are made.
+    """Settings of the maps.
 
     Attributes
     ----------
@@ -64,12 +64,12 @@ class MapSettings:
     level
         Feature map: ``"1/32"``, the final one, or ``"1/16"``.
     target
-        Name of the class explained in every image. ``None``: the positive class of two, where lesions are to be found;
-        the network's decision for each image otherwise.
+        Name of the class explained in every image. ``None``: the positive class of two if there are lesion masks,
+        otherwise the network's decision for each image.
     tolerance
         Pixels of the original image by which the maximum may miss the lesion in the pointing game.
     batch_size
-        Images at a time.
+        Images per batch.
     """
 
     method: str = "gradcam"
@@ -86,15 +86,15 @@ class ExplainedCase:
     Attributes
     ----------
     item
-        Of the datalist.
+        Item of the datalist.
     image
         ``None`` for an image that could not be used; ``problem`` says why.
     heatmap
         float32 ``(image_size, image_size)`` in [0, 1].
     mask
-        ``(rows, columns)`` booleans of the original image; ``None`` where none is known, or where there is no lesion.
+        ``(rows, columns)`` booleans of the original image; ``None`` if unknown, or if there is no lesion.
     target
-        Index of the output explained, and ``probability`` of it.
+        Index of the explained output, with ``probability`` its probability.
     """
 
     item: Mapping[str, Any]
@@ -109,9 +109,9 @@ class ExplainedCase:
 
 @dataclass(frozen=True)
 class Localized:
-    """What `localize` found: a row a case, and the summary over those that are counted.
+    """Result of `localize`: one row per case, and the summary over the counted cases.
 
-    ``others`` are summaries of cases with a lesion of other classes than the one explained, by class name.
+    ``others`` maps the other classes to summaries of their cases with a lesion.
     """
 
     table: pd.DataFrame
@@ -133,7 +133,7 @@ def localize(
 ) -> Localized:
     """Measure how well a classifier's maps point at the lesions of a records table.
 
-    Summarized are images with a lesion whose label is the class explained: evidence for *benign* is the absence of
+    The summary is over images with a lesion whose label is the explained class: evidence for *benign* is the absence of
     signs of malignancy and need not lie in the lesion.
 
     Parameters
@@ -141,16 +141,16 @@ def localize(
     bundle
         Folder of a trained classification bundle.
     records, root
-        The table, or the folder that holds it, and the folder its paths start from, by default found (`root_of`).
+        The table or its folder, and the folder that its paths are relative to, by default from `root_of`.
     split, fold
         Part of the table, as for `to_datalist`; ``"all"`` takes every row.
     maps
-        How maps are made.
+        Settings of the maps.
     threshold
         Share of a map's maximum for Dice and IoU, see `THRESHOLDS`. By default chosen on the validation part of the
-        records, or 0.5 where that has no lesion.
+        records, or 0.5 if that has no lesion.
     limit
-        Most images of each part.
+        Maximum number of images of each part.
     settings
         Keys of the bundle's ``inference.json``.
     progress
@@ -159,9 +159,9 @@ def localize(
     Raises
     ------
     RecordsError
-        For a table without masks in that part, and where no image can be used.
+        If the table has no masks in that part, or no image can be used.
     ConfigurationError, WeightsError
-        As `TrainedClassifier` and `activation_maps` do.
+        As for `TrainedClassifier` and `activation_maps`.
     """
     maps = maps or MapSettings()
     classifier = TrainedClassifier(bundle, settings)
@@ -183,7 +183,7 @@ def explain_images(
     title: str = "maps",
     progress: bool = True,
 ) -> Iterator[ExplainedCase]:
-    """The cases of a datalist in its order, measured where they have a lesion mask.
+    """Yield the cases of a datalist in its order, measured if they have a lesion mask.
 
     An image that cannot be used becomes a case with a ``problem``.
     """
@@ -218,7 +218,7 @@ def find_threshold(
     limit: int | None = None,
     progress: bool = True,
 ) -> tuple[float, str]:
-    """The threshold of Dice and IoU, and in words where it is from: given, chosen on validation cases, or fixed."""
+    """The threshold of Dice and IoU, and its origin in words: given, chosen on validation cases, or fixed."""
     if given is not None:
         return float(given), "given"
     if split not in ("validation", "all"):
@@ -251,7 +251,7 @@ def collect(
     Raises
     ------
     RecordsError
-        Where none of the images could be used.
+        If none of the images can be used.
     """
     if cases and all(case.problem for case in cases):
         raise RecordsError(f"none of {len(cases)} images could be used; the first: {cases[0].problem}")
@@ -300,7 +300,7 @@ def collect(
 
 
 def is_counted(classifier: TrainedClassifier, case: ExplainedCase) -> bool:
-    """Whether a case is of the class explained; all are, where the label is unknown or tells nothing of the output."""
+    """Whether a case has the explained class; true if the label is unknown or unrelated to the output."""
     label = _label(case)
     return label is None or not classifier.exclusive or label == classifier.outputs[case.target]
 
@@ -308,7 +308,7 @@ def is_counted(classifier: TrainedClassifier, case: ExplainedCase) -> bool:
 def records_items(
     frame: pd.DataFrame, root: str | os.PathLike[str], split: str, fold: int | None
 ) -> list[dict[str, Any]]:
-    """Items of a part of a records table, with the name of their class as ``label_name`` where it is known."""
+    """Items of a part of a records table, with their class name as ``label_name`` if known."""
     if split not in (*SPLITS, "all"):
         raise ConfigurationError(f"split '{split}' is unknown; expected one of {', '.join(SPLITS)} or all")
     items = to_datalist(frame, root, None, None if split == "all" else cast(Split, split), fold)
@@ -337,7 +337,7 @@ def limited(items: list[dict[str, Any]], limit: int | None) -> list[dict[str, An
 
 
 def strip_pictures(cases: Iterator[ExplainedCase]) -> Iterator[ExplainedCase]:
-    """The same cases without their pixels, so that thousands fit into memory."""
+    """The same cases without pixels, so that thousands fit into memory."""
     for case in cases:
         case.image = case.heatmap = case.mask = None
         yield case

@@ -1,9 +1,9 @@
-"""The paper's experiment in miniature, on phantoms: pretrain on 165 classes, then see whether it helps elsewhere.
+"""The paper's experiment in miniature, on phantoms: pretrain on 165 classes, then test whether it helps elsewhere.
 
 Mei et al. (Radiology: Artificial Intelligence 2022;4(5):e210315) pretrained encoders on RadImageNet and compared them
-on smaller data sets of other origin. Here every picture is computed: a phantom of RadImageNet is packed, an encoder is
-pretrained on it and evaluated, and ``compare`` sets it beside random initialization on small phantom data sets. It
-shows that the whole way works, from packing to the interval in a report. It says nothing about patients.
+on smaller data sets from other sources. Here every image is synthetic: a phantom of RadImageNet is packed, an encoder
+is pretrained on it and evaluated, and ``compare`` compares it with random initialization on small phantom data sets. It
+shows that the whole workflow works, from packing to the interval in a report. It says nothing about patients.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ _PHANTOM_PIXELS: Mapping[str, Any] = {"busi": (160, 240), "ddti": (160, 240)}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How large the miniature is.
+    """Size of the miniature.
 
     Attributes
     ----------
     architecture
-        Of the encoder.
+        Architecture of the encoder.
     image_size
-        Of pretraining and of the comparisons, in pixels.
+        Image side in pixels, for pretraining and comparisons.
     pretraining_images
-        Of the phantom of RadImageNet, over its 165 classes and three splits.
+        Number of images of the RadImageNet phantom, over its 165 classes and three splits.
     pretraining
         Keys of the pretraining bundle's ``train.json``.
     tasks
         Classification tasks to compare on.
     patients
-        Of each task's phantom; three fifths of them train in each of five folds.
+        Number of patients of each task's phantom; three fifths are in the training part of each of five folds.
     epochs
-        Of every training in a comparison.
+        Epochs of every training in a comparison.
     seed
-        Of phantoms, splits, training and comparisons.
+        Seed of phantoms, splits, training and comparisons.
     """
 
     architecture: str = "densenet121"
     image_size: int = 64
     pretraining_images: int = 165 * 40
     pretraining: Mapping[str, Any] = field(
-        # Of a run of a thousand steps; the bundle's own defaults are for one of hundreds of thousands.
+        # For a run of a thousand steps; the bundle's defaults are for hundreds of thousands.
         default_factory=lambda: {
             "batch_size": 32,
             "learning_rate": 1e-3,
@@ -85,17 +85,17 @@ class Recipe:
 
 
 def run_miniature(out: str | os.PathLike[str], recipe: Recipe | None = None) -> Path:
-    """Do the experiment in the folder ``out`` and return the path of the report over all comparisons.
+    """Run the experiment in the folder ``out`` and return the path of the report over all comparisons.
 
-    What is finished is not repeated when the command is given again: phantoms, packed images, epochs of the pretraining
-    and runs of the comparisons.
+    If the command is run again, finished phantoms, packed images, pretraining epochs and comparison runs are not
+    repeated.
 
     Parameters
     ----------
     out
-        Receives everything; ``miniature.md`` holds the figures in a table.
+        Output folder; ``miniature.md`` holds the results in a table.
     recipe
-        How large; by default about an hour on two cores.
+        Size of the miniature; the default takes about an hour on two cores.
     """
     recipe = recipe or Recipe()
     out = Path(out).resolve()
@@ -183,7 +183,7 @@ def _packed_phantom(out: Path, recipe: Recipe) -> Path:
 
 
 def _pretrain(out: Path, store: Path, recipe: Recipe) -> tuple[Path, float]:
-    """The trained and evaluated bundle, and the seconds its training took."""
+    """The trained and evaluated bundle, and its training time in seconds."""
     name = f"radimagenet_{recipe.architecture}_pretraining"
     (bundle,) = write_bundles(out, [name])
     settings = {"store_dir": store, "image_size": recipe.image_size, **recipe.pretraining, "seed": recipe.seed}
@@ -192,7 +192,7 @@ def _pretrain(out: Path, store: Path, recipe: Recipe) -> tuple[Path, float]:
     known = json.loads(finished.read_text(encoding="utf-8")) if finished.exists() else {}
     if known.get("recipe") != key:
         started = time.monotonic()
-        # A training that was killed goes on; one of another recipe is refused by its checkpoint.
+        # A killed training is resumed; the checkpoint rejects a different recipe.
         run_bundle(bundle, "train", {**settings, "resume": True}, out / "train.log")
         run_bundle(bundle, "evaluate", {"store_dir": store}, out / "evaluate.log")
         write_run_report(bundle)
@@ -224,7 +224,7 @@ def _result(out: Path, bundle: Path, seconds: float, recipe: Recipe) -> dict[str
     rows = []
     for name in recipe.tasks:
         analysis = read_analysis(out / COMPARISONS_FOLDER / name)
-        # The gain is pretrained minus random, whichever way round the analysis holds the pair.
+        # The gain is pretrained minus random, whatever the order of the pair in the analysis.
         (pair,) = [row for row in analysis["differences"] if row["architecture"] == recipe.architecture]
         sign = 1 if pair["first"] == "pretrained" else -1
         means = {row["initialization"]: row["mean"] for row in analysis["performance"] if row["architecture"] != "all"}

@@ -1,7 +1,7 @@
-"""Linear probe: what a frozen encoder's features tell of a task, without training the encoder.
+"""Linear probe: how well a frozen encoder's features solve a task, without training the encoder.
 
-One run is one encoder on one fold. It writes what the evaluation of a bundle writes, so that whatever reads the one
-reads the other::
+One run is one encoder on one fold. It writes the same files as the evaluation of a bundle, so the same code reads
+both::
 
     python -m radimagenet_monai.experiments.probe --task breast_mass_us_classification --records records.csv \\
         --root D --architecture densenet121 --weights radimagenet_keras --fold 0 --out OUT
@@ -63,33 +63,33 @@ def probe_run(
 ) -> None:
     """Fit heads to the training part of a records table and write predictions for its test part.
 
-    The head sees what a training run sees: ``split`` or ``fold`` divide the table as for a bundle, and the validation
-    part stays unused. Regularization and decision threshold come from folds within the training part (`fit_head`). The
-    features of all images of the table are computed and kept, so that a run on another fold finds them.
+    The head sees the same data as a training run: ``split`` or ``fold`` divide the table as for a bundle, and the
+    validation part is not used. Regularization and decision threshold come from folds within the training part
+    (`fit_head`). The features of all images of the table are computed and cached for runs on other folds.
 
     Parameters
     ----------
     task
-        A classification or pretraining task. Each of its findings, where it has any, gets a head of its own.
+        A classification or pretraining task. Each of its findings, if any, gets a separate head.
     records
         The records table.
     root
-        Folder that its paths start from, and that ``predictions.csv`` names files from.
+        Folder that its paths, and those in ``predictions.csv``, are relative to.
     architecture, weights
         As for `build_encoder`.
     fold
-        Fold to test on; ``None`` goes by the ``split`` column.
+        Fold to test on; ``None`` uses the ``split`` column.
     image_size
         Side in pixels.
     seed
-        Of ``random`` weights and of the inner folds.
+        Seed of ``random`` weights and of the inner folds.
     cache_dir
-        Folder of packed images and features, to be shared by all runs on the same images.
+        Folder of packed images and features, shared by all runs on the same images.
     out
-        Folder that receives ``predictions.csv``, ``predictions.json``, ``evaluation.json``, ``run.json`` and, for a
-        task scored by exam, ``exams.csv``.
+        Output folder for ``predictions.csv``, ``predictions.json``, ``evaluation.json``, ``run.json`` and, for a task
+        scored by exam, ``exams.csv``.
     classes
-        Instead of the task's own, in index order.
+        Class names in index order, instead of the task's.
     inner_folds, batch_size, unreadable, progress
         As for `fit_head` and `encoder_features`.
 
@@ -98,9 +98,9 @@ def probe_run(
     ConfigurationError
         For a segmentation task, an unknown name or a size that is too small.
     RecordsError
-        For records that do not fit, or a training part of one class.
+        For unsuitable records, or a training part with one class.
     WeightsError, StoreError
-        As `encoder_features` does.
+        As for `encoder_features`.
     """
     if task.kind is Kind.SEGMENTATION:
         raise ConfigurationError(f"{task.name} is a segmentation; a probe needs a task of classes")
@@ -144,7 +144,7 @@ def probe_run(
                 "data_sha256": hash_datalist(items),
             }
         started = time.monotonic()
-        # As many threads as torch was given: runs beside each other must not take each other's cores.
+        # The same number of threads as torch: parallel runs must not take each other's cores.
         with threadpool_limits(torch.get_num_threads()):
             probabilities, thresholds, record["heads"] = _predict(
                 train, train_features, test_features, task, names, inner_folds, seed
@@ -184,7 +184,7 @@ def _predict(
         known = np.flatnonzero(~np.isnan(labels[:, column]))
         truth = labels[known, column].astype(np.int64)
         if column and len(np.unique(truth)) < 2:
-            # A rare finding must not keep the others from being probed.
+            # A rare finding must not prevent probing the others.
             note = f"the training part tells no presence of '{name}' from its absence; its probability is constant"
             columns.append(np.full(len(test_features), truth.mean() if len(truth) else 0.0))
             thresholds[name] = DEFAULT_THRESHOLD
@@ -212,14 +212,14 @@ def _choose(
     def area(rows: np.ndarray, probabilities: np.ndarray) -> float | None:
         try:
             return area_under_roc(by_exam(PredictionTable(rows, probabilities, labels[rows]), items, aggregate))
-        except RecordsError:  # an inner fold without one of the classes
+        except RecordsError:  # an inner fold lacks a class
             return None
 
     return fit_head(features, labels, patients, num_classes, area, inner_folds, seed)
 
 
 def _threshold(items: Items, labels: np.ndarray, head: Head, aggregate: str) -> tuple[float, str]:
-    """Greatest Youden index on what the inner fits gave for images they had not seen; the rule in words."""
+    """Threshold with the greatest Youden index on out-of-fold predictions of the inner fits, and the rule in words."""
     rows = np.flatnonzero(~np.isnan(head.out_of_fold[:, 1]))
     if len(np.unique(labels[rows])) == 2:
         table = by_exam(PredictionTable(rows, head.out_of_fold[rows], labels[rows]), items, aggregate)
@@ -252,7 +252,7 @@ def _write(
 ) -> None:
     labels = np.array([item["label"] for item in test])
     table = PredictionTable(np.arange(len(test)), probabilities, labels, exclusive=not task.findings)
-    # The writers of a bundle's evaluation read the state of an engine, of which a probe has none.
+    # The writers of a bundle's evaluation read the state of an engine, which a probe does not have.
     state = SimpleNamespace(state=SimpleNamespace(predictions=table, thresholds=dict(thresholds)))
     PredictionWriter(out, test, classes, root, "", findings=task.findings, aggregate=task.aggregate)(state)
     EvaluationWriter(out, test, classes, settings, findings=task.findings, aggregate=task.aggregate)(state)
@@ -260,7 +260,7 @@ def _write(
 
 @contextlib.contextmanager
 def _run_record(path: Path, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """``run.json`` from the start of a run to its end, also a failed one."""
+    """Keep ``run.json`` from the start to the end of a run, even if it fails."""
     started = time.monotonic()
     record: dict[str, Any] = {
         "settings": settings,
@@ -279,7 +279,7 @@ def _run_record(path: Path, settings: dict[str, Any]) -> Iterator[dict[str, Any]
         yield record
     except BaseException as error:
         record.update(status="failed", ended=_now(), error=one_line(f"{type(error).__name__}: {error}"))
-        with contextlib.suppress(OSError):  # the error that ended the run may come from this very disk
+        with contextlib.suppress(OSError):  # the error that ended the run may come from this disk
             write()
         raise
     record.update(status="completed", ended=_now(), seconds=_since(started))
@@ -315,17 +315,17 @@ def probe(
     Args:
         task: name of the task, such as breast_mass_us_classification.
         records: the records table.
-        root: folder that its paths start from.
+        root: folder that its paths are relative to.
         architecture: resnet50, densenet121, inceptionv3 or inceptionresnetv2.
         weights: a name in the weight store, or a path.
-        out: folder that receives predictions.csv, evaluation.json and run.json.
-        fold: to test on; by default the split column decides.
-        image_size: in pixels.
-        seed: of random weights and of the inner folds.
-        cache_dir: folder of packed images and features, to be shared between runs; by default OUT/cache.
-        classes: a list, instead of the task's own.
+        out: output folder for predictions.csv, evaluation.json and run.json.
+        fold: fold to test on; by default the split column decides.
+        image_size: side in pixels.
+        seed: seed of random weights and of the inner folds.
+        cache_dir: folder of packed images and features, shared between runs; by default OUT/cache.
+        classes: a list, instead of the task's.
         inner_folds: folds of the training part that choose the regularization.
-        batch_size: images in a forward pass.
+        batch_size: images per forward pass.
         unreadable: stop, or skip images that cannot be read.
     """
     probe_run(

@@ -1,4 +1,4 @@
-"""Pooled features of a frozen encoder for the images of a records table, each image computed once."""
+"""Pooled features of a frozen encoder for the images of a records table, computed once per image."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class FeatureTable:
     Attributes
     ----------
     features
-        float32 ``(n, num_features)``, averaged over space; not negative.
+        float32 ``(n, num_features)``, spatial averages, 0 or more.
     index
         int64 ``(n,)``, ascending: zero-based row of each image in the records table.
     computed
-        How many images went through the encoder now; the others came from the cache.
+        Number of images that passed through the encoder; the others came from the cache.
     weights_sha256
-        Over the tensors of the encoder, its input convention among them.
+        Hash of the encoder's tensors, including its input convention.
     intensity
-        What the intensity policy does to pixels, as JSON values.
+        The intensity policy as JSON values.
     """
 
     features: np.ndarray
@@ -72,20 +72,20 @@ def encoder_features(
     seed: int = 0,
     unreadable: Literal["stop", "skip"] = "stop",
 ) -> FeatureTable:
-    """Features of all images of a records table, from the cache where they are known.
+    """Features of all images of a records table, from the cache if present.
 
-    Images are prepared as the task's bundle does, without augmentation, and kept in a packed store in the cache
-    folder, so that pixels are decoded once for all encoders. Features are kept by the encoder's tensors, the intensity
-    policy, the image size and the canonical pixels: whatever changes one of them changes what is looked up.
+    Images are prepared as in the task's bundle, without augmentation, and kept in a packed store in the cache folder,
+    so that pixels are decoded once for all encoders. The cache key is the encoder's tensors, the intensity policy, the
+    image size and the canonical pixels, so changing any of them never returns old features.
 
     Parameters
     ----------
     task
-        Gives the intensity policy.
+        The task, which sets the intensity policy.
     records_table
-        CSV, as `read_records` takes it.
+        CSV file for `read_records`.
     root
-        Folder that its paths start from.
+        Folder that its paths are relative to.
     architecture, weights
         As for `build_encoder`.
     image_size
@@ -93,27 +93,27 @@ def encoder_features(
     cache_dir
         Folder of packed images and features.
     batch_size
-        Images in a forward pass; a batch that is finished survives a kill.
+        Images per forward pass; finished batches survive a killed process.
     progress
         Whether to show bars on a terminal.
     seed
-        Of ``random`` weights.
+        Seed of ``random`` weights.
     unreadable
         ``"stop"`` or ``"skip"``, as for `PackedDataset`.
 
     Raises
     ------
     ConfigurationError
-        For an unknown name, or images that are too small for the architecture.
+        For an unknown name, or images too small for the architecture.
     RecordsError
-        For a records table that does not fit.
+        For an unsuitable records table.
     WeightsError
-        Where the weights are not in the store or damaged.
+        If the weights are not in the store or are damaged.
     StoreError
-        Where images cannot be read, or the cache cannot be written.
+        If images cannot be read or the cache cannot be written.
     """
     require_image_size(architecture, image_size)
-    find_weights(architecture, weights)  # refuses before hours of packing
+    find_weights(architecture, weights)  # fails before hours of packing
     items = load_datalist(records_table, root, classes=None)
     preprocessing, policy, transform_keys = task_preprocessing(task)
     images = PackedDataset(
@@ -152,7 +152,7 @@ def encoder_features(
 
 
 def task_preprocessing(task: Task) -> tuple[Callable[..., Any], Callable[..., Any], list[str]]:
-    """Of the task's own bundle: the whole transform, the intensity policy in it, and the record columns it reads."""
+    """From the task's bundle: the whole transform, its intensity policy, and the record columns it reads."""
     parser = ConfigParser(json.loads(render_bundle(task)["configs/train.json"]))
     columns = parser["train#dataset#transform_keys"]
     return parser.get_parsed_content("preprocessing"), parser.get_parsed_content("intensity"), columns
@@ -162,7 +162,7 @@ def _weights_hash(architecture: str, weights: str, seed: int) -> str:
     """SHA-256 over the tensors of the encoder that `encoder_features` uses."""
     source = find_weights(architecture, weights)
     if source.stored is not None:
-        # Of the file's tensors as they were imported; loading checks that they still are.
+        # Hash of the file's tensors at import; loading checks that they are unchanged.
         return str(source.stored.record["tensors_sha256"])
     if source.path is None:
         return _random_hash(architecture, seed)
@@ -171,7 +171,7 @@ def _weights_hash(architecture: str, weights: str, seed: int) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _random_hash(architecture: str, seed: int) -> str:
-    # A comparison asks for the same few encoders in every fold, and drawing one takes up to a second.
+    # A comparison uses the same few encoders in every fold, and initializing one takes up to a second.
     return tensors_sha256(_seeded_encoder(architecture, "random", seed).state_dict())
 
 
@@ -192,12 +192,12 @@ def _image_hashes(images: PackedDataset) -> list[bytes]:
 def _forward(
     encoder: Encoder, images: PackedDataset, places: np.ndarray, batch_size: int, progress: bool
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Places and features, ``(batch, num_features)``, batch by batch."""
+    """Yield positions and features, ``(batch, num_features)``, batch by batch."""
     device = local_device()
-    # The stub of Module.to leaves out memory_format.
+    # The stub of Module.to lacks memory_format.
     encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
     bar = tqdm(total=len(places), desc="Features", unit="image", disable=None if progress else True)
-    # TensorFloat-32 would make the features of a GPU differ from the CPU's in the third digit.
+    # With TensorFloat-32, GPU features would differ from the CPU's in the third digit.
     with bar, torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size].tolist()

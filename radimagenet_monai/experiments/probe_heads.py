@@ -1,11 +1,11 @@
-"""Linear heads on fixed features: logistic regression whose regularization is chosen inside the training part.
+"""Linear heads on fixed features: logistic regression with regularization chosen inside the training part.
 
-Features are standardized and a multinomial logistic regression with an L2 penalty is fitted for a path of strengths.
-Folds within the training part, with no patient in two of them, decide among the strengths by area under the ROC curve
-(nested selection: Cawley and Talbot, JMLR 2010;11:2079-2107); the test part takes no part in it.
+Features are standardized, and a multinomial logistic regression with an L2 penalty is fitted for a path of strengths.
+The strength is chosen by area under the ROC curve over folds within the training part, with no patient in two folds
+(nested selection: Cawley and Talbot, JMLR 2010;11:2079-2107); the test part is not used.
 
-With fewer images than features the fit is made in an orthonormal basis of the space that the images span. The solution
-lies in that space and the penalty does not change under rotation, so this is the same solution, many times faster.
+With fewer images than features, the fit is done in an orthonormal basis of the space that the images span. The solution
+lies in that space and the penalty does not change under rotation, so the solution is the same, many times faster.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ DEFAULT_C = 1e-3
 
 INNER_FOLDS = 5
 
-# Largest component of the gradient at which a fit has converged, and the most iterations: coarse where only the ranks
-# of probabilities are wanted, fine for what is kept.
+# Largest gradient component of a converged fit, and maximum number of iterations: coarse if only the ranks of
+# probabilities are needed, fine for the final fit.
 _COARSE, _FINE = (1e-4, 500), (1e-6, 10_000)
 
 Score = Callable[[np.ndarray, np.ndarray], float | None]
@@ -49,15 +49,15 @@ class LinearFit:
     Attributes
     ----------
     scaler
-        Mean and deviation of the features it was fitted to.
+        Mean and standard deviation of the features it was fitted to.
     coefficients, intercepts
-        ``(k, num_features)`` and ``(k,)``; ``k`` is 1 for two classes, else the number of `classes`.
+        ``(k, num_features)`` and ``(k,)``; ``k`` is 1 for two classes, otherwise the number of `classes`.
     classes
-        ``(k or 2,)`` indices of the classes it has seen.
+        ``(k or 2,)`` indices of the classes in its training data.
     num_classes
-        Length of a row of probabilities; a class that it has not seen has probability 0.
+        Length of a row of probabilities; a class absent from the training data has probability 0.
     converged
-        Whether the optimizer ended at its tolerance and not before.
+        Whether the optimizer reached its tolerance.
     """
 
     scaler: StandardScaler
@@ -68,7 +68,7 @@ class LinearFit:
     converged: bool
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """``(n, num_classes)`` of features ``(n, num_features)``."""
+        """``(n, num_classes)`` probabilities for features ``(n, num_features)``."""
         logits = self.scaler.transform(features.astype(np.float64)) @ self.coefficients.T + self.intercepts
         seen = softmax(logits, axis=1) if len(self.classes) > 2 else np.hstack([expit(-logits), expit(logits)])
         probabilities = np.zeros((len(features), self.num_classes))
@@ -83,18 +83,18 @@ class Head:
     Attributes
     ----------
     fit
-        To the whole training part.
+        Fit to the whole training part.
     C
         Inverse strength of the regularization.
     inner_folds
-        How many there were; 0 where ``C`` is the default.
+        Number of inner folds; 0 if ``C`` is the default.
     inner_scores
-        For each ``C`` of the path the score of each inner fold, ``None`` where it cannot be estimated.
+        Score of each inner fold for each ``C`` of the path; ``None`` if not estimable.
     out_of_fold
-        ``(n, num_classes)`` probabilities of the training images by the inner fits at ``C`` that did not see them; NaN
-        where there are none.
+        ``(n, num_classes)`` probabilities of the training images from the inner fits at ``C`` that did not see them;
+        NaN if there are none.
     notes
-        What a reader should know, in words.
+        Notes for the reader, in words.
     """
 
     fit: LinearFit
@@ -120,27 +120,27 @@ def fit_head(
     Parameters
     ----------
     features
-        ``(n, num_features)`` of the training images.
+        ``(n, num_features)`` features of the training images.
     labels
         ``(n,)`` class indices.
     patients
-        ``(n,)``, none of them empty; images of one patient stay on one side of every inner fold.
+        ``(n,)`` patient ids, none empty; images of one patient stay on one side of every inner fold.
     num_classes
-        Number of classes, also of those that are not in the training part.
+        Number of classes, including those absent from the training part.
     score
-        What the choice goes by; by default the area under the ROC curve, for more than two classes the mean over the
-        classes, each against the others.
+        Score to maximize; by default the area under the ROC curve, for more than two classes the mean of each class
+        against the others.
     inner_folds
-        Wanted; fewer are made where fewer patients have the second most frequent class.
+        Number of inner folds; reduced if fewer patients have the second most frequent class.
     seed
-        Of the inner folds.
+        Seed of the inner folds.
     path
-        Values of ``C``, ascending; among equally good ones the strongest regularization, the first, is taken.
+        Values of ``C``, ascending; ties go to the first, the strongest regularization.
 
     Raises
     ------
     RecordsError
-        Where all training images are of one class, or a patient is empty.
+        If all training images have one class, or a patient id is empty.
     ConfigurationError
         For fewer than two inner folds.
     """
@@ -180,13 +180,13 @@ def fit_head(
 
 
 def _inner_folds(labels: np.ndarray, patients: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, int]:
-    """Fold of each image and the number of folds, at most ``wanted``; 0 where two are not possible."""
+    """Fold of each image and the number of folds, at most ``wanted``; 0 if two are not possible."""
     classes = np.unique(labels)
     carriers = np.array([len(np.unique(patients[labels == category])) for category in classes])
     folds = int(min(wanted, np.sort(carriers)[-2]))
     if folds < 2:
         return np.full(len(labels), -1), 0
-    # A class that cannot be in every fold must not keep the others from being spread.
+    # A class too rare for every fold must not prevent spreading the others.
     rare = np.isin(labels, classes[carriers < folds])
     strata = np.where(rare, classes[carriers.argmax()], labels)
     return assign_folds(strata.astype(str), patients, folds, seed), folds
@@ -195,7 +195,7 @@ def _inner_folds(labels: np.ndarray, patients: np.ndarray, wanted: int, seed: in
 def _fit_path(
     features: np.ndarray, labels: np.ndarray, num_classes: int, path: Sequence[float], precision: tuple[float, int]
 ) -> list[LinearFit]:
-    """A fit for each ``C``, each begun at the one before."""
+    """A fit for each ``C``, each starting from the previous one."""
     scaler = StandardScaler()
     standardized = scaler.fit_transform(features.astype(np.float64))
     basis = None
@@ -215,7 +215,7 @@ def _fit_path(
 
 
 def _best(scores: Sequence[Sequence[float | None]]) -> int | None:
-    """Place of the greatest mean over the folds that have a score, the first of equal ones."""
+    """Index of the greatest mean over the folds with a score; the first in a tie."""
     known = [[score for score in folds if score is not None] for folds in scores]
     if not known[0]:
         return None

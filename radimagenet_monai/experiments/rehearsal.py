@@ -1,7 +1,7 @@
-"""Every bundle trained and tested on its phantom, and one table of what came out.
+"""Train and test every bundle on its phantom, and write one table of results.
 
-A rehearsal shows that a bundle learns: that images, labels, masks, transforms, network, loss and metrics fit together
-over the whole path from the dataset's own files. It says nothing about patients.
+A rehearsal shows that a bundle learns: that images, labels, masks, transforms, network, loss and metrics work together,
+starting from the dataset's original files. It says nothing about patients.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TABLE_FILE = "rehearsal.md"
 
 @dataclass(frozen=True)
 class Plan:
-    """How one bundle is rehearsed.
+    """Settings of one bundle's rehearsal.
 
     ``patients`` of the phantom, ``options`` of its writer, ``training`` keys of the bundle's ``train.json``, and the
-    least value of the ``measure`` that counts as learnt.
+    minimum value of ``measure`` that counts as learned.
     """
 
     patients: int
@@ -43,7 +43,7 @@ class Plan:
     required: float
 
 
-# Patients, pixels and epochs that two cores manage in a few minutes a bundle; an exam of many slices needs fewer.
+# Patients, pixels and epochs that take two cores a few minutes per bundle; fewer for exams of many slices.
 _PHANTOMS: dict[str, tuple[int, dict[str, Any], int]] = {
     "busi": (400, {"size": (160, 240)}, 12),
     "ddti": (320, {"size": (160, 240)}, 12),
@@ -70,28 +70,28 @@ def plan_for(task: Task) -> Plan:
 
 
 def rehearse(out: str | os.PathLike[str], names: Sequence[str] = (), seed: int = 0) -> tuple[Path, bool]:
-    """Rehearse bundles one after the other; those that were finished before in the same way are not repeated.
+    """Rehearse bundles one after the other; earlier results with the same settings are reused.
 
     Parameters
     ----------
     out
-        Folder that receives phantoms, records, bundles, results and the table.
+        Output folder for phantoms, records, bundles, results and the table.
     names
-        Of the bundles; all by default.
+        Names of the bundles; all by default.
     seed
-        Of phantoms, splits and training.
+        Seed of phantoms, splits and training.
 
     Returns
     -------
     tuple
-        Path of the table, and whether every bundle reached what is required of it.
+        Path of the table, and whether every bundle reached its minimum.
 
     Raises
     ------
     ConfigurationError
         For an unknown name.
     BundleRunError
-        Where a run fails.
+        If a run fails.
     """
     out = Path(out).resolve()
     tasks = [get_task(name) for name in names] if names else released_tasks()
@@ -176,7 +176,7 @@ def measured(task: Task, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _phantom(out: Path, task: Task, plan: Plan, seed: int) -> Path:
-    """The dataset's phantom, which its bundles share; written once."""
+    """The dataset's phantom, written once and shared by its bundles."""
     name = "-".join(str(part) for part in (task.dataset, plan.patients, *plan.options.values(), seed))
     folder = out / "phantoms" / "".join(letter if letter.isalnum() else "-" for letter in name)
     marker = folder / ".complete"

@@ -1,4 +1,4 @@
-"""The trained classifier of a bundle, with the preprocessing of the bundle's own config."""
+"""The trained classifier of a bundle, with the preprocessing of the bundle's config."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from radimagenet_monai.training.trained_input import require_trained_intensity
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as the network gets it, and as a person sees it.
+    """An image as network input and as a picture for people.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class PreparedImage:
         float32 ``(C, image_size, image_size)`` in [0, 1].
     picture
         uint8 ``(rows, columns)`` of the original image, upright, in the gray values of the intensity policy (of its
-        first window for CT); black outside of the part that the network saw, and with it whatever is written there.
+        first window for CT); black outside the part that the network saw, which also hides any text there.
     region
         First row, first column, end row and end column of that part.
     content
-        The same four of where that part lies in ``canonical``: all of it, unless pixels are not square.
+        The same four numbers for that part's place in ``canonical``: all of it, unless pixels are not square.
     """
 
     canonical: Tensor
@@ -45,7 +45,7 @@ class PreparedImage:
     content: tuple[int, int, int, int]
 
     def to_picture(self, heatmap: np.ndarray) -> np.ndarray:
-        """A map at the network's size as float32 ``(rows, columns)`` on the original image, 0 outside of the region."""
+        """A map at the network's size as float32 ``(rows, columns)`` on the original image, 0 outside the region."""
         top, left, bottom, right = self.region
         placed = np.zeros(self.picture.shape, np.float32)
         size = (right - left, bottom - top)
@@ -70,25 +70,25 @@ class TrainedClassifier:
     Parameters
     ----------
     bundle
-        Its folder.
+        Folder of the bundle.
     settings
-        Top-level keys of the bundle's ``inference.json`` to set otherwise, such as ``allow_modality_mismatch``.
+        Top-level keys of the bundle's ``inference.json`` to override, such as ``allow_modality_mismatch``.
 
     Attributes
     ----------
     network
-        In evaluation mode, on the device of the config.
+        The network in evaluation mode, on the device of the config.
     outputs
         Names of the network's outputs: classes, or findings that may occur together.
     exclusive
-        Whether they are classes, of which each image has one.
+        Whether they are exclusive classes, one per image.
 
     Raises
     ------
     ConfigurationError
-        For a folder that is no bundle of a classifier, an unknown key, or other intensities than in training.
+        For a folder without a classification bundle, an unknown key, or intensities that differ from training.
     WeightsError
-        Where there is no trained model, or not one of this architecture.
+        If there is no trained model, or it has another architecture.
     """
 
     def __init__(self, bundle: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> None:
@@ -140,7 +140,7 @@ class TrainedClassifier:
         Raises
         ------
         Exception
-            Whatever a transform raises for an image that cannot be used; `describe_failure` puts it in words.
+            Any exception of a transform for an image that cannot be used; `describe_failure` puts it in words.
         """
         data: Any = dict(item)
         for transform in self._to_canonical:
@@ -169,7 +169,7 @@ class TrainedClassifier:
         return (logits.softmax(dim=1) if self.exclusive else logits.sigmoid()).cpu().numpy()
 
     def decisions(self, probabilities: np.ndarray) -> np.ndarray:
-        """``(N,)`` indices: of two classes by the operating threshold, else the most probable output."""
+        """``(N,)`` indices: by the operating threshold for two classes, otherwise the most probable output."""
         if self._threshold is not None:
             return (probabilities[:, 1] >= self._threshold).astype(np.int64)
         return probabilities.argmax(axis=1)
@@ -180,7 +180,7 @@ class TrainedClassifier:
         Raises
         ------
         ConfigurationError
-            Where there is none of that name; the message lists those there are.
+            If there is no output of that name; the message lists the valid names.
         """
         if name not in self.outputs:
             raise ConfigurationError(f"target {name!r} is unknown; choose one of {', '.join(self.outputs)}")
@@ -188,7 +188,7 @@ class TrainedClassifier:
 
 
 def _split(transforms: list[Any], config: Path) -> tuple[list[Any], ResizeCanonicald]:
-    """What makes the canonical image, and what resizes it, which must be the last."""
+    """The transforms that make the canonical image, and the one that resizes it, which must be last."""
     last = transforms[-1] if transforms else None
     if not isinstance(last, ResizeCanonicald) or last.keep_aspect:
         raise ConfigurationError(

@@ -1,1 +1,1 @@
-"""Which initialization is better on these data: the plan, its runs, and what follows from them."""
+"""Comparison of initializations on a data set: plan, runs and analysis."""

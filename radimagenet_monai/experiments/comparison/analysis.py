@@ -1,11 +1,11 @@
-"""From the predictions of a comparison's runs to ``analysis.json``: everything that its report says.
+"""Turn the predictions of a comparison's runs into ``analysis.json``, with everything the report says.
 
 Two questions are kept apart. *Are these trained models different on new patients?* is answered on the test sets, given
-the models (DeLong, or Obuchowski where patients have several images), joined over the disjoint folds. *Is the
-initialization better when one trains anew?* is what a user asks; the differences of the folds answer it, with the
-variance of Nadeau and Bengio for folds that share their training data. The second is the headline wherever there are
-folds; with one split only the first can be asked, and everything speaks of these trained models. Where fewer than ten
-patients of a class or twenty in all were tested, differences are described and not tested.
+the models (DeLong, or Obuchowski if patients have several images), combined over the disjoint folds. *Is the
+initialization better after retraining?* is what a user wants to know; the differences of the folds answer it, with the
+variance of Nadeau and Bengio for folds that share training data. The second is the headline if there are folds; with
+one split only the first can be answered, and every statement is about these trained models. Differences are described
+but not tested if fewer than ten patients of a class or twenty in total were tested.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
     Parameters
     ----------
     out
-        Its folder.
+        Folder of the comparison.
     root
-        Folder that the records' paths start from.
+        Folder that the records' paths are relative to.
     columns
-        Of the records table, that make subgroups; by default those of `USUAL_COLUMNS` that it has.
+        Columns of the records table that define subgroups; by default the `USUAL_COLUMNS` it has.
 
     Raises
     ------
     RecordsError
-        Where no two initializations have a finished run in common.
+        If no two initializations have a finished run in common.
     """
     facts = json.loads((out / PLAN_FILE).read_text(encoding="utf-8"))
     plan = plan_from(facts)
@@ -142,7 +142,7 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
         "limits": _limits(plan, done["epochs"]),
         "software": versions_of(rows, package_versions()),
         "hardware": hardware(),
-        # Of the runs and not of this start, so that a comparison gone on with gives the same analysis.
+        # From the runs, not from this start, so that a resumed comparison gives the same analysis.
         "seconds": round(sum(result["seconds"] or 0.0 for _, result in runs), 1),
         "command": facts.get("command", ""),
     }
@@ -154,7 +154,7 @@ def analyze(out: Path, root: Path, columns: Sequence[str] = ()) -> dict[str, Any
 def _fold_difference(
     runs: Runs, architecture: str, first: str, second: str, fold: int | None, fraction: float
 ) -> Contrast | None:
-    """Mean difference of a fold over scenarios (and architectures), or ``None`` where there is no pair."""
+    """Mean difference per fold over scenarios (and architectures); ``None`` without a pair."""
     pairs, rows = paired(runs, architecture, first, second, fold, fraction)
     if not pairs:
         return None
@@ -173,7 +173,7 @@ def _differences(runs: Runs) -> list[dict[str, Any]]:
                 row = _difference(runs, architecture, first, second, fraction)
                 if row is not None:
                     family.append(row)
-        # One family: the pairs and architectures of one training-set size, what is pooled apart from what it pools.
+        # One family: all pairs and architectures at one training-set size; pooled rows are a separate family.
         for pooled in (True, False):
             members = [row for row in family if (row["architecture"] == POOLED) == pooled]
             for row, adjusted in zip(members, holm([row["p"] for row in members]), strict=True):
@@ -217,7 +217,7 @@ def _difference(runs: Runs, architecture: str, first: str, second: str, fraction
 
 
 def _means(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> dict[str, float]:
-    """Measures of the two over the runs that both have, whose difference is the one that is stated."""
+    """Mean measures of both over the runs they share; the reported difference is between these."""
     by_fold = []
     for fold in runs.folds():
         pairs, _ = paired(runs, architecture, first, second, fold, fraction)
@@ -291,7 +291,7 @@ def _performance_row(runs: Runs, architecture: str, name: str, fraction: float) 
 def _interval(
     runs: Runs, folds: Sequence[float], single: Sequence[Contrast], fraction: float
 ) -> tuple[float | None, float | None, str | None]:
-    """Of a mean measure: over folds where there are several, else from the test set alone on the logit scale."""
+    """Interval of a mean measure: over folds if there are several, else from the test set on the logit scale."""
     if runs.plan.folds != OWN_SPLIT:
         test = corrected_resampled_test(folds, runs.test_shares[fraction], CONFIDENCE)
         if test.low is None or test.high is None:
@@ -328,7 +328,7 @@ def _learning_curve(runs: Runs) -> list[dict[str, Any]]:
 
 
 def _power(runs: Runs, differences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Patients with whom each pair's own test would show a difference that matters.
+    """Number of patients for which each pair's test would show a relevant difference.
 
     The level is that of the first step of Holm's procedure, so that the power holds after adjustment.
     """
@@ -360,7 +360,7 @@ def _power(runs: Runs, differences: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 
 def _test_share(plan: Plan, frame: pd.DataFrame, fraction: float) -> float:
-    """Size of a test fold over that of its training data, in patients where they are known."""
+    """Size of a test fold divided by that of its training data, in patients if they are known."""
     shares = []
     for fold in describe_folds(plan, frame, fraction):
         unit = "patients" if fold["train"]["patients"] and fold["test"]["patients"] else "images"

@@ -1,4 +1,4 @@
-"""What was run, as the runs themselves recorded it: a plan says only what was meant to be."""
+"""What was run, as recorded by the runs; the plan only says what was intended."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from radimagenet_monai.report.wording import count
 def as_run(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Networks, scenarios, epochs, sizes, seeds and training images of the finished runs.
 
-    A number is one where all runs agree, ``"2 to 6"`` where they do not, and ``None`` where no run recorded it.
+    A value is a number if all runs agree, ``"2 to 6"`` if they differ, and ``None`` if no run recorded it.
 
     Parameters
     ----------
     plan
-        Of the comparison.
+        Plan of the comparison.
     runs
-        Rows of ``analysis.json``, with what each run recorded of itself.
+        Rows of ``analysis.json``, with each run's own record.
     """
     finished = [run for run in runs if run["status"] == FINISHED]
     settings = [run["run"].get("settings", {}) for run in finished]
@@ -42,7 +42,7 @@ def as_run(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def versions_of(runs: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> dict[str, str]:
-    """Versions of packages in the runs, ``"2.9 and 2.10"`` where they differ; ``now`` where none recorded any."""
+    """Package versions in the runs, ``"2.9 and 2.10"`` if they differ; ``now`` if no run recorded any."""
     recorded = [run["run"]["versions"] for run in runs if run["run"].get("versions")]
     names = list(dict.fromkeys(name for versions in recorded for name in versions))
     joined = {
@@ -60,7 +60,7 @@ def _range(values: Any) -> Any:
 
 
 def _in_words(plan: Plan, done: Mapping[str, Any]) -> str:
-    """The protocol's own description where all of it was run, else what was."""
+    """The protocol's description if all of it was run, otherwise a description of what was run."""
     basis = PROTOCOLS[plan.protocol]
     scenarios = [item["name"] for item in done["scenarios"]]
     whole = (

@@ -1,4 +1,4 @@
-"""Compare initializations: plan, do the runs, analyze, report. What is finished is never done again."""
+"""Compare initializations: plan, run, analyze, report. Finished runs are never repeated."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compare(
     subgroups: Sequence[str] = (),
     **choices: Any,
 ) -> Path:
-    """Run a comparison to its end and write its analysis and report.
+    """Run a comparison and write its analysis and report.
 
     Parameters
     ----------
@@ -64,31 +64,31 @@ def compare(
     records
         The records table, or the folder that holds it.
     out
-        Folder that receives everything. One that holds the same comparison is gone on with.
+        Output folder. If it holds the same comparison, that is resumed.
     root
-        Folder that the table's paths start from; by default found.
+        Folder that the table's paths are relative to; found automatically by default.
     engine, workers, address
         As for `do_all`.
     threads
-        Of each run. It is a part of what is run: another number gives other roundings.
+        CPU threads of each run. Part of the recipe: another number changes rounding.
     loaders
-        Processes that read images in each run; 0 is best while images are small.
+        Image-loading processes of each run; 0 is best for small images.
     keep_models
-        Whether the trained models stay; they are needed to explain them.
+        Whether to keep the trained models, which ``explain`` needs.
     subgroups
         Columns of the table, as for `analyze`.
 
     Returns
     -------
     pathlib.Path
-        Of the report.
+        Path of the report.
 
     Raises
     ------
     ConfigurationError
-        For settings that cannot be, before anything is run.
+        For invalid settings, before anything is run.
     RecordsError
-        For a table that cannot be used, and where every run failed.
+        If the table cannot be used, or every run failed.
     """
     check_engine(engine, workers, threads)
     whole_number("loaders", loaders, 0)

@@ -1,4 +1,4 @@
-"""Who does the runs: processes of this machine, or a Ray cluster."""
+"""Execution of the runs: processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ENGINES = ("local", "ray")
 
 
 def check_engine(engine: str, workers: int | None = None, threads: int = 1) -> None:
-    """Refuse, before anything is done, what `do_all` could not do.
+    """Raise for settings that `do_all` cannot run, before anything is run.
 
     Raises
     ------
     ConfigurationError
-        For an unknown engine, Ray where it is not installed, or less than one worker or thread.
+        For an unknown engine, Ray if it is not installed, or less than one worker or thread.
     """
     if engine not in ENGINES:
         raise ConfigurationError(f"engine '{engine}' is unknown; expected one of {', '.join(ENGINES)}")
@@ -39,24 +39,24 @@ def check_engine(engine: str, workers: int | None = None, threads: int = 1) -> N
 def do_all(
     jobs: Sequence[Job], engine: str = "local", workers: int | None = None, address: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The results of `execute`, as they come.
+    """Yield the results of `execute` in the order of completion.
 
     Parameters
     ----------
     jobs
-        What to do, the most urgent first.
+        Jobs to run, most urgent first.
     engine
         ``"local"`` or ``"ray"`` (with the extra ``ray``).
     workers
-        Runs at a time on this machine; by default one a GPU, or without one as many as the cores hold.
+        Runs at a time on this machine; by default one per GPU, or as many as the CPU cores allow without a GPU.
     address
-        Of the Ray cluster, such as ``auto`` or ``ray://HOST:10001``; by default Ray starts on this machine. The folders
-        of images, bundles and outputs must be the same for all its nodes.
+        Address of the Ray cluster, such as ``auto`` or ``ray://HOST:10001``; by default Ray starts on this machine. All
+        nodes must share the folders of images, bundles and outputs.
 
     Raises
     ------
     ConfigurationError
-        As `check_engine` does.
+        As for `check_engine`.
     """
     check_engine(engine, workers)
     if not jobs:
@@ -66,12 +66,12 @@ def do_all(
     elif jobs[0].probe:
         yield from _in_processes(jobs, workers or default_workers(jobs[0].threads))
     else:
-        # Each run is a process of its own already: a thread is enough to wait for it.
+        # Each run is already a separate process, so a thread is enough to wait for it.
         yield from _in_threads(jobs, workers or default_workers(jobs[0].threads))
 
 
 def default_workers(threads: int) -> int:
-    """One run a GPU, or without one as many as the cores hold."""
+    """One run per GPU, or as many as the CPU cores allow without a GPU."""
     return _gpus() or max(1, _cores() // threads)
 
 
@@ -109,11 +109,11 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]
             for future in concurrent.futures.as_completed(futures):
                 try:
                     yield future.result()
-                except BrokenProcessPool:  # a process died, and with it the pool; which job did it, it does not say
+                except BrokenProcessPool:  # a process died and broke the pool, which does not say which job it was
                     undone.add(futures[future])
         waiting = [job for job in waiting if job.id in undone]
         if at_a_time == 1 and waiting:
-            # Done in turn, the first one without a result is the one that ended its process.
+            # Run one by one, the first job without a result is the one that killed its process.
             culprit, *waiting = waiting
             yield write_result(culprit, "its process ended without a word, for want of memory?", None)
             at_a_time = workers
@@ -122,7 +122,7 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]
 
 
 def _end_with_parent() -> None:
-    """Processes of a pool would wait for ever for work from a parent that was killed."""
+    """End a pool process with its parent; otherwise it would wait forever for work from a killed parent."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -21,11 +21,10 @@ POOLED = "all"
 
 @dataclass(frozen=True)
 class Runs:
-    """The finished runs of a comparison with what they predicted, and all that is needed to compare them.
+    """The finished runs of a comparison with their predictions and all that is needed to compare them.
 
-    ``clusters`` numbers the patient of each row of the records; ``None`` where no patient has several scored rows.
-    ``test_shares`` is the size of a test fold over that of its training data, by
-    fraction, where there are folds.
+    ``clusters`` numbers the patient of each row of the records; ``None`` if no patient has several scored rows.
+    ``test_shares`` is the size of a test fold divided by that of its training data, by fraction, if there are folds.
     """
 
     plan: Plan
@@ -35,11 +34,11 @@ class Runs:
     test_shares: Mapping[float, float]
 
     def architectures(self, name: str) -> tuple[str, ...]:
-        """One, or all of them for `POOLED`."""
+        """The given architecture, or all of them for `POOLED`."""
         return self.plan.architectures if name == POOLED else (name,)
 
     def folds(self) -> Sequence[int | None]:
-        """Of the plan."""
+        """Folds of the plan."""
         return [None] if self.plan.folds == OWN_SPLIT else range(self.plan.folds)
 
     def find(self, architecture: str, initialization: str, fold: int | None, fraction: float) -> dict[str, Predictions]:
@@ -52,7 +51,7 @@ class Runs:
         }
 
     def clusters_at(self, rows: np.ndarray) -> np.ndarray | None:
-        """Patients of some rows, numbered from 0."""
+        """Patient numbers of some rows, from 0."""
         return None if self.clusters is None else np.unique(self.clusters[rows], return_inverse=True)[1]
 
 
@@ -69,7 +68,7 @@ def read_facts(out: Path, run: Run) -> dict[str, Any]:
 def paired(
     runs: Runs, architecture: str, first: str, second: str, fold: int | None, fraction: float
 ) -> tuple[list[tuple[str, Predictions, Predictions]], np.ndarray]:
-    """The runs that both initializations have in a fold, on the rows that all of them predicted."""
+    """The runs that both initializations have in a fold, restricted to the rows that all of them predicted."""
     of_first, of_second = (runs.find(architecture, name, fold, fraction) for name in (first, second))
     names = [name for name in of_first if name in of_second]
     if not names:

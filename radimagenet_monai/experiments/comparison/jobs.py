@@ -1,4 +1,4 @@
-"""One run of a comparison as a job that any process can do: its commands, its folder, what came of it."""
+"""One run of a comparison as a job for any process: its commands, folder and result."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Job:
-    """A run to do.
+    """A run to execute.
 
     Attributes
     ----------
     id
-        Of the run, and the name of its folder.
+        Id of the run, also the name of its folder.
     folder
-        Of the run: a complete bundle, or the outputs of a probe.
+        Folder of the run: a complete bundle, or the outputs of a probe.
     bundle
         The rendered bundle that a training run starts from; empty for a probe.
     commands
-        Name to command line, in order. Each can be typed as it is.
+        Name to command line, in order, each ready to type.
     probe
-        Arguments of `radimagenet_monai.experiments.probe.probe_run`, which is called instead of a command, so that
-        a process need not start for a run of seconds; empty for a bundle run.
+        Arguments of `radimagenet_monai.experiments.probe.probe_run`, which is called instead of a command, to avoid
+        starting a process for a run of seconds; empty for a bundle run.
     recipe
-        All that the result depends on; a result of the same recipe is not computed again.
+        Everything the result depends on; a result with the same recipe is not recomputed.
     threads
-        Of the computation. The same number everywhere gives the same numbers everywhere.
+        CPU threads. Use the same number everywhere for the same results everywhere.
     keep_model
-        Whether the trained model stays.
+        Whether to keep the trained model.
     roots
-        Names of the folders and files of this machine that the commands hold, see `named_roots`.
+        Names of this machine's folders and files in the commands, see `named_roots`.
     """
 
     id: str
@@ -78,14 +78,14 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What to type to repeat the run, where the shell has the variables of ``roots.env``."""
+        """The command that repeats the run, in a shell with the variables of ``roots.env``."""
         return " && ".join(
             f"OMP_NUM_THREADS={self.threads} {shell_command(each, self.roots)}" for each in self.commands.values()
         )
 
 
 def named_roots(plan: Plan, out: Path, root: Path) -> dict[str, str]:
-    """Names for the places that a comparison's commands and messages hold.
+    """Names for the paths in a comparison's commands and messages.
 
     ``COMPARISON``, its folder; ``DATA``, the folder of the images; ``WEIGHTS_name``, each file of weights.
     """
@@ -97,7 +97,7 @@ def named_roots(plan: Plan, out: Path, root: Path) -> dict[str, str]:
 
 
 def write_roots(roots: Mapping[str, str], out: Path) -> None:
-    """Write ``roots.env``, which a shell reads before it repeats a run: the paths of this machine."""
+    """Write ``roots.env``, the paths of this machine, which a shell reads before it repeats a run."""
     lines = ["# Paths of this machine, for the commands that repeat a run: . ./roots.env", "set -a"]
     lines += [f"{name}={shlex.quote(path)}" for name, path in roots.items()]
     atomic_write_text(out / ROOTS_FILE, "\n".join([*lines, "set +a", ""]))
@@ -113,9 +113,9 @@ def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads:
     out
         Folder of the comparison.
     root
-        Folder that the records' paths start from.
+        Folder that the records' paths are relative to.
     workers
-        Processes that read images while training; 0 is best for small ones.
+        Image-loading processes during training; 0 is best for small images.
     threads, keep_model
         As for `Job`.
     """
@@ -180,13 +180,13 @@ def make_job(plan: Plan, run: Run, out: Path, root: Path, workers: int, threads:
 
 
 def prepare_bundle(plan: Plan, out: Path) -> None:
-    """Render the bundle that the runs start from."""
+    """Render the bundle from which the runs start."""
     if not plan.is_probe:
         write_bundles(out / "bundle", [plan.task])
 
 
 def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Do a run, or take what was done before, and write ``result.json`` into its folder. Never raises for a run's sake.
+    """Do a run, or reuse its earlier result, and write ``result.json`` into its folder. Never raises for a failed run.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str,
         started = time.monotonic()
         try:
             problem = _probe(job) if job.probe else _bundle_run(job, folder, environment or {}, lock)
-        except Exception as error:  # a failed run must not sink the others, whatever the reason
+        except Exception as error:  # a failed run must not stop the others, whatever the reason
             problem = one_line(f"{type(error).__name__}: {error}")
         result = write_result(job, problem, round(time.monotonic() - started, 1))
         if not problem:
@@ -218,7 +218,7 @@ def execute(job: Job, environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def write_result(job: Job, problem: str | None, seconds: float | None) -> dict[str, Any]:
-    """Write ``result.json`` of a run that ended well (``problem`` is ``None``) or not, and return its content."""
+    """Write ``result.json`` of a successful (``problem`` is ``None``) or failed run, and return its content."""
     result = {
         "id": job.id,
         "status": FAILED if problem else FINISHED,
@@ -233,7 +233,7 @@ def write_result(job: Job, problem: str | None, seconds: float | None) -> dict[s
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """``result.json`` of a run, or ``None`` where there is none that can be read."""
+    """``result.json`` of a run, or ``None`` if it is missing or unreadable."""
     try:
         return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -241,7 +241,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def finished_before(job: Job) -> dict[str, Any] | None:
-    """The result of a job that was done before with the same recipe, or ``None``."""
+    """The earlier result of a job with the same recipe, or ``None``."""
     known = read_result(Path(job.folder))
     if known is None or known["status"] != FINISHED or known["recipe"] != _plain(job.recipe):
         return None
@@ -260,7 +260,7 @@ def _probe(job: Job) -> str | None:
 
 
 def _bundle_run(job: Job, folder: Path, environment: Mapping[str, str], lock: Sequence[int]) -> str | None:
-    """Train and evaluate; the reason of a failure, or ``None``."""
+    """Train and evaluate; return the reason for a failure, or ``None``."""
     _renew_bundle(job, folder)
     variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(job.threads)}
     for name, command in job.commands.items():
@@ -278,9 +278,9 @@ def _bundle_run(job: Job, folder: Path, environment: Mapping[str, str], lock: Se
 
 
 def _is_trained(folder: Path) -> bool:
-    """Whether a training ended well that was not evaluated, such as one that outlived a killed comparison.
+    """Whether a training finished but was not evaluated, such as one that outlived a killed comparison.
 
-    Gone on with, it would find nothing to do and write a record of its own over that of the training.
+    If resumed, it would find nothing to do and overwrite the record of the training.
     """
     try:
         facts = json.loads((folder / "output" / RUN_FILE).read_text(encoding="utf-8"))
@@ -290,7 +290,7 @@ def _is_trained(folder: Path) -> bool:
 
 
 def _renew_bundle(job: Job, folder: Path) -> None:
-    """Give the run its bundle; what an earlier recipe left there goes, what a killed run left is gone on from."""
+    """Give the run its bundle; files of an earlier recipe are removed, a killed run is resumed."""
     recipe = folder / "recipe.json"
     text = json.dumps(_plain(job.recipe), indent=2) + "\n"
     if not recipe.exists() or recipe.read_text(encoding="utf-8") != text:
@@ -322,7 +322,7 @@ def _run(command: list[str], log: Path, environment: Mapping[str, str], lock: Se
 
 
 def _tidy(job: Job, folder: Path) -> None:
-    """The checkpoint is three times the model and of no use to a finished run; of the model, the bundle has a copy."""
+    """Remove the checkpoint, three times the model's size, and the model, of which the bundle has a copy."""
     for name in (CHECKPOINT_NAME, MODEL_NAME, FACTS_NAME):
         (folder / "output" / name).unlink(missing_ok=True)
     if not job.keep_model:
@@ -331,14 +331,13 @@ def _tidy(job: Job, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[Sequence[int]]:
-    """Wait for another process at the same run, such as one that outlived a killed comparison.
+    """Wait for another process doing the same run, such as one that outlived a killed comparison.
 
-    The file descriptors it gives are to be passed on to the run's own processes: the lock is free when the last of
-    them has ended.
+    Pass the yielded file descriptors on to the run's processes: the lock is released when the last of them ends.
     """
     try:
         import fcntl
-    except ImportError:  # Windows: nothing outlives its console there
+    except ImportError:  # Windows: no process outlives its console
         yield ()
         return
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)

@@ -1,4 +1,4 @@
-"""Where the trained classifiers of a comparison look, measured against the lesion masks of the records."""
+"""Where the trained classifiers of a comparison look, compared with the lesion masks of the records."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from radimagenet_monai.experiments.trained_classifier import TrainedClassifier
 
 LOCALIZATION_FOLDER = "localization"
 
-_MOST_CASES = 100  # of a fold
-_IN_GALLERY = 40  # images whose overlays are drawn
-_SMALL_IMAGE = 160  # pixels up to which the last map, at 1/32, has too few cells to point at anything
+_MOST_CASES = 100  # per fold
+_IN_GALLERY = 40  # number of images whose overlays are drawn
+_SMALL_IMAGE = 160  # up to this size in pixels, the last map, at 1/32, has too few cells to localize anything
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Of one model, over its folds."""
+    """Results of one model over its folds."""
 
     cases: list[Localization]
     patients: list[int | None]
@@ -51,23 +51,23 @@ def localize_runs(
 ) -> tuple[list[dict[str, Any]] | None, list[dict[str, Any]]]:
     """Measures and gallery of every architecture and initialization, and their paired differences.
 
-    The models are those of the scenario that validation data chose, each on its own test images of the positive class
-    that have a mask. Dice and IoU are at half of a map's maximum, fixed beforehand. Sanity check and pictures are of
-    the first fold.
+    The models are those of the scenario chosen on validation data, each on its own test images of the positive class
+    that have a mask. Dice and IoU use half of a map's maximum, fixed beforehand. Sanity check and pictures are from the
+    first fold.
 
     Parameters
     ----------
     runs
-        Finished ones.
+        Finished runs.
     performance
-        With the scenario chosen.
+        Performance table with the chosen scenario.
     out, root
-        Folder of the comparison, and folder that the records' paths start from.
+        Folder of the comparison, and folder that the records' paths are relative to.
 
     Returns
     -------
     tuple
-        ``None`` and nothing where there are no masks, no two exclusive classes, or no models.
+        ``None`` and an empty result if there are no masks, not two exclusive classes, or no models.
     """
     chosen = {
         (row["architecture"], row["initialization"]): row["pooled"]["scenario"] for row in performance if row["pooled"]

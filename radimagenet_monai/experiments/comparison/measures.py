@@ -1,6 +1,6 @@
-"""What is compared on one test set: the AUC of several models, and linear combinations of theirs.
+"""Measures compared on one test set: the AUC of several models, and linear combinations of AUCs.
 
-Two classes: the AUC, with the variance of DeLong 1988, or of Obuchowski 1997 where a patient has several images. More
+Two classes: the AUC, with the variance of DeLong 1988, or of Obuchowski 1997 if a patient has several images. More
 classes: the macro AUC, with the variance of a bootstrap by patient.
 """
 
@@ -31,11 +31,11 @@ class Contrast:
     Attributes
     ----------
     value
-        ``None`` where a class is absent.
+        ``None`` if a class is absent.
     standard_error
-        From the sampling of test patients, the models being given; ``None`` where not estimable.
+        From the sampling of test patients, for fixed models; ``None`` if not estimable.
     method
-        Of the variance.
+        Method of the variance.
     reason
         Why something is not estimable.
     """
@@ -52,7 +52,7 @@ def measure_name(classes: int) -> str:
 
 
 def measure_of(model: Predictions) -> float | None:
-    """The AUC, or of more than two classes the macro AUC; ``None`` where a class to tell from another is absent."""
+    """The AUC, or the macro AUC for more than two classes; ``None`` if a class needed for it is absent."""
     if np.unique(model.labels).size < 2:
         return None
     areas = class_aucs(model.labels, model.probabilities)
@@ -67,15 +67,15 @@ def contrast(
     Parameters
     ----------
     models
-        With the same rows.
+        Predictions of the models, on the same rows.
     signs
-        Whole numbers, one a model, so that models which rank alike cancel exactly.
+        Integers, one per model, so that models with the same ranking cancel exactly.
     divisor
         Usually the number of models on each side.
     clusters
-        ``(n,)`` patients as indices from 0; ``None`` where images are independent.
+        ``(n,)`` patient indices from 0; ``None`` if images are independent.
     seed
-        Of a bootstrap.
+        Seed of the bootstrap.
     """
     labels = models[0].labels
     if models[0].probabilities.shape[1] > 2:
@@ -86,7 +86,7 @@ def contrast(
         return Contrast(None, None, method, f"all images are {'positive' if positive.any() else 'negative'}")
     weights = np.asarray(signs, dtype=np.float64)
     components = AucComponents.of(positive, np.stack([model.scores for model in models]), clusters)
-    # Of counts, which are exact: a sum of AUCs would leave rounding where models cancel.
+    # From counts, which are exact: a sum of AUCs would leave rounding errors when models cancel.
     combined = components.contrasted(weights[None])
     value = float(combined.aucs[0]) / divisor
     reason = components.why_no_variance(weights)
@@ -96,7 +96,7 @@ def contrast(
 
 
 def interval_of(auc: float | None, standard_error: float | None) -> tuple[float | None, float | None]:
-    """Of one AUC, symmetric on the logit scale; ``None`` twice where there is none."""
+    """Interval of one AUC, symmetric on the logit scale; two ``None`` without one."""
     if auc is None or standard_error is None or not 0 < auc < 1:
         return None, None
     spread = normal_quantile(CONFIDENCE) * standard_error / (auc * (1 - auc))
@@ -104,10 +104,10 @@ def interval_of(auc: float | None, standard_error: float | None) -> tuple[float 
 
 
 def joined(contrasts: Sequence[Contrast]) -> dict[str, Any]:
-    """Mean over disjoint test sets, given the models: value, interval and two-sided test against 0.
+    """Mean over disjoint test sets, for fixed models: value, interval and two-sided test against 0.
 
-    A test set whose own variance is not estimable, such as one that is separated perfectly, is taken to vary as the
-    others do: leaving it out of the variance of the mean would make that surer than it is.
+    A test set without an estimable variance, such as a perfectly separated one, is assumed to vary like the others:
+    excluding it would understate the variance of the mean.
     """
     known = [item for item in contrasts if item.value is not None]
     result: dict[str, Any] = dict.fromkeys(("difference", "standard_error", "low", "high", "p", "method", "reason"))
@@ -133,7 +133,7 @@ def _macro(
 
     def value(rows: np.ndarray) -> float:
         areas = (float(np.nanmean(class_aucs(labels[rows], model.probabilities[rows]))) for model in models)
-        # Rounded once, so that models which rank alike cancel exactly.
+        # Rounded once, so that models with the same ranking cancel exactly.
         return math.fsum(sign * area for sign, area in zip(signs, areas, strict=True)) / divisor
 
     if np.unique(labels).size < 2:

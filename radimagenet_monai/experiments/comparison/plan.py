@@ -1,4 +1,4 @@
-"""What a comparison runs: every initialization with the same folds, seeds, scenarios and training sets."""
+"""The plan of a comparison: every initialization with the same folds, seeds, scenarios and training sets."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way to train: what is frozen (a policy of `radimagenet_monai.networks.freezing`), and the learning rate."""
+    """One way to train: the freezing policy (of `radimagenet_monai.networks.freezing`) and the learning rate."""
 
     freeze: str
     learning_rate: float
 
     @property
     def name(self) -> str:
-        """Such as ``none-0.001``."""
+        """Name such as ``none-0.001``."""
         return f"{self.freeze}-{self.learning_rate:g}"
 
 
 @dataclass(frozen=True)
 class Initialization:
-    """What is compared: a short name, and the weights it stands for as `find_weights` takes them."""
+    """An initialization to compare: a short name, and its weights as `find_weights` accepts them."""
 
     name: str
     weights: str
@@ -46,11 +46,11 @@ class Initialization:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to compare.
+    """Settings of a comparison.
 
-    ``scenarios`` is empty for the linear probe, which trains no encoder. ``image_size`` and ``batch_size`` of ``None``
-    are the task's own. ``folds`` of ``None`` follow the task: five, or the records' own split where the authors
-    used one.
+    ``scenarios`` is empty for the linear probe, which trains no encoder. If ``image_size`` or ``batch_size`` is
+    ``None``, the task's value is used. If ``folds`` is ``None``, the task decides: five, or the records' own split if
+    the authors used one.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Name of its folder."""
+        """Id of the run and name of its folder."""
         scenario = self.scenario.name if self.scenario else "probe"
         fold = "split" if self.fold is None else f"fold{self.fold}"
         return f"{self.architecture}.{self.initialization}.{scenario}.{fold}.{self.fraction:g}"
@@ -138,17 +138,17 @@ class Plan:
     task, protocol
         Names.
     classes
-        In index order; another two or more than the task's for data of one's own.
+        Class names in index order; for your own data they may differ from the task's (two or more).
     folds
         Number of folds, or `OWN_SPLIT`.
     fractions
-        Shares of the training patients, in ascending order; the last one is what the main analysis uses.
+        Shares of the training patients, in ascending order; the main analysis uses the last one.
     identities
-        Architecture to name of initialization to name and hashes of its weights.
+        Architecture to initialization name to name and hashes of its weights.
     unavailable
         Pairs of architecture and initialization that cannot be run, with the reason.
     records_sha256
-        Of the records table.
+        SHA-256 of the records table.
     """
 
     task: str
@@ -174,7 +174,7 @@ class Plan:
         return not self.scenarios
 
     def runs(self) -> list[Run]:
-        """All runs, so ordered that whatever is finished first can be compared first."""
+        """All runs, ordered so that the first finished runs can already be compared."""
         missing = {(architecture, name) for architecture, name, _ in self.unavailable}
         folds: Sequence[int | None] = [None] if self.folds == OWN_SPLIT else range(self.folds)
         return [
@@ -186,7 +186,7 @@ class Plan:
         ]
 
     def weights_of(self, name: str) -> str:
-        """What an initialization stands for."""
+        """The weights of an initialization."""
         return next(item.weights for item in self.initializations if item.name == name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,19 +210,19 @@ def make_plan(
     classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Plan:
-    """The plan of a protocol, with what is given in place of its defaults.
+    """The plan of a protocol, with the given values instead of its defaults.
 
     Parameters
     ----------
     task
-        Of a classification bundle.
+        Task of a classification bundle.
     protocol
         A name of `PROTOCOLS`.
     weights
-        Two or more, each a name of weights or ``NAME=WEIGHTS`` with a short name of one's own, such as
+        Two or more, each a name of weights or ``NAME=WEIGHTS`` with a short name of your choice, such as
         ``mine=models/encoder.safetensors``.
     records_sha256
-        Of the records table.
+        SHA-256 of the records table.
     architectures
         Names, or ``("all",)``.
     folds
@@ -230,14 +230,14 @@ def make_plan(
     fractions
         Shares of the training patients in (0, 1]; the whole set is always included.
     learning_rates, freeze
-        Together they replace the protocol's scenarios: every policy with every rate.
+        They replace the protocol's scenarios with every combination of policy and rate.
     epochs, image_size, batch_size, classes, seed
         As in a bundle's ``train.json``.
 
     Raises
     ------
     ConfigurationError
-        For a name that is unknown or given twice, or a number out of range.
+        For an unknown or repeated name, or a number out of range.
     """
     described = get_task(task)
     if described.kind is not Kind.CLASSIFICATION:
@@ -287,12 +287,12 @@ def make_plan(
 
 
 def identify(plan: Plan) -> Plan:
-    """The plan with the hashes of its weights, and with those pairs marked that do not exist.
+    """The plan with the hashes of its weights; pairs that do not exist are marked.
 
     Raises
     ------
     ConfigurationError
-        Where fewer than two initializations are left for every architecture, with the reasons.
+        If fewer than two initializations are left for every architecture, with the reasons.
     """
     from radimagenet_monai.errors import RadImageNetError
     from radimagenet_monai.weights.store import identify_weights
@@ -315,26 +315,25 @@ def identify(plan: Plan) -> Plan:
 
 
 def save_plan(plan: Plan, folder: Path, command: str, source: Mapping[str, Any] | None = None) -> None:
-    """Write ``comparison.json``; a folder with a comparison that differs in more than its size is refused.
+    """Write ``comparison.json``; a folder with a comparison that differs in more than its size is rejected.
 
-    More initializations, architectures, scenarios and fractions may be added to a comparison; what is finished
-    stays.
+    More initializations, architectures, scenarios and fractions may be added to a comparison; finished runs are kept.
 
     Parameters
     ----------
     plan
         The comparison.
     folder
-        That holds it.
+        Folder of the comparison.
     command
-        What was typed.
+        The command as typed.
     source
-        Where the data come from, as `radimagenet_monai.datasets.data_source.source_of_table` gives it.
+        Origin of the data, from `radimagenet_monai.datasets.data_source.source_of_table`.
 
     Raises
     ------
     ConfigurationError
-        Where the folder holds a comparison of other data or settings.
+        If the folder holds a comparison with other data or settings.
     """
     path = folder / PLAN_FILE
     facts = json.loads(json.dumps({**plan.to_dict(), "command": command, "source": source}))
@@ -368,7 +367,7 @@ def plan_from(facts: Mapping[str, Any]) -> Plan:
 
 
 def names(value: Any) -> list[str]:
-    """A list from the command line: ``a,b``, or what Fire made of it."""
+    """A list from the command line: ``a,b``, or Fire's parsed value."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     return [str(part).strip() for part in parts if str(part).strip()]
 
@@ -440,7 +439,7 @@ def _initializations(weights: Sequence[str]) -> Iterator[Initialization]:
 
 
 def _is_path(value: str) -> bool:
-    """As `find_weights` takes it: a name of weights comes before a file or folder that is called so."""
+    """Whether it is a path, by the rule of `find_weights`: a name of weights wins over a file or folder so named."""
     from radimagenet_monai.weights.catalogue import CATALOGUE
     from radimagenet_monai.weights.store import stored_names
 
@@ -449,7 +448,7 @@ def _is_path(value: str) -> bool:
 
 
 def _require_encoder(architecture: str, weights: str) -> None:
-    """A path may hold an encoder of another architecture; its file says so."""
+    """Raise if a path holds an encoder of another architecture, according to its file."""
     from radimagenet_monai.weights.store import find_weights, read_source
 
     source = find_weights(architecture, weights)

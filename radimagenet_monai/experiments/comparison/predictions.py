@@ -1,4 +1,4 @@
-"""The predictions of a comparison's runs, joined with the records they belong to."""
+"""The predictions of a comparison's runs, joined with their records."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from radimagenet_monai.training.predictions import PredictionTable, by_exam
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one run predicted on its test set, a row an image or, where exams are scored, an exam.
+    """Predictions of one run on its test set, one row per image, or per exam if exams are scored.
 
     Attributes
     ----------
     rows
-        ``(n,)`` place in the records table (of an exam: of its first slice), ascending.
+        ``(n,)`` row numbers in the records table (for an exam, of its first slice), ascending.
     labels
-        ``(n,)`` class index; with findings 0 or 1 of the first one.
+        ``(n,)`` class indices; for findings, 0 or 1 for the first one.
     probabilities
         ``(n, classes)``.
     decisions
@@ -43,11 +43,11 @@ class Predictions:
 
     @property
     def scores(self) -> np.ndarray:
-        """``(n,)`` of the positive class of two."""
+        """``(n,)`` probabilities of the positive class of two."""
         return self.probabilities[:, 1]
 
     def at(self, rows: np.ndarray) -> Predictions:
-        """Those of some rows of the records table, all of which must be there."""
+        """Predictions of some rows of the records table, all of which must be present."""
         places = np.searchsorted(self.rows, rows)
         return Predictions(
             rows,
@@ -59,14 +59,14 @@ class Predictions:
 
 
 class RecordIndex:
-    """Finds the row of the records table that a line of ``predictions.csv`` is about.
+    """Finds the row of the records table for a line of ``predictions.csv``.
 
     Parameters
     ----------
     frame
         The records table.
     root
-        Folder that its paths start from.
+        Folder that its paths are relative to.
     """
 
     def __init__(self, frame: pd.DataFrame, root: Path) -> None:
@@ -89,7 +89,7 @@ class RecordIndex:
         Raises
         ------
         RecordsError
-            Where the table has none.
+            If the table has no such row.
         """
         try:
             return self._row_of[file, frame]
@@ -106,11 +106,11 @@ def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str
     Parameters
     ----------
     folder
-        That holds ``predictions.csv``.
+        Folder with ``predictions.csv``.
     index
-        Of the comparison's records.
+        Index of the comparison's records.
     task
-        Tells of findings.
+        The task, for its findings.
     classes
         In index order.
     aggregate
@@ -119,7 +119,7 @@ def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str
     Raises
     ------
     RecordsError
-        Where the file is missing or of other records.
+        If the file is missing or belongs to other records.
     """
     path = folder / PREDICTIONS_CSV
     try:
@@ -162,6 +162,6 @@ def _columns(
 
 
 def patients_of(frame: pd.DataFrame) -> list[str] | None:
-    """The patient of each row, ``None`` where none is known."""
+    """The patient of each row; ``None`` if none is known."""
     patients: list[Any] = frame["patient_id"].astype(str).tolist()
     return patients if any(patients) else None

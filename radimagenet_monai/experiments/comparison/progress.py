@@ -1,4 +1,4 @@
-"""What a comparison is doing, while it does it: a live table on a terminal, lines elsewhere."""
+"""Progress of a running comparison: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ComparisonProgress:
     plan
         The comparison.
     out
-        Its folder; runs that are going on are found there.
+        Folder of the comparison, where unfinished runs are found.
     """
 
     def __init__(self, plan: Plan, out: Path) -> None:
@@ -41,7 +41,7 @@ class ComparisonProgress:
         self._done_before = 0
 
     def note(self, result: Mapping[str, Any], before: bool = False) -> None:
-        """Count a result; ``before`` for one of an earlier start."""
+        """Count a result; ``before`` marks one from an earlier start."""
         run = self.runs[result["id"]]
         self.results[run.id] = result["status"]
         value = measured_value(self.out / RUNS_FOLDER / run.id) if result["status"] == FINISHED else None
@@ -90,7 +90,7 @@ class ComparisonProgress:
         return groups
 
     def _running(self, run_id: str) -> str:
-        """``3/6`` epochs of a run that is going on."""
+        """``3/6`` epochs of an unfinished run."""
         facts = _read(self.out / RUNS_FOLDER / run_id / _LOG_OF_TRAINING)
         return f"{facts.get('epochs', 0)}/{self.plan.epochs}" if facts.get("status") == "running" else ""
 
@@ -103,7 +103,7 @@ class ComparisonProgress:
 
 
 def measured_value(folder: Path) -> float | None:
-    """The AUC that a run's own evaluation wrote; the last word is the analysis'."""
+    """The AUC from a run's own evaluation; the final value comes from the analysis."""
     metrics = _read(folder / EVALUATION_FOLDER / "evaluation.json").get("metrics", {})
     findings: Sequence[Any] = list(metrics.get("findings", {}).values())
     auc = (findings[0] if findings else metrics).get("auc") or metrics.get("auc_macro")

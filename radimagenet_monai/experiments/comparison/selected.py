@@ -1,4 +1,4 @@
-"""More of the scenario that validation data chose: curves, calibration, operating point, net benefit."""
+"""Details of the scenario chosen on validation data: curves, calibration, operating point, net benefit."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def describe_selected(
 ) -> dict[str, Any] | None:
     """The scenario with the best mean validation measure, on the test sets of all folds together.
 
-    Probabilities of several folds are put together for calibration, net benefit and decisions; the AUC and the ROC
-    curve are means of those of the folds, since scores of different models have no common scale.
+    Probabilities of several folds are pooled for calibration, net benefit and decisions; the AUC and the ROC curve are
+    means over folds, since scores of different models have no common scale.
     """
     by_scenario: dict[str, dict[int | None, Predictions]] = {}
     validation: dict[str, list[float]] = {}

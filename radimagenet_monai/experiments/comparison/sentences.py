@@ -1,7 +1,7 @@
-"""What a comparison found, in plain words.
+"""The results of a comparison in plain words.
 
-Over folds a sentence is about the initializations. One split trains each of them once, so there a sentence is about
-the models that came out of it. Where too few patients were tested, a sentence says that, and nothing else.
+With folds, sentences are about the initializations. One split trains each of them once, so its sentences are about the
+trained models. If too few patients were tested, a sentence says only that.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ LEVEL = 0.05
 
 
 def sentences(analysis: Mapping[str, Any]) -> list[str]:
-    """One or two sentences a pair of initializations: what is better, by how much, how sure, or what it would take.
+    """One or two sentences per pair of initializations: which is better, by how much, how sure, or what it would take.
 
     Parameters
     ----------
     analysis
-        Content of ``analysis.json``. Of several architectures the pooled difference is put into words, else the one.
+        Content of ``analysis.json``. With several architectures, the sentences describe the pooled difference.
     """
     largest = max(analysis["protocol"]["fractions"])
     rows = [row for row in analysis["differences"] if row["fraction"] == largest]
@@ -100,7 +100,7 @@ def _measured(row: Mapping[str, Any], analysis: Mapping[str, Any], swapped: bool
 
 
 def _described(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
-    """The difference as it is, without saying what it means."""
+    """The difference without an interpretation."""
     if row["difference"] is None or not row["means"]:
         return ""
     return f" ({_measured(row, analysis)}, difference {signed(row['difference'])})"
@@ -119,7 +119,7 @@ def _numbers(row: Mapping[str, Any], found: str) -> str:
 
 
 def _of_test_sets(row: Mapping[str, Any]) -> str:
-    """Where the two questions have two answers, both are told."""
+    """A sentence for the case that the two questions have different answers."""
     tests = row["test_sets"]
     if tests["p"] is None or row["method"] == tests["method"] or (tests["p"] < LEVEL) == (row["p"] < LEVEL):
         return ""
@@ -149,6 +149,6 @@ def _needed(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> str:
 
 
 def _rounded(number: int) -> int:
-    """To two digits, as sure as such a number is."""
+    """Rounded to two digits, the precision of such a number."""
     digits = max(0, len(str(number)) - 2)
     return round(number, -digits)

@@ -1,4 +1,4 @@
-"""Whether a difference holds in parts of the data: by sex, age, scanner, site, or any column that is asked for."""
+"""Whether a difference holds in parts of the data: by sex, age, scanner, site, or any requested column."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ USUAL_COLUMNS = ("sex", "age", "scanner", "manufacturer", "site", "view", "plane
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse, before anything is run, columns that cannot make groups.
+    """Raise for columns that cannot define groups, before anything is run.
 
     Raises
     ------
     ConfigurationError
-        As `subgroup_differences` does.
+        As for `subgroup_differences`.
     """
     for column in columns:
         subgroups(frame, column)
@@ -34,21 +34,21 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 def subgroup_differences(
     runs: Runs, performance: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Differences between initializations in each group, of the scenarios that validation data chose.
+    """Differences between initializations in each group, for the scenarios chosen on validation data.
 
     Parameters
     ----------
     runs
-        Finished ones.
+        Finished runs.
     performance
-        With the scenario chosen for each architecture and initialization.
+        Performance table with the chosen scenario of each architecture and initialization.
     columns
-        Of the records table; by default those of `USUAL_COLUMNS` that it has.
+        Columns of the records table; by default the `USUAL_COLUMNS` it has.
 
     Raises
     ------
     ConfigurationError
-        For a column that was asked for and is absent, or cannot make groups.
+        For a requested column that is missing or cannot define groups.
     """
     if len(runs.plan.classes) > 2:
         return []
@@ -64,7 +64,7 @@ def subgroup_differences(
             if columns:
                 raise
             continue
-        # Unasked, a column that gives nothing to compare, such as one that repeats the label, is left out.
+        # A default column with nothing to compare, such as one that repeats the label, is skipped.
         if len(found) > 1 and (columns or sum(not group.reason for group in found) > 1):
             groups += found
     chosen = {

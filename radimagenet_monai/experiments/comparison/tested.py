@@ -1,4 +1,4 @@
-"""Who was tested: the patients of each class, and whether they are enough to claim anything."""
+"""The tested patients of each class, and whether there are enough to claim anything."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FEWEST_IN_ALL = 20
 
 
 def tested_by_pair(runs: Runs, architecture: str, first: str, second: str, fraction: float) -> dict[str, Any]:
-    """Whom both of two initializations were tested on, over the folds.
+    """Patients on whom both initializations were tested, over the folds.
 
     Returns
     -------
     dict
-        ``unit`` (``"patient"``, or ``"image"`` or ``"exam"`` where a patient is unknown), ``total``, and ``per_class``,
+        ``unit`` (``"patient"``, or ``"image"`` or ``"exam"`` if a patient is unknown), ``total``, and ``per_class``,
         name to number; a patient with images of several classes counts in each.
     """
     rows, labels = [], []
@@ -48,7 +48,7 @@ def tested_by_pair(runs: Runs, architecture: str, first: str, second: str, fract
 
 
 def why_too_few(tested: dict[str, Any]) -> str | None:
-    """Why no difference between two initializations can be claimed, in words; ``None`` where there are enough."""
+    """Why no difference between two initializations can be claimed, in words; ``None`` if there are enough patients."""
     if tested["total"] >= FEWEST_IN_ALL and min(tested["per_class"].values()) >= FEWEST_OF_A_CLASS:
         return None
     listed = "; ".join(f"{name}: {count(many, tested['unit'])}" for name, many in tested["per_class"].items())

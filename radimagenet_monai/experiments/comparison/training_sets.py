@@ -15,18 +15,18 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT, Plan
 
 RECORDS_FOLDER = "records"
-_LEAST = 2  # patients of a class in a training set
+_LEAST = 2  # minimum number of patients of a class in a training set
 _PARTS = ("train", "validation", "test")
 
 
 def with_folds(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The table with as many folds as planned: its own where it has just those, else new ones by patient.
+    """The table with the planned number of folds: its own if that matches, otherwise new ones by patient.
 
     Raises
     ------
     RecordsError
-        Where a patient id is missing, a class has fewer patients than folds, or the table's own split, where that is
-        planned, lacks a part.
+        If a patient id is missing, a class has fewer patients than folds, or the table's own split is planned and lacks
+        a part.
     """
     if plan.folds == OWN_SPLIT:
         for part in ("train", "test") if plan.is_probe else _PARTS:
@@ -45,9 +45,9 @@ def with_folds(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def check_classes(frame: pd.DataFrame, plan: Plan) -> None:
-    """Refuse, before anything is run, parts of one class: no run of theirs could be trained or compared.
+    """Raise for parts with one class, which cannot be trained on or compared, before anything is run.
 
-    A fold whose test part lacks a class is left out of the analysis, so only a comparison without any other is refused.
+    A fold whose test part lacks a class is excluded from the analysis; a comparison with only such folds is rejected.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def check_classes(frame: pd.DataFrame, plan: Plan) -> None:
             rows = frame[parts == part]
             several = rows["label"].nunique() > 1
             if several and plan.aggregate != "none" and "exam" in rows.columns and (rows["exam"] != "").all():
-                # An exam is of the last of its slices' classes.
+                # An exam has the last of its slices' classes.
                 places = rows["label"].map({name: place for place, name in enumerate(plan.classes)})
                 several = places.groupby([rows["patient_id"], rows["exam"]]).max().nunique() > 1
             if part == "test":
@@ -80,7 +80,7 @@ def check_classes(frame: pd.DataFrame, plan: Plan) -> None:
 
 
 def part_of(frame: pd.DataFrame, fold: int | None, folds: int) -> np.ndarray:
-    """``(n,)`` ``"train"``, ``"validation"``, ``"test"`` or ``""`` of each row, as the bundles take a fold."""
+    """``(n,)`` ``"train"``, ``"validation"``, ``"test"`` or ``""`` for each row, as the bundles use a fold."""
     if fold is None:
         return frame["split"].fillna("").to_numpy(dtype=str)
     numbers = frame["fold"].to_numpy(dtype=np.int64)
@@ -91,16 +91,16 @@ def part_of(frame: pd.DataFrame, fold: int | None, folds: int) -> np.ndarray:
 
 
 def fewer_training_patients(frame: pd.DataFrame, parts: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """``(n,)`` booleans: all rows that do not train, and those of a share of the training patients.
+    """``(n,)`` booleans: all rows outside training, and the rows of a share of the training patients.
 
-    Patients are taken by class (a patient of several classes counts for the last one by name), in an order that
-    depends on the seed and the patient alone. The first two patients that have a class at all are always among them. So
-    no class is lost, and a smaller training set is a part of a larger one.
+    Patients are taken by class (a patient of several classes counts for the last one by name), in an order that depends
+    only on the seed and the patient. The first two patients who have a given class are always included. So no class is
+    lost, and a smaller training set is a subset of a larger one.
 
     Raises
     ------
     RecordsError
-        Where a patient id is missing.
+        If a patient id is missing.
     """
     if fraction >= 1:
         return np.ones(len(frame), dtype=bool)
@@ -127,12 +127,12 @@ def _in_order(patients: set[str], seed: int) -> list[str]:
 
 
 def write_training_sets(plan: Plan, frame: pd.DataFrame, folder: Path) -> None:
-    """Write the records table of every fold and fraction into ``folder/records``; what is there stays.
+    """Write the records table of every fold and fraction into ``folder/records``; existing tables are kept.
 
     Raises
     ------
     RecordsError
-        As `fewer_training_patients` does.
+        As for `fewer_training_patients`.
     """
     for run in plan.runs():
         path = records_path(folder, run.fold, run.fraction)
@@ -145,7 +145,7 @@ def write_training_sets(plan: Plan, frame: pd.DataFrame, folder: Path) -> None:
 
 
 def records_path(folder: Path, fold: int | None, fraction: float) -> Path:
-    """Where `write_training_sets` puts a table; the whole training set needs but one for all folds."""
+    """Path of a table from `write_training_sets`; the whole training set needs only one for all folds."""
     if fraction >= 1:
         return folder / RECORDS_FOLDER / "all.csv"
     return folder / RECORDS_FOLDER / f"{'split' if fold is None else f'fold{fold}'}-{fraction:g}.csv"
