@@ -1,1 +1,1 @@
-"""Reports a reader can look at: figures, pages, wording of numbers."""
+"""Reports: figures, pages, wording of numbers."""

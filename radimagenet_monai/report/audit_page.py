@@ -1,4 +1,4 @@
-"""The page of an audit: what was found, with the pictures side by side."""
+"""The page of an audit: findings, with the images side by side."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _MASK_COUNTS = {
     "slices_without_lesion": "slices whose mask has a lesion elsewhere only",
     "outside": "images whose lesion is cut off with the surroundings of the scan",
 }
-_MOST_PICTURES = 12  # of one kind and severity
+_MOST_PICTURES = 12  # per kind and severity
 _MOST_TABLED = 40
 _MOST_SIZES = 12
-_SIDE = 160  # pixels of a picture on the page
-_MOST_CHARACTERS = 24  # of a caption's line
+_SIDE = 160  # side in pixels of a picture on the page
+_MOST_CHARACTERS = 24  # per line of a caption
 
 
 def write_audit_page(
@@ -63,11 +63,11 @@ def write_audit_page(
     audit
         From `radimagenet_monai.datasets.audit.audit_records`.
     path
-        Of the HTML file.
+        Path of the HTML file.
     root
-        Folder that the table's relative paths start from; the pictures shown are read from there.
+        Folder that the table's paths are relative to; the images shown are read from there.
     show_ids
-        Whether patient ids are shown. File names are shown in any case, and may hold ids of their own.
+        Whether patient ids are shown. File names are always shown and may contain ids.
     """
     compared = f"{audit.compared}" if audit.near_bits is not None else "none: images were not read"
     groups = [
@@ -163,7 +163,7 @@ def _blank_sheet(audit: Audit, found: Sequence[Finding], root: str) -> Iterator[
 
 
 def _picture(row: Row, root: str) -> np.ndarray | None:
-    """``(160, 160)`` in [0, 1], the picture between black bars; ``None`` where it cannot be read any more."""
+    """The image with black bars, ``(160, 160)`` in [0, 1]; ``None`` if it cannot be read any more."""
     plane = cast(PlaneChoice, row.plane or "acquired")
     try:
         gray = gray_picture(*read_frame(os.path.join(root, row.image), row.frame, plane))

@@ -1,4 +1,4 @@
-"""An audit of a records table on disk: find its images, look for leakage, write the page and the findings."""
+"""An audit of a records table on disk: find its images, check for leakage, write the page and the findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from radimagenet_monai.report.audit_page import write_audit_page
 PAGE_FILE = "audit.html"
 JSON_FILE = "audit.json"
 
-_MOST_WORKERS = 8  # each may hold a volume
+_MOST_WORKERS = 8  # each may hold a volume in memory
 
 
 def run_audit(
@@ -37,23 +37,23 @@ def run_audit(
     records
         The table, or the folder that holds ``records.csv``.
     root
-        Folder that relative paths start from. By default the one that ``summary.json`` beside the table names, as
-        ``radimagenet prepare`` writes it, or else the table's own folder; whichever has the images.
+        Folder that relative paths start from. By default the one in ``summary.json`` beside the table, written by
+        ``radimagenet prepare``, or the table's folder; whichever has the images.
     out
-        Folder of the two files; by default the table's.
+        Output folder; by default the table's.
     pixels, near_bits, progress
         As for `radimagenet_monai.datasets.audit.audit_records`.
     workers
-        By default one a core, at most 8.
+        Number of processes; by default one per CPU core, at most 8.
     show_ids
-        Whether the files name patients.
+        Whether the files contain patient ids.
 
     Raises
     ------
     RecordsError
-        For a table that cannot be read, and where none of its images are found.
+        If the table cannot be read, or none of its images are found.
     ConfigurationError
-        As `audit_records` does.
+        As for `audit_records`.
     """
     path = table_of(records)
     frame = read_records(path, require_label=False, allow_leakage=True)

@@ -1,4 +1,4 @@
-"""``radimagenet audit`` and ``radimagenet report``: what they do and print."""
+"""The commands ``radimagenet audit`` and ``radimagenet report`` and what they print."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def audit(
     workers: Count | None = None,
     show_ids: bool = False,
 ) -> None:
-    """Look for leakage in a records table: patients and images on both sides of a split, contradicting labels.
+    """Check a records table for leakage: patients or images on both sides of a split, contradictory labels.
 
-    Writes audit.html and audit.json. Exit status 1 when leakage or an image under two labels is found.
+    Writes audit.html and audit.json. Exit status 1 if leakage or an image with two labels is found.
 
     Args:
         records: the table, or the folder that holds records.csv.
-        root: folder that its paths start from; by default the one that prepare noted, or the table's own.
-        out: folder that receives audit.html and audit.json; by default the table's.
-        pixels: read and compare the images; false looks at the table and its sha256 column only.
-        near_bits: of 256, by which hashes of pictures that look the same may differ; 32 by default.
-        workers: processes that read images; by default one a core, at most 8.
+        root: folder that its paths are relative to; by default the one noted by prepare, or the table's.
+        out: output folder for audit.html and audit.json; by default the table's.
+        pixels: read and compare the images; false uses only the table and its sha256 column.
+        near_bits: bits of 256 by which hashes of similar images may differ; 32 by default.
+        workers: processes that read images; by default one per CPU core, at most 8.
         show_ids: show patient ids on the page and in audit.json.
     """
     from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES
@@ -56,15 +56,15 @@ def audit(
 
 
 def report(folder: str, out: str | None = None, show_ids: bool = False) -> None:
-    """Write the report of a comparison, or a page about an evaluated bundle.
+    """Write the report of a comparison, or a page on an evaluated bundle.
 
-    A comparison gets report.html, report.json and csv/; a folder of several comparisons one page over all of them.
+    A comparison gets report.html, report.json and csv/; a folder of comparisons also gets one page on all.
 
     Args:
         folder: output folder of a comparison or of an evaluate run, or the bundle's folder.
-        out: of a comparison, the folder that receives the report; of a run, the path of the page. By default beside
+        out: output folder for a comparison, path of the page for a run. By default beside
             the results.
-        show_ids: show the names of files in a comparison's reasons of failures.
+        show_ids: show file names in a comparison's reasons for failures.
     """
     from radimagenet_monai.report.comparison_report import ANALYSIS_FILE, comparisons_in, write_comparison_report
     from radimagenet_monai.report.run_report import write_run_report

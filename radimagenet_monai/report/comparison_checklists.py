@@ -1,6 +1,6 @@
-"""Reporting checklists of a comparison, with what the analysis knows filled in.
+"""Reporting checklists of a comparison, filled in as far as the analysis can.
 
-The lists name each item's number and topic in words of their own; the published checklists govern.
+The lists give each item's number and its topic in our words; the published checklists are authoritative.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOR_THE_AUTHOR = "for the author"
 
 @dataclass(frozen=True)
 class CheckedItem:
-    """An item of a checklist; ``answer`` is ``None`` where the analysis cannot know it."""
+    """An item of a checklist; ``answer`` is ``None`` if the analysis cannot know it."""
 
     item: str
     section: str
@@ -30,7 +30,7 @@ class CheckedItem:
 
 @dataclass(frozen=True)
 class Checklist:
-    """A published checklist and what this comparison says to it."""
+    """A published checklist with the answers of this comparison."""
 
     name: str
     title: str

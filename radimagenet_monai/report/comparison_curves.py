@@ -1,4 +1,4 @@
-"""The sections of a comparison's page about two classes: ROC, calibration, decision curves, operating points."""
+"""The two-class sections of a comparison's page: ROC, calibration, decision curves, operating points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pooled = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def curve_sections(analysis: Analysis) -> list[Section]:
-    """Sections for what was computed from all test images; none where nothing was, as for more than two classes."""
+    """Sections for results from all test images; empty without such results, as for more than two classes."""
     pooled = {
         (item["architecture"], item["initialization"]): item["pooled"]
         for item in analysis["performance"]
@@ -147,7 +147,7 @@ def _table(caption: str, header: list[str], rows: list[list[str]]) -> list[Table
 
 
 def _by_architecture(pooled: Pooled, key: str) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
-    """Architecture to those of its initializations that have ``key``."""
+    """Yield each architecture with those of its initializations that have ``key``."""
     for architecture in dict.fromkeys(place for place, _ in pooled):
         found = {name: item for (place, name), item in pooled.items() if place == architecture and item.get(key)}
         if found:

@@ -1,6 +1,6 @@
-"""Figures of a comparison. Each says in its text alternative the numbers it shows.
+"""Figures of a comparison. The text alternative of each states its numbers.
 
-They are drawn narrow, so that their text stays legible on a telephone.
+They are narrow, so that their text is legible on a phone.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from radimagenet_monai.report.wording import MINUS, NOT_ESTIMABLE, number, set_a
 _WIDTH = 4.5  # inches
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_MOST_BANDS = 3  # curves in a figure that can have their intervals drawn and stay apart
+_MOST_BANDS = 3  # maximum number of curves whose intervals can be drawn without overlapping too much
 _MOST_ROWS = 24
-_LABEL = 34  # characters of a row's label
+_LABEL = 34  # maximum characters of a row's label
 _LEGEND = 24
-_POINTS_TOLD = 5  # of a curve, in the text alternative
+_POINTS_TOLD = 5  # points of a curve given in the text alternative
 
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A row of a forest plot; without a value it says so, and without bounds it is a point alone."""
+    """A row of a forest plot; a missing value is stated, and without bounds only the point is drawn."""
 
     label: str
     value: float | None
@@ -39,16 +39,16 @@ class ForestRow:
 
 @figure_style()
 def forest_picture(rows: Sequence[ForestRow], axis: str, caption: str, zero: bool = True) -> Picture:
-    """Values with intervals, one a row, with a line at 0 where they are differences.
+    """Values with intervals, one per row, with a line at 0 for differences.
 
     Parameters
     ----------
     rows
-        From top to bottom; 24 at most are drawn.
+        Rows from top to bottom; at most 24 are drawn.
     axis
-        What the horizontal axis measures.
+        Label of the horizontal axis.
     caption
-        Of the figure.
+        Caption of the figure.
     zero
         Whether to draw the line of no difference.
     """
@@ -56,7 +56,7 @@ def forest_picture(rows: Sequence[ForestRow], axis: str, caption: str, zero: boo
     figure = Figure(figsize=(_WIDTH, 0.75 + 0.46 * len(drawn)), layout="constrained")
     axes = figure.add_subplot()
     across = axes.get_yaxis_transform()
-    ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 1.5}  # names stay legible before the line at 0
+    ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 1.5}  # keeps names legible in front of the line at 0
     for place, row in enumerate(drawn):
         axes.text(
             0, place - 0.3, _shortened(row.label, _LABEL), transform=across, va="center", fontsize=9.5, bbox=ground
@@ -84,14 +84,14 @@ def forest_picture(rows: Sequence[ForestRow], axis: str, caption: str, zero: boo
 
 @figure_style()
 def roc_picture(curves: Mapping[str, Mapping[str, Any]], caption: str) -> Picture:
-    """ROC curves of several models, with confidence bands where there are few of them.
+    """ROC curves of several models, with confidence bands if there are only a few.
 
     Parameters
     ----------
     curves
         Name to ``pooled``: ``roc`` and ``auc``.
     caption
-        Of the figure.
+        Caption of the figure.
     """
     figure, axes = _square(len(curves))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
@@ -114,14 +114,14 @@ def roc_picture(curves: Mapping[str, Mapping[str, Any]], caption: str) -> Pictur
 
 @figure_style()
 def calibration_picture(curves: Mapping[str, Mapping[str, Any]], caption: str) -> Picture:
-    """Observed shares of the positive class against predicted ones.
+    """Observed against predicted shares of the positive class.
 
     Parameters
     ----------
     curves
         Name to ``calibration``: ``bins``, ``slope``, ``intercept``.
     caption
-        Of the figure.
+        Caption of the figure.
     """
     figure, axes = _square(len(curves))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
@@ -159,7 +159,7 @@ def decision_picture(curves: Mapping[str, Mapping[str, Any]], caption: str) -> P
     curves
         Name to ``decision_curve``: ``thresholds``, ``model``, ``all``.
     caption
-        Of the figure.
+        Caption of the figure.
     """
     figure, axes = _square(len(curves), height=3.4)
     axes.axhline(0, color=INK, linewidth=1)
@@ -187,16 +187,16 @@ def learning_picture(points: Mapping[str, Sequence[Mapping[str, Any]]], measure:
     Parameters
     ----------
     points
-        Name to its points: ``mean``, ``low``, ``high``, ``images`` and ``patients`` (of training; may be ``None``).
+        Name to its points: ``mean``, ``low``, ``high``, and training ``images`` and ``patients`` (may be ``None``).
     measure
-        What is measured.
+        Name of the measure.
     caption
-        Of the figure.
+        Caption of the figure.
     """
     figure, axes = _square(len(points), height=3.4)
     by = "images" if any(item["patients"] is None for items in points.values() for item in items) else "patients"
     told, sizes = [], set[int]()
-    # Side by side where they would hide each other.
+    # Shifted sideways if they would hide each other.
     for place, (name, items) in enumerate(points.items()):
         seen = sorted((item for item in items if item["mean"] is not None), key=lambda item: item[by])
         shift = 1 + 0.02 * (place - (len(points) - 1) / 2)
@@ -228,7 +228,7 @@ def difference_row(label: str, item: Mapping[str, Any]) -> ForestRow:
 
 
 def _square(curves: int, height: float = 4.2) -> tuple[Figure, Axes]:
-    """A figure with room for the legend below, two names a row."""
+    """A figure with room below for the legend, two names per row."""
     figure = Figure(figsize=(_WIDTH, height + 0.24 * -(-curves // 2)), layout="constrained")
     axes = figure.add_subplot()
     axes.grid()
@@ -247,7 +247,7 @@ def _line(axes: Axes, place: int, x: Sequence[float], y: Sequence[float], name: 
         marker=_MARKERS[place % len(_MARKERS)] if marker is None else marker,
         markersize=5,
         linewidth=2,
-        label=_shortened(name, _LEGEND).lstrip("_"),  # matplotlib leaves out names that begin with a line
+        label=_shortened(name, _LEGEND).lstrip("_"),  # matplotlib omits names that begin with an underscore
     )
 
 
@@ -258,7 +258,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _shortened(text: str, most: int) -> str:
-    """The beginning and the end of a long name, which tell more than its middle; of a difference, of both names."""
+    """Beginning and end of a long name, which say more than its middle; for a difference, of both names."""
     first, minus, second = text.partition(f" {MINUS} ")
     if len(text) > most and minus:
         room = most - len(minus)

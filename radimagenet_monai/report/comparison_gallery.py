@@ -13,18 +13,18 @@ import numpy as np
 from radimagenet_monai.report.page import Picture
 from radimagenet_monai.report.wording import number
 
-_SIDE = 320  # pixels; larger pictures are made smaller, so that a page can be sent by mail
+_SIDE = 320  # pixels; larger pictures are shrunk, so that a page can be sent by mail
 
 
 def read_gallery(analysis: Mapping[str, Any], folder: Path) -> list[Picture]:
-    """The pictures that ``localization`` of an analysis names, numbered and never named.
+    """The pictures listed in ``localization`` of an analysis, numbered and without names.
 
     Parameters
     ----------
     analysis
-        ``analysis.json`` as it is: paths are needed.
+        ``analysis.json`` including its paths.
     folder
-        That its paths start from. Pictures elsewhere are not shown, nor those that are gone.
+        Folder that its paths are relative to. Pictures outside it or missing are not shown.
     """
     pictures: list[Picture] = []
     for model in analysis["localization"] or []:
@@ -32,7 +32,7 @@ def read_gallery(analysis: Mapping[str, Any], folder: Path) -> list[Picture]:
             path = (folder / str(case["overlay"])).resolve()
             if not path.is_relative_to(folder.resolve()) or not path.is_file():
                 continue
-            # Decoded and written anew: text that the file carries stays behind.
+            # Decoded and re-encoded to drop text metadata of the file.
             pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
             if pixels is not None:
                 model_name = f"{model['initialization']}, {model['architecture']}"

@@ -1,4 +1,4 @@
-"""The report of a comparison: a page to read, JSON with everything on it, CSV with every number."""
+"""The report of a comparison: a page to read, JSON with its content, CSV with every number."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def write_comparison_report(
 ) -> Path:
     """Write the report of a comparison, or of several, and return the path of the page.
 
-    Writes ``report.html``, which needs no other file, ``report.json`` and ``csv/*.csv``.
+    Writes the self-contained ``report.html``, ``report.json`` and ``csv/*.csv``.
 
     Parameters
     ----------
     folder
-        One that holds ``analysis.json``; or one that holds such folders, one a task: each then gets its report, and
-        ``folder`` one that sums them up with P values adjusted over the tasks.
+        Folder with ``analysis.json``, or a folder of such folders, one per task: each then gets its report, and
+        ``folder`` gets a summary with P values adjusted over the tasks.
     out
-        Folder that receives the report; by default ``folder``. The reports of single tasks stay in theirs.
+        Output folder; by default ``folder``. Reports of single tasks are written to their own folders.
     show_ids
-        Whether reasons of failures are shown with the names of files. Otherwise nothing in the report may name a
-        patient, save what is burned into pictures.
+        Whether reasons for failures include file names. Otherwise nothing in the report may identify a patient, except
+        text burned into images.
 
     Raises
     ------
     RecordsError
-        Where there is no analysis, or none that can be read.
+        If there is no readable analysis.
     """
     place = Path(folder)
     target = Path(out) if out is not None else place
@@ -92,17 +92,17 @@ def write_comparison_report(
 
 
 def comparisons_in(folder: str | os.PathLike[str]) -> list[Path]:
-    """The folders within one that hold an analysis, by name."""
+    """The subfolders that hold an analysis, sorted by name."""
     return sorted(path.parent for path in Path(folder).glob(f"*/{ANALYSIS_FILE}"))
 
 
 def read_analysis(folder: Path) -> dict[str, Any]:
-    """``analysis.json`` with its optional parts filled in; numbers that are none become ``None``.
+    """``analysis.json`` with its optional parts filled in; NaN and infinite numbers become ``None``.
 
     Raises
     ------
     RecordsError
-        For a file that is no analysis, or one of another format.
+        For a file that is not an analysis, or has another format.
     """
     path = folder / ANALYSIS_FILE
     try:
@@ -165,7 +165,7 @@ def _write(
 
 
 def _section_facts(section: Section) -> dict[str, Any]:
-    """What a section shows, without the pixels of its pictures and without what is folded away."""
+    """Content of a section, without picture pixels and folded parts."""
     return {
         "title": section.title,
         "paragraphs": list(section.paragraphs),

@@ -1,4 +1,4 @@
-"""The sections of a comparison's page that show its results: performance, differences, groups, maps."""
+"""The result sections of a comparison's page: performance, differences, groups, maps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEASURES = {"pointing": "pointing game", "energy": "energy inside", "dice": "Di
 
 
 def performance_section(analysis: Analysis) -> Section:
-    """Means by architecture and initialization, trained on everything."""
+    """Means by architecture and initialization, trained on the full training set."""
     measure = analysis["measure"]
     spread = [] if speaks_of_models(analysis) else ["SD over folds"]
     main = main_rows(analysis, "performance")
@@ -88,11 +88,11 @@ def _of_means(analysis: Analysis) -> list[str]:
 
 
 def differences_section(analysis: Analysis) -> Section:
-    """Every paired difference after training on everything, with its spread over folds and scenarios."""
+    """Every paired difference after training on the full training set, with its spread over folds and scenarios."""
     found = [item for item in analysis["differences"] if item["fraction"] == largest_fraction(analysis)]
     higher = "higher" if speaks_of_models(analysis) else "better"
     over = "" if speaks_of_models(analysis) else "folds and "
-    # The answer has shown one of the figures already.
+    # The answer section already shows one of the figures.
     answered = next((item["architecture"] for item in main_rows(analysis, "differences")), None)
     pictures = [
         forest_picture(
@@ -306,7 +306,7 @@ def localization_section(analysis: Analysis, gallery: Sequence[Picture]) -> Sect
 
 
 def power_section(analysis: Analysis) -> Section:
-    """How many patients would show a difference that matters."""
+    """How many patients would show a relevant difference."""
     rows = [
         [
             f"{item['first']}, {item['second']}{_test_of(item)}",
@@ -343,7 +343,7 @@ def power_section(analysis: Analysis) -> Section:
 
 
 def _test_of(item: Mapping[str, Any]) -> str:
-    """Which test the number is for; analyses of earlier versions do not say."""
+    """The test that the number is for; analyses of earlier versions do not state it."""
     if not item.get("method"):
         return ""
     freedom = item["degrees_of_freedom"]

@@ -1,4 +1,4 @@
-"""Which rows of an analysis a section shows, and how their cells read."""
+"""Selection of an analysis's rows for a section, and the text of their cells."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Analysis = Mapping[str, Any]
 
 
 def speaks_of_models(analysis: Analysis) -> bool:
-    """Whether all that can be said is about the trained models: one split trains each initialization once."""
+    """Whether results are only about the trained models: one split trains each initialization once."""
     return bool(analysis["protocol"]["folds"] == 1)
 
 
 def main_rows(analysis: Analysis, key: str) -> list[Mapping[str, Any]]:
-    """Rows over all architectures and trained on everything; of the first architecture where there is but one."""
+    """Rows over all architectures, trained on the full training set; those of the only architecture if there is one."""
     full = [item for item in analysis[key] if item["fraction"] == largest_fraction(analysis)]
     places = [item["architecture"] for item in full]
     place = ALL if ALL in places else next(iter(places), None)
@@ -28,7 +28,7 @@ def main_rows(analysis: Analysis, key: str) -> list[Mapping[str, Any]]:
 
 
 def largest_fraction(analysis: Analysis) -> float:
-    """The share of the training set that counts as all of it."""
+    """The share that counts as the full training set."""
     return max(analysis["protocol"]["fractions"])
 
 
@@ -38,7 +38,7 @@ def several_fractions(analysis: Analysis) -> bool:
 
 
 def place_name(architecture: str) -> str:
-    """An architecture's name, or that of the mean over all."""
+    """Name of an architecture, or of the mean over all."""
     return "all architectures" if architecture == ALL else architecture
 
 
@@ -57,7 +57,7 @@ def difference_cell(item: Mapping[str, Any]) -> str:
 
 
 def value_cell(item: Mapping[str, Any] | None, name: str = "estimate", digits: int = 3) -> str:
-    """``0.912 (0.861, 0.948)``, for columns whose heading names the interval; empty where there is nothing."""
+    """``0.912 (0.861, 0.948)``, for columns whose heading names the interval; empty without a value."""
     if not item:
         return ""
     low, high = item.get("low"), item.get("high")
@@ -67,7 +67,7 @@ def value_cell(item: Mapping[str, Any] | None, name: str = "estimate", digits: i
 
 
 def bounded_cell(values: Mapping[str, Any], measure: str) -> str:
-    """A value whose bounds stand beside it as ``NAME_low`` and ``NAME_high``."""
+    """A value with its bounds from ``NAME_low`` and ``NAME_high``."""
     found = {"estimate": values[measure], "low": values[f"{measure}_low"], "high": values[f"{measure}_high"]}
     return value_cell(found, digits=2)
 

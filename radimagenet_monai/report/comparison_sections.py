@@ -1,4 +1,4 @@
-"""The sections of a comparison's page, in reading order: the answer first, then what it rests on."""
+"""The sections of a comparison's page, in reading order: the answer first, then the evidence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RESEARCH_ONLY = "Research software. These figures compare {what}; they are no e
 
 
 def comparison_sections(analysis: Analysis, gallery: Sequence[Picture] = ()) -> list[Section]:
-    """Sections for an analysis; parts that it lacks are left out and named under "Limits".
+    """Sections for an analysis; missing parts are skipped and listed under "Limits".
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def comparison_sections(analysis: Analysis, gallery: Sequence[Picture] = ()) -> 
 
 
 def comparison_headline(analysis: Analysis) -> dict[str, str]:
-    """The few numbers that matter most: the best means, what was tested on, how many runs came to an end."""
+    """The most important numbers: the best means, the test data, the number of finished runs."""
     best = sorted(
         (item for item in main_rows(analysis, "performance") if item["mean"] is not None),
         key=lambda item: -item["mean"],
@@ -122,7 +122,7 @@ def data_section(analysis: Analysis) -> Section:
         f"{count(fold['test']['images'], 'image')}, {count(fold['test']['patients'], 'patient')}"
         for fold in data["folds"]
     ]
-    # Images are counted by class before or after some are left out.
+    # Images are counted by class before or after some are excluded.
     by_class_before = sum(data["classes"].values()) == data["images"]
     given, used = [*given, *(classes if by_class_before else [])], [count(data["images"] - lost, "image")]
     flow = [
@@ -171,7 +171,7 @@ def _left_out_before(data: Mapping[str, Any]) -> list[str]:
 
 
 def models_section(analysis: Analysis) -> Section:
-    """Initializations with their input convention, scenarios of training."""
+    """Initializations with their input convention, and training scenarios."""
     protocol = analysis["protocol"]
     weights = [
         [item["name"], item["weights"], *(item.get(key) or "not known" for key in ("input", "origin", "licence"))]
@@ -293,7 +293,7 @@ def commands_section(analysis: Analysis) -> Section:
 
 
 def software_section(analysis: Analysis) -> Section:
-    """Versions, machine, and each run's record of itself."""
+    """Versions, machine, and each run's own record."""
     rows = [[name, str(version)] for name, version in analysis["software"].items()]
     rows += [[name, _plain(value)] for name, value in analysis["hardware"].items()]
     rows += [["started", analysis["started"]]] if analysis["started"] else []
@@ -308,7 +308,7 @@ def software_section(analysis: Analysis) -> Section:
 
 
 def limits_section(analysis: Analysis) -> Section:
-    """What the figures cannot say, and what this report lacks."""
+    """Limits of the results, and parts missing from this report."""
     absent = []
     if not analysis["subgroups"]:
         absent.append("subgroups (columns of the records, such as sex or scanner)")
@@ -328,7 +328,7 @@ def limits_section(analysis: Analysis) -> Section:
 
 
 def checklists_section(analysis: Analysis) -> Section:
-    """CLAIM and TRIPOD+AI with what the analysis knows filled in."""
+    """CLAIM and TRIPOD+AI, filled in as far as the analysis can."""
     inner = []
     for name in CHECKLISTS:
         checklist = fill_checklist(name, analysis)

@@ -30,7 +30,7 @@ def summary_headline(analyses: Mapping[str, Analysis]) -> dict[str, str]:
     Parameters
     ----------
     analyses
-        Name of each comparison's folder to its ``analysis.json``, without identifiers.
+        Folder name of each comparison to its ``analysis.json``, without identifiers.
     """
     tests = summary_tables(analyses)["differences"]
     found = sum(row["p_adjusted"] is not None and row["p_adjusted"] < _LEVEL for row in tests)
@@ -42,9 +42,9 @@ def summary_headline(analyses: Mapping[str, Analysis]) -> dict[str, str]:
 
 
 def summary_tables(analyses: Mapping[str, Analysis]) -> dict[str, list[dict[str, Any]]]:
-    """Means and paired differences of each comparison, over all its architectures and trained on everything.
+    """Means and paired differences of each comparison, over all architectures, trained on the full training set.
 
-    ``p_adjusted`` is Holm's over every difference of every comparison: the family is what this page tests.
+    ``p_adjusted`` is Holm-adjusted over all differences of all comparisons, the family tested on this page.
     """
     means, differences = [], []
     for name, analysis in analyses.items():
@@ -69,7 +69,7 @@ def summary_tables(analyses: Mapping[str, Analysis]) -> dict[str, list[dict[str,
 
 
 def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
-    """The answer over all tasks, then means, then where each comparison's own report lies."""
+    """The answer over all tasks, then means, then the location of each comparison's report."""
     tables = summary_tables(analyses)
     pairs: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in tables["differences"]:

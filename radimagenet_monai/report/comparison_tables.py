@@ -1,4 +1,4 @@
-"""Every number of an analysis as plain tables, for CSV files: one table a list, one column a value."""
+"""Every number of an analysis as plain tables, for CSV files: one table per list, one column per value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 STUDY = "study"
-# What tells a row's parent: repeated in the rows of the lists within it.
+# Columns that identify a parent row, repeated in the rows of its lists.
 _KEYS = (
     *("id", "architecture", "initialization", "scenario", "fold", "fraction"),
     *("first", "second", "measure", "column", "group", "rank", "size", "randomized"),
@@ -18,12 +18,12 @@ Rows = list[dict[str, Any]]
 
 
 def tables_of(analysis: Mapping[str, Any]) -> dict[str, Rows]:
-    """Name of a table to its rows, each a mapping from column to value.
+    """Table name to its rows, each a mapping from column to value.
 
-    Lists of mappings become tables of their own, named for where they stand (``differences``,
-    ``differences_per_fold``), and repeat what their parent is about. Lists of values that belong together, such as the
-    points of a curve, become a row a point. Mappings within a row become columns with a dot. What is left stands in
-    the table ``study``, a row a value.
+    Lists of mappings become separate tables, named by their position (``differences``, ``differences_per_fold``), which
+    repeat the parent's identifying columns. Lists of values that belong together, such as the points of a curve, become
+    one row per point. Mappings within a row become columns with a dot. Everything else goes into the table ``study``,
+    one row per value.
     """
     tables: dict[str, Rows] = {}
     single = {key: value for key, value in analysis.items() if not _is_table(value)}
@@ -41,7 +41,7 @@ def tables_of(analysis: Mapping[str, Any]) -> dict[str, Rows]:
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV with full precision; ``None`` is an empty cell.
 
-    Text that a spreadsheet would take for a formula is preceded by an apostrophe.
+    Text that a spreadsheet would read as a formula is preceded by an apostrophe.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     stream = io.StringIO(newline="")

@@ -1,4 +1,4 @@
-"""The sections of a page that show what an evaluation run found, by kind of task."""
+"""The sections of a page for the results of an evaluation run, by kind of task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluation_sections(evaluation: Mapping[str, Any], rows: Rows, folder: Path)
     rows
         ``predictions.csv``.
     folder
-        Where the two are, and the overlays of a segmentation.
+        Folder of both files, and of a segmentation's overlays.
     """
     metrics = evaluation["metrics"]
     if "dice" in metrics:
@@ -41,7 +41,7 @@ def evaluation_sections(evaluation: Mapping[str, Any], rows: Rows, folder: Path)
 
 
 def headline(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """The few numbers that matter most, name to text."""
+    """The most important numbers, name to text."""
     metrics = evaluation["metrics"]
     if "dice" in metrics:
         return {
@@ -70,7 +70,7 @@ def headline(evaluation: Mapping[str, Any]) -> dict[str, str]:
 def binary_sections(
     metrics: Mapping[str, Any], classes: Sequence[str], rows: Rows, aggregate: str = "none"
 ) -> list[Section]:
-    """Discrimination of two classes; the curves are of the rows, so they are left out where exams were scored."""
+    """Discrimination of two classes; curves are computed from the rows, so they are skipped if exams were scored."""
     point = metrics["operating_point"]
     pictures = []
     if aggregate == "none":
@@ -95,7 +95,7 @@ def binary_sections(
 
 
 def findings_sections(findings: Mapping[str, Any], rows: Rows) -> list[Section]:
-    """One row a finding, and the ROC curve of each that has one."""
+    """One row per finding, and the ROC curve of each that has one."""
     table, pictures, notes = [], [], []
     for name, item in findings.items():
         if item is None:
@@ -133,7 +133,7 @@ def findings_sections(findings: Mapping[str, Any], rows: Rows) -> list[Section]:
 
 
 def multiclass_sections(metrics: Mapping[str, Any]) -> list[Section]:
-    """Accuracy over all classes, then each class by itself."""
+    """Accuracy over all classes, then per class."""
     table = [["top-1 accuracy", with_interval(metrics["top1"])]]
     if metrics["top5"] is not None:
         table.append(["top-5 accuracy", with_interval(metrics["top5"])])
@@ -186,7 +186,7 @@ def multiclass_sections(metrics: Mapping[str, Any]) -> list[Section]:
 
 
 def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) -> list[Section]:
-    """Overlap, and the best, middle and worst of the images that were drawn."""
+    """Overlap, and the best, middle and worst of the drawn images."""
     dice, iou = metrics["dice"], metrics["iou"]
     over = ", with the effective sample size of Rao and Scott over patients" if metrics.get("clustered") else ""
     table = [
@@ -255,7 +255,7 @@ def _binary_table(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _intervals(metrics: Iterable[Mapping[str, Any] | None]) -> str:
-    """How the intervals were found; findings that are known of different images may differ in it."""
+    """Method of the intervals; it may differ between findings that are known for different images."""
     clustered = [item["auc_method"]["name"] == "Obuchowski" for item in metrics if item is not None]
     kinds = []
     if not all(clustered) or not clustered:

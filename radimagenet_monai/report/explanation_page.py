@@ -1,4 +1,4 @@
-"""The page of an explanation: what the network looked at, how far it can be trusted, best, median and worst cases."""
+"""The page of an explanation: where the network looked, how far that can be trusted, best, median and worst cases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = {
     "dice": "Dice at the threshold",
     "iou": "IoU at the threshold",
 }
-_SIDE = 360  # pixels of a picture on the page at most
+_SIDE = 360  # maximum side in pixels of a picture on the page
 
 
 def write_explanation_page(
@@ -34,9 +34,9 @@ def write_explanation_page(
     Parameters
     ----------
     path
-        Of the HTML file.
+        Path of the HTML file.
     explanation
-        What ``localization.json`` holds. The page names neither files nor patients.
+        Content of ``localization.json``. The page contains neither file names nor patients.
     overlays
         Folder that the gallery's paths are relative to.
     """

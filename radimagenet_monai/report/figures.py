@@ -1,4 +1,4 @@
-"""Figures of a report as data URIs, so that a page needs nothing but itself."""
+"""Figures of a report as data URIs, so that a page is self-contained."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 from radimagenet_monai.evaluation.roc import roc_curve
 
-# Colors as matplotlib draws them, on a light ground, to those on a dark one. Ground and ink change together within the
-# figure, so that it is legible wherever it is shown. Lines and markers have a contrast of 3 or more to their ground.
-# The ground is a shade off white, so that white itself (on a confusion matrix) stays white.
+# matplotlib's colors on a light background to those on a dark one. Background and ink change together within the
+# figure, so that it is legible everywhere. Lines and markers have a contrast of 3 or more with their background. The
+# background is slightly off white, so that white itself (on a confusion matrix) stays white.
 INK, GROUND, GRID, GREY = "#1c2330", "#fefefe", "#d9dfe7", "#6b7684"
 BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE = "#1f5fa8", "#b8560f", "#187a57", "#7c3f9e", "#b3263a", "#6f6a00"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE)
@@ -39,7 +39,7 @@ _ON_DARK = {
 
 @contextlib.contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw within this: colors that `svg_uri` can turn dark, and text that is text, whatever characters it has."""
+    """Style for drawing: colors that `svg_uri` can switch to dark, and text kept as text in any script."""
     style: dict[Any, Any] = {
         "text.color": INK,
         "axes.labelcolor": INK,
@@ -52,9 +52,9 @@ def figure_style() -> Iterator[None]:
         "grid.color": GRID,
         "axes.axisbelow": True,
         "axes.unicode_minus": True,
-        "text.parse_math": False,  # a name may hold dollars
+        "text.parse_math": False,  # a name may contain dollar signs
         "svg.fonttype": "none",  # the reader's browser has more scripts than matplotlib's font
-        "svg.hashsalt": "radimagenet",  # with no date: the same numbers give the same file
+        "svg.hashsalt": "radimagenet",  # with no date, the same numbers give the same file
     }
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -84,9 +84,9 @@ def roc_figure(labels: np.ndarray, scores: np.ndarray, operating_point: tuple[fl
     Parameters
     ----------
     labels, scores
-        ``(n,)`` 0 or 1, and the score that is higher for 1.
+        ``(n,)`` 0 or 1, and scores, higher for 1.
     operating_point
-        False-positive rate and sensitivity at the threshold in use, drawn as a dot.
+        False-positive rate and sensitivity at the operating threshold, drawn as a dot.
     """
     curve = roc_curve(labels, scores)
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
@@ -103,7 +103,7 @@ def roc_figure(labels: np.ndarray, scores: np.ndarray, operating_point: tuple[fl
 
 @figure_style()
 def score_figure(labels: np.ndarray, scores: np.ndarray, threshold: float, names: Sequence[str]) -> str:
-    """Histograms of the positive class's probability, one a true class, with the threshold, as an SVG data URI."""
+    """Histograms of the positive class's probability per true class, with the threshold, as an SVG data URI."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
     bins = np.linspace(0, 1, 21).tolist()
@@ -122,9 +122,9 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> str:
     Parameters
     ----------
     counts
-        ``(n, n)`` images of true class (row) called a class (column).
+        ``(n, n)`` number of images by true class (row) and predicted class (column).
     names
-        Of the classes.
+        Names of the classes.
     """
     size = 2.2 + 0.55 * len(names)
     figure = Figure(figsize=(size, size), layout="constrained")
@@ -148,7 +148,7 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns
     images
         Each ``(H, W)`` in [0, 1]; shown with the full range from black to white, never stretched.
     captions
-        One an image; may have several lines.
+        One per image; may have several lines.
     """
     if not images:
         raise ValueError("a contact sheet needs at least one image")

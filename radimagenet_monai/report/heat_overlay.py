@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_OUTLINE = (255, 200, 0)  # blue, green, red, as OpenCV has them: a light blue that the colors of the heat lack
-_STRENGTH = 0.6  # of the color where the heat is 1; the image stays visible below it
+_OUTLINE = (255, 200, 0)  # blue, green, red, as in OpenCV: a light blue that is not in the heat colors
+_STRENGTH = 0.6  # opacity of the color at heat 1; the image stays visible below it
 
 
 def draw_heat_overlay(picture: np.ndarray, heatmap: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Draw heat from black over red to yellow (*inferno*, even in lightness and legible to the color-blind).
+    """Draw heat from black over red to yellow (*inferno*, perceptually uniform and safe for color blindness).
 
-    The color covers the image the more, the hotter it is: where there is no heat the image stays as it is.
+    Opacity grows with heat; pixels without heat are unchanged.
 
     Parameters
     ----------

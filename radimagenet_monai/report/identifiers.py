@@ -1,7 +1,7 @@
-"""Keeps what may identify a patient out of a report: names of image files, DICOM person names, columns of ids.
+"""Removes identifiers from a report: names of image files, DICOM person names, columns of ids.
 
-An analysis holds no patient ids by construction. Error messages quote file names and headers, though, and a column
-of the records that was meant as a group may hold ids.
+An analysis holds no patient ids by construction. But error messages quote file names and headers, and a column of the
+records used for groups may contain ids.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_GROUPS = 20
 
 _IMAGE_FILES = "png|jpe?g|bmp|gif|webp|tiff?|dcm|dicom|ima|nii|gz|nrrd|nhdr|mha|mhd|npy|npz|avi|mp4"
 _FILE_NAME = re.compile(rf"""[^\s'"<>|]+\.(?:{_IMAGE_FILES})\b""", re.IGNORECASE)
-# A file name may hold blanks; in an error message it reaches back to the last mark that ends a clause.
+# A file name may contain blanks; in an error message it extends back to the last clause-ending mark.
 _FILE_CLAUSE = re.compile(rf"""[^:;()\[\]]*\.(?:{_IMAGE_FILES})\b""", re.IGNORECASE)
 _UNREADABLE = re.compile(r"[^;\n]*?(?=: cannot be read \()")
 _PERSON_NAME = re.compile(r"[^\s'\",;:()=]*\w\^[^\s'\",;:()=]*")
@@ -30,31 +30,31 @@ _PATH = re.compile(r"[^\s'\"]*[/\\][^\s'\"]+")
 _LONG_NUMBER = re.compile(r"\d{6,}|\d+(?:\.\d+){3,}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _ID_COLUMN = re.compile(r"(^|_)(id|ids|uid|mrn|name|pid)$|patient|accession|birth|phone|address|email", re.IGNORECASE)
 
-# Where a message may quote files, headers and rows.
+# Fields whose messages may quote files, headers and rows.
 _MESSAGES = frozenset({"problem", "reason", "log", "notes"})
 
 
 def without_identifiers(analysis: Mapping[str, Any], show_ids: bool = False) -> dict[str, Any]:
-    """A copy of ``analysis.json`` without what may identify a patient.
+    """A copy of ``analysis.json`` without anything that may identify a patient.
 
     Parameters
     ----------
     analysis
-        Its content.
+        Content of ``analysis.json``.
     show_ids
-        Leave messages about failures as they are, with the names of files. Groups that look like ids stay hidden.
+        Keep file names in messages about failures. Groups that look like ids stay hidden.
     """
     known = _vocabulary(analysis)
-    # What this version writes holds no folders; an analysis of 0.1 may.
+    # This version writes no folders; an analysis of 0.1 may contain them.
     copy = {key: without_folders(_cleaned(value, key, known, show_ids)) for key, value in analysis.items()}
     copy["subgroups"] = _without_id_groups(copy["subgroups"])
     return copy
 
 
 def hide_in_message(text: str, known: frozenset[str] = frozenset()) -> str:
-    """An error message without file names, paths, person names and quotations, save quoted words in ``known``.
+    """An error message without file names, paths, person names and quotations, except quoted words in ``known``.
 
-    What is left says what went wrong, not with whose image.
+    The rest says what went wrong, but not with whose image.
     """
     text = _UNREADABLE.sub(HIDDEN, text)
     text = _FILE_CLAUSE.sub(lambda match: _hidden_clause(match.group()), text)
@@ -72,7 +72,7 @@ def looks_like_an_id(column: str, groups: Sequence[Mapping[str, Any]]) -> bool:
     column
         Its name.
     groups
-        Each with ``group`` and ``patients``, which may be ``None``.
+        Mappings with ``group`` and ``patients``, which may be ``None``.
     """
     names = {str(item["group"]) for item in groups}
     if _ID_COLUMN.search(column) or len(names) > MOST_GROUPS:
@@ -101,7 +101,7 @@ def _text(value: str) -> str:
 
 
 def _printable(value: str) -> str:
-    """Without control characters and marks that turn the direction of text around."""
+    """The text without control characters and marks that change text direction."""
     kept = (c for c in value if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     return "".join(kept)
 

@@ -1,4 +1,4 @@
-"""Figures of an evaluation of many classes. Each says in its text alternative the numbers it shows."""
+"""Figures of an evaluation of many classes. The text alternative of each states its numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from radimagenet_monai.report.figures import BLUE, GREY, GRID, GROUND, INK, ORAN
 from radimagenet_monai.report.page import Picture
 from radimagenet_monai.report.wording import grouped, number
 
-_WIDTH = 4.5  # inches, legible on a telephone
+_WIDTH = 4.5  # inches, legible on a phone
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_CELL = 0.25  # inches of a cell of a heat map
-_LETTER = 0.064  # inches a letter of its labels
+_CELL = 0.25  # inches per heat map cell
+_LETTER = 0.064  # inches per letter of its labels
 _REM_PER_INCH = 6
-_FAINTEST = 0.08  # how much of its color the smallest share of a heat map has
-_DARK = 0.55  # from which share on the text of a cell is of the ground's color
-_MOST_TOLD = 6  # cells of a heat map in the text alternative
+_FAINTEST = 0.08  # color strength of the smallest share in a heat map
+_DARK = 0.55  # share from which a cell's text has the background color
+_MOST_TOLD = 6  # heat map cells given in the text alternative
 
 
 @figure_style()
@@ -51,14 +51,14 @@ def size_picture(images: Sequence[int]) -> Picture:
 
 @figure_style()
 def recall_picture(groups: Mapping[str, Sequence[tuple[int, float]]], accuracy: float, balanced: float) -> Picture:
-    """Recall against the number of images, a point a class.
+    """Recall against the number of images, one point per class.
 
     Parameters
     ----------
     groups
         Modality to images and recall of each of its classes.
     accuracy, balanced
-        Drawn as lines: of all images, and the mean over the classes.
+        Accuracy over all images and mean recall over the classes, drawn as lines.
     """
     figure, axes = _axes(4.2)
     for place, (name, points) in enumerate(groups.items()):
@@ -88,14 +88,14 @@ def recall_picture(groups: Mapping[str, Sequence[tuple[int, float]]], accuracy: 
 
 @figure_style()
 def bars_picture(name: str, classes: Sequence[Mapping[str, Any]]) -> Picture:
-    """Recall of the classes of a region, a bar each.
+    """Recall of the classes of a region, one bar each.
 
     Parameters
     ----------
     name
-        Of the region.
+        Name of the region.
     classes
-        Each with ``label``, ``images`` and ``recall`` (a proportion), in the order in which they are drawn.
+        Mappings with ``label``, ``images`` and ``recall`` (a proportion), in drawing order.
     """
     figure, axes = _axes(0.75 + 0.36 * len(classes))
     across = axes.get_yaxis_transform()
@@ -124,25 +124,25 @@ def bars_picture(name: str, classes: Sequence[Mapping[str, Any]]) -> Picture:
 
 @figure_style()
 def heat_picture(counts: np.ndarray, names: Sequence[str], elsewhere: np.ndarray | None, caption: str) -> Picture:
-    """Where the images of each true class went, as shares of that class.
+    """Predicted classes of the images of each true class, as shares of that class.
 
     Parameters
     ----------
     counts
-        ``(n, n)`` images of a true class (row) called a class (column).
+        ``(n, n)`` number of images by true class (row) and predicted class (column).
     names
-        ``(n,)`` of the rows, which the columns take in the same order, by number.
+        ``(n,)`` names of the rows; the columns have the same order and are numbered.
     elsewhere
-        ``(n,)`` images of each true class called a class that has no column; they get a last one.
+        ``(n,)`` number of images of each true class predicted as a class without a column; shown as a last column.
     caption
-        Of the figure.
+        Caption of the figure.
     """
     table = counts if elsewhere is None else np.column_stack([counts, elsewhere])
     rows, columns = table.shape
     totals = table.sum(axis=1)
     shares = table / np.maximum(totals, 1)[:, None]
     labels = [f"{place}  {name}" for place, name in enumerate(names, start=1)]
-    # Sizes are set by hand: cells are squares of the same size in every region.
+    # Sizes are set explicitly, so that cells are squares of the same size in every region.
     left, right, top, bottom = 0.25 + _LETTER * max(map(len, labels)), 0.15, 0.75, 0.1
     width, height = left + _CELL * columns + right, top + _CELL * rows + bottom
     figure = Figure(figsize=(width, height))
@@ -182,7 +182,7 @@ def heat_picture(counts: np.ndarray, names: Sequence[str], elsewhere: np.ndarray
 
 @figure_style()
 def reliability_picture(calibration: Mapping[str, Any]) -> Picture:
-    """Accuracy against the probability of the most probable class, and how many images have it."""
+    """Accuracy against the probability of the most probable class, with the number of images."""
     figure = Figure(figsize=(_WIDTH, 5.2), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
@@ -226,7 +226,7 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def _number_decades(axis: Axis) -> None:
-    """Numbers of images in full, at the powers of ten alone."""
+    """Label only powers of ten, with numbers of images in full."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: grouped(int(value)) if value >= 1 else ""))
     axis.set_minor_formatter(NullFormatter())
 

@@ -24,17 +24,17 @@ from radimagenet_monai.report.wording import grouped, interval, not_estimable, n
 CONFUSION_CSV = "confusion.csv"
 
 _MOST_PAIRS = 30
-_SIZES = (1, 10, 100, 1000, 10_000)  # lower limits of the sizes of classes that are told apart
+_SIZES = (1, 10, 100, 1000, 10_000)  # lower limits of the class size groups
 _LABELS = {label.key: label for label in LABELS}
 
 
 def is_many_class(evaluation: Mapping[str, Any]) -> bool:
-    """Whether ``evaluation.json`` is of an evaluation that counted batch by batch."""
+    """Whether ``evaluation.json`` comes from an evaluation that counted batch by batch."""
     return "groups" in evaluation["metrics"]
 
 
 def many_class_headline(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The few numbers that matter most, name to text."""
+    """The most important numbers, name to text."""
     shown = {"Top-1 accuracy": with_interval(metrics["top1"])}
     if metrics["top5"] is not None:
         shown["Top-5 accuracy"] = with_interval(metrics["top5"])
@@ -54,12 +54,12 @@ def many_class_sections(evaluation: Mapping[str, Any], folder: Path) -> list[Sec
     evaluation
         ``evaluation.json``.
     folder
-        Where it is, with ``confusion.csv``.
+        Folder of the file, with ``confusion.csv``.
 
     Raises
     ------
     RecordsError
-        Where ``confusion.csv`` is missing or of other classes.
+        If ``confusion.csv`` is missing or has other classes.
     """
     metrics = evaluation["metrics"]
     confusion = _read_confusion(folder / CONFUSION_CSV, evaluation["classes"])
@@ -313,7 +313,7 @@ class _Region:
 
 
 def _regions(metrics: Mapping[str, Any], confusion: np.ndarray) -> list[_Region]:
-    """By region where the classes are RadImageNet's, else all classes as one."""
+    """By region if the classes are RadImageNet's, otherwise all classes as one."""
     classes = [item["name"] for item in metrics["per_class"]]
     if metrics["groups"]:
         names = np.array([f"{_LABELS[name].modality} {_LABELS[name].region}" for name in classes])
@@ -337,13 +337,13 @@ def _read_confusion(path: Path, classes: Sequence[str]) -> np.ndarray:
 
 
 def _in_words(name: str) -> str:
-    """``CT abdomen/pelvis: liver lesion``, or the name itself where it is none of RadImageNet's."""
+    """``CT abdomen/pelvis: liver lesion``, or the name itself if it is not one of RadImageNet's."""
     label = _LABELS.get(name)
     return name if label is None else f"{label.modality} {label.region}: {label.words}"
 
 
 def _share(proportion: Mapping[str, Any] | None) -> str:
-    """``0.912 (0.861, 0.948)``: in a table whose caption need not repeat what the bounds are."""
+    """``0.912 (0.861, 0.948)``: for a table whose caption explains the bounds."""
     if proportion is None or proportion["estimate"] is None:
         return "none"
     return f"{number(proportion['estimate'])} ({number(proportion['low'])}, {number(proportion['high'])})"

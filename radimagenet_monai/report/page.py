@@ -1,4 +1,4 @@
-"""One self-contained HTML page: it refers to no other file and no host, and is read without a script."""
+"""One self-contained HTML page: it refers to no other file or host and needs no script."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from markupsafe import Markup
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.report.wording import set_apart
 
-_FEWEST_LISTED = 4  # sections, from which on a page has a table of contents
-_COLUMN_WIDTH = 6  # rem a column that a table keeps on a narrow screen, where it scrolls by itself
+_FEWEST_LISTED = 4  # minimum number of sections for a table of contents
+_COLUMN_WIDTH = 6  # minimum rem per table column on a narrow screen, where the table scrolls
 _COLUMNS_THAT_FIT = 3
 
 
@@ -24,7 +24,7 @@ _COLUMNS_THAT_FIT = 3
 class Picture:
     """A figure of the page: data URI, text for those who cannot see it, and caption.
 
-    One with a ``least_width`` in rem keeps it on a narrow screen, where it scrolls by itself.
+    A ``least_width`` in rem is kept on a narrow screen, where the picture scrolls.
     """
 
     uri: str
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption. The first cell of a row is its heading. A long one may be folded until asked for."""
+    """A table with a caption. The first cell of a row is its heading. A long table may be folded."""
 
     caption: str
     header: Sequence[str]
@@ -44,14 +44,14 @@ class Table:
 
     @property
     def style(self) -> str:
-        """Width that keeps the columns legible on a telephone."""
+        """Width that keeps the columns legible on a phone."""
         columns = max([len(self.header), *(len(row) for row in self.rows)])
         return f"min-width: {columns * _COLUMN_WIDTH}rem" if columns > _COLUMNS_THAT_FIT else ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A box of a flow diagram, with what leaves the flow there."""
+    """A box of a flow diagram, with the exclusions at that step."""
 
     title: str
     lines: Sequence[str] = ()
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: paragraphs, flow diagram, tables, pictures, sections within it, folded text."""
+    """A section of the page: paragraphs, flow diagram, tables, pictures, subsections, folded text."""
 
     title: str
     paragraphs: Sequence[str] = ()
@@ -82,7 +82,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Name of the section within the page, made of its title."""
+        """Anchor of the section, made from its title."""
         return re.sub(r"[^\w]+", "-", self.title.lower()).strip("-") or "section"
 
 
@@ -95,18 +95,18 @@ def write_page(
 ) -> Path:
     """Write the page atomically and return its path.
 
-    Pages with four sections or more begin with a table of contents.
+    Pages with four or more sections begin with a table of contents.
 
     Parameters
     ----------
     path
-        Of the HTML file. It refers to no other file and no host.
+        Path of the HTML file, which refers to no other file or host.
     title
         Heading.
     warning
-        What a reader must know before any number, shown on top.
+        Warning shown at the top, before any numbers.
     headline
-        The few figures that matter most, name to text.
+        The most important numbers, name to text.
     sections
         In reading order.
     """
@@ -130,5 +130,5 @@ def write_page(
 
 
 def _text(value: Any) -> Any:
-    """What a page shows for a value: markup as it is, text with right-to-left words set apart."""
+    """Page text of a value: markup unchanged, right-to-left words in text isolated."""
     return set_apart(value) if isinstance(value, str) and not isinstance(value, Markup) else value

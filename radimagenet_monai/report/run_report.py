@@ -1,4 +1,4 @@
-"""One page about one evaluated bundle."""
+"""A page on one evaluated bundle."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
     Parameters
     ----------
     folder
-        The output folder of an ``evaluate`` run, or the bundle it lies in.
+        Output folder of an ``evaluate`` run, or the bundle that contains it.
     out
         Path of the page; by default ``report.html`` in the output folder.
 
     Returns
     -------
     pathlib.Path
-        Of the page.
+        Path of the page.
 
     Raises
     ------
     RecordsError
-        Where there is no evaluation.
+        If there is no evaluation.
     """
     place = Path(folder)
     if not (place / "evaluation.json").is_file():
@@ -50,7 +50,7 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
     evaluation = without_folders(read_json(place / "evaluation.json"))
     settings = evaluation["settings"]
     if is_many_class(evaluation):
-        rows = []  # one page needs no row of a million
+        rows = []  # a page does not need a million rows
         sections = many_class_sections(evaluation, place)
         shown = many_class_headline(evaluation["metrics"])
     else:

@@ -1,6 +1,6 @@
-"""Numbers and tests in words, as a reader of a radiology journal expects them.
+"""Numbers and tests in words, in the style of radiology journals.
 
-The forms are those of the AMA Manual of Style, 11th edition, section 19.5, as *Radiology* asks for them: intervals as
+The forms are those of the AMA Manual of Style, 11th edition, section 19.5, as required by *Radiology*: intervals as
 ``95% CI: 0.861, 0.948``; P values without a leading zero, ``P = .03``, and never 0.
 """
 
@@ -11,25 +11,25 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_ESTIMABLE = "not estimable"
-MINUS = "−"  # wider than a hyphen, and not broken at the end of a line
+MINUS = "−"  # wider than a hyphen, and never broken at the end of a line
 
-# Hebrew, Arabic and the scripts beside them, with the blanks between their words.
+# Hebrew, Arabic and neighboring scripts, with the blanks between their words.
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+(?:\\s+[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+)*"
 )
 
 
 def with_interval(estimate: Mapping[str, Any], name: str = "estimate", digits: int = 3) -> str:
-    """``0.912 (95% CI: 0.861, 0.948)``, or why it is not estimable.
+    """``0.912 (95% CI: 0.861, 0.948)``, or the reason if not estimable.
 
     Parameters
     ----------
     estimate
-        With ``name``, ``low`` and ``high``, and optionally ``confidence`` and ``reason``.
+        Mapping with ``name``, ``low`` and ``high``, and optionally ``confidence`` and ``reason``.
     name
         Key of the value itself.
     digits
-        After the point.
+        Digits after the decimal point.
     """
     value, reason = estimate.get(name), estimate.get("reason")
     if value is None:
@@ -41,14 +41,14 @@ def with_interval(estimate: Mapping[str, Any], name: str = "estimate", digits: i
 
 
 def interval(low: float, high: float, digits: int = 3, confidence: float = 0.95) -> str:
-    """``95% CI: 0.861, 0.948``; a comma between the bounds, so that a minus sign is never taken for a dash."""
+    """``95% CI: 0.861, 0.948``; a comma between the bounds, so that a minus sign is never mistaken for a dash."""
     return f"{100 * confidence:g}% CI: {number(low, digits)}, {number(high, digits)}"
 
 
 def p_value(p: float | None) -> str:
     """``P = .03``, ``P < .001``, ``P > .99``, or ``P not estimable``.
 
-    Two digits from .01 on and three below; more where rounding would turn a P below .05 into .05.
+    Two digits from .01 on and three below; more if rounding would turn a P below .05 into .05.
     """
     return f"P {NOT_ESTIMABLE}" if p is None else f"P {bare_p_value(p) if p < 0.001 or p > 0.99 else _equal(p)}"
 
@@ -87,12 +87,12 @@ def count(many: int | None, thing: str, things: str = "") -> str:
 
 
 def grouped(many: int) -> str:
-    """``1 240``: thousands apart by a narrow space that does not break."""
+    """``1 240``: thousands separated by a narrow no-break space."""
     return f"{many:,}".replace(",", "\u202f")
 
 
 def set_apart(text: str) -> str:
-    """Text whose right-to-left words are isolated; else a browser moves the number after a name to its other side."""
+    """Text with right-to-left words isolated; otherwise a browser moves the number after a name to its other side."""
     return _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", text)
 
 
