@@ -1,6 +1,6 @@
 """Encoders, input normalization, classifiers and U-Nets.
 
-Torch is imported when one of them is asked for, so that listing the architectures stays instant.
+Torch is imported on first use, so that listing the architectures stays instant.
 """
 
 from __future__ import annotations

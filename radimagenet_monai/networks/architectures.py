@@ -20,7 +20,7 @@ class Architecture:
     pyramid_channels
         Channels of the five maps at 1/2 ... 1/32 of the input.
     minimum_size
-        Least rows and columns of an image, in pixels.
+        Smallest number of rows and columns of an image.
     key_names
         Library whose state-dict key names the encoder uses.
     """
@@ -89,7 +89,7 @@ def get_architecture(name: str) -> Architecture:
     Raises
     ------
     ConfigurationError
-        Where there is none; the message lists those there are.
+        For an unknown name; the message lists the known ones.
     """
     try:
         return ARCHITECTURES[name]

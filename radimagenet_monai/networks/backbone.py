@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def apply_variant(self, variant: NetworkVariant) -> None:
-        """Become the variant of the network that weights were trained in. Changes no tensor."""
+        """Switch to the network variant that the weights were trained in. Changes no tensor."""
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = variant.bn_eps

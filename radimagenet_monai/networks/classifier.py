@@ -34,7 +34,7 @@ class Classifier(RefusesPartialCopy, nn.Module):
         return self.head(self.dropout(features))
 
     def train(self, mode: bool = True) -> Classifier:
-        """As in PyTorch, except that what is frozen stays in evaluation mode."""
+        """As in PyTorch, except that frozen modules stay in evaluation mode."""
         super().train(mode)
         if mode:
             keep_frozen_in_evaluation(self.encoder, Freeze(self.freeze))
@@ -56,13 +56,13 @@ def build_classifier(
         ``"resnet50"``, ``"densenet121"``, ``"inceptionv3"`` or ``"inceptionresnetv2"``; the Inception networks take
         images from 75 x 75.
     num_classes
-        Length of the logits.
+        Number of logits.
     weights
         Initialization of the encoder, by name; see ``radimagenet info``.
     freeze
         ``"none"``, ``"encoder"`` or ``"all_but_last_10"``.
     dropout
-        Probability before the dense layer; 0.5 in the protocol.
+        Dropout probability before the dense layer; 0.5 in the protocol.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 class ConvBlock(nn.Module):
     """Convolution without bias, batch norm (epsilon 1e-3), ReLU.
 
-    The size is kept, or with ``valid`` nothing is padded, which the published networks do where they stride.
+    Keeps the size, or pads nothing with ``valid``, as the published networks do in their strided layers.
     """
 
     def __init__(
@@ -32,15 +32,15 @@ def check_size(x: Tensor, least: int) -> None:
     Raises
     ------
     ValueError
-        Where a side of ``x`` is under ``least`` pixels.
+        If a side of ``x`` is under ``least`` pixels.
     """
     if x.shape[2] < least or x.shape[3] < least:
         raise ValueError(f"the network takes images of at least {least} x {least}, not {x.shape[2]} x {x.shape[3]}")
 
 
 def pad_one(x: Tensor) -> Tensor:
-    """One zero around, so that an unpadded 3x3 keeps the size, or halves it exactly.
+    """Pad one zero on each side, so that an unpadded 3x3 keeps the size, or halves it exactly.
 
-    Before a max pool it stands for minus infinity, since every map here has gone through a ReLU.
+    Before a max pool it acts as minus infinity, since every map here has gone through a ReLU.
     """
     return torch.constant_pad_nd(x, [1, 1, 1, 1])

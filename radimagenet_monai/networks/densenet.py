@@ -27,13 +27,13 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(_BOTTLENECK, _GROWTH, kernel_size=3, padding=1, bias=False)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        # The maps are joined here and not by the caller, who would hold the joined one until this layer is through.
+        # The maps are concatenated here: the caller would keep the result alive until this layer has finished.
         x = self.conv1(self.relu1(self.norm1(torch.cat(maps, 1))))
         return self.conv2(self.relu2(self.norm2(x)))
 
 
 class DenseBlock(nn.ModuleDict):
-    """Layers of which each sees the maps of all before it."""
+    """Dense layers, each of which takes the maps of all layers before it."""
 
     def __init__(self, layers: int, in_channels: int) -> None:
         super().__init__({f"denselayer{i + 1}": DenseLayer(in_channels + i * _GROWTH) for i in range(layers)})

@@ -27,10 +27,10 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 
 class EncoderParts(nn.Module):
-    """Input normalization and backbone: the tensors of an encoder, whatever it gives when called.
+    """Input normalization and backbone: the tensors of an encoder, whatever its ``forward`` returns.
 
-    Not only the input convention but also the network's variant (stride, epsilon, pooling) is a buffer of the state
-    dict and takes effect when a state dict is loaded: nothing besides it is needed to rebuild a trained network.
+    The input convention and the network variant (stride, epsilon, pooling) are buffers of the state dict and take
+    effect when it is loaded: nothing else is needed to rebuild a trained network.
     """
 
     variant: Tensor
@@ -81,7 +81,7 @@ def build_encoder(architecture: str = "resnet50", weights: str = "random") -> En
     ConfigurationError
         For an unknown architecture or weight name.
     WeightsError
-        Where the weights are not in the store, damaged, or of another network.
+        If the weights are missing from the store, damaged, or of another network.
     """
     source = find_weights(architecture, weights)
     encoder = Encoder(architecture, source.spec)
@@ -93,17 +93,17 @@ def build_encoder(architecture: str = "resnet50", weights: str = "random") -> En
 def take_encoder(network: nn.Module) -> Encoder:
     """A copy of the encoder of a `Classifier` or a `UNet`, with everything trainable again.
 
-    The way from one to the other: ``unet.encoder.load_state_dict(take_encoder(classifier).state_dict())``.
+    To move an encoder between the two: ``unet.encoder.load_state_dict(take_encoder(classifier).state_dict())``.
 
     Raises
     ------
     ConfigurationError
-        For a network without an encoder of ours.
+        If the network has no encoder of this package.
     """
     source = getattr(network, "encoder", None)
     if not isinstance(source, EncoderParts):
         raise ConfigurationError(f"a {type(network).__name__} has no encoder to take; give a Classifier or a UNet")
-    # On the meta device nothing is drawn: the seed of the caller's run stays where it is.
+    # The meta device draws no random numbers, so the caller's random state is untouched.
     with torch.device("meta"):
         encoder = Encoder(source.architecture, resolve_weights(source.architecture, "random"))
     encoder.load_state_dict({name: tensor.clone() for name, tensor in source.state_dict().items()}, assign=True)
@@ -116,12 +116,12 @@ def _variant_to_tensor(variant: NetworkVariant) -> Tensor:
 
 
 def variant_of(values: Tensor) -> NetworkVariant:
-    """The variant that the buffer ``variant`` of an encoder's state dict holds.
+    """The network variant stored in the buffer ``variant`` of an encoder's state dict.
 
     Raises
     ------
     ConfigurationError
-        Where it holds none.
+        If the buffer does not describe a variant.
     """
     if values.shape != (3,):
         raise ConfigurationError(f"the state dict holds a network variant of {list(values.shape)} values, expected 3")

@@ -17,7 +17,7 @@ class Freeze(StrEnum):
 
     @classmethod
     def parse(cls, name: str) -> Freeze:
-        """The policy of that name, or `ConfigurationError` with the names there are."""
+        """The policy of that name, or a `ConfigurationError` that lists the known names."""
         try:
             return cls(name)
         except ValueError:

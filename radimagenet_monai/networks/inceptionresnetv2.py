@@ -122,7 +122,7 @@ class InceptionResNetV2(Backbone):
     num_features = 1536
     pyramid_channels = (64, 192, 320, 1088, 1536)
     # Keras: batch_normalization_{199,202} and their activations, block8_10_{mixed,conv} and its scaling, conv_7b,
-    # conv_7b_{bn,ac}. Keras orders layers by depth: of both branches only the last batch norm.
+    # conv_7b_{bn,ac}. Keras orders layers by depth: only the last batch norm of each branch.
     last_10_keras_layers = ("block8.branch0.bn", "block8.branch1.2.bn", "block8.conv2d", "conv2d_7b")
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class InceptionResNetV2(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, 75)
-        # One layer a statement, so that a large early map is freed as soon as the next is there.
+        # One layer per statement, so that each large early map is freed as soon as the next one exists.
         x = self.conv2d_1a(x)
         x = self.conv2d_2a(x)
         x = self.conv2d_2b(x)

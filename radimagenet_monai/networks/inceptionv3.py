@@ -180,7 +180,7 @@ class InceptionV3(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, 75)
-        # One layer a statement, so that a large early map is freed as soon as the next is there.
+        # One layer per statement, so that each large early map is freed as soon as the next one exists.
         x = self.Conv2d_1a_3x3(x)
         x = self.Conv2d_2a_3x3(x)
         x = self.Conv2d_2b_3x3(x)

@@ -15,7 +15,7 @@ class InputNorm(nn.Module):
     Raises
     ------
     ValueError
-        From ``forward``, for other than 1 or 3 channels.
+        From ``forward``, if the image does not have 1 or 3 channels.
     """
 
     scale: Tensor

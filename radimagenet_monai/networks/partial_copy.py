@@ -1,4 +1,4 @@
-"""``monai.bundle.load`` copies the tensors that fit and leaves the rest at random; these networks refuse that."""
+"""Refuses the partial copy of ``monai.bundle.load``, which leaves tensors that do not fit at random values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from radimagenet_monai.errors import WeightsError
 
 
 class RefusesPartialCopy:
-    """Mixin of a module that takes a trained state from ``monai.bundle.load`` whole or not at all.
+    """Mixin for a module that loads a trained state from ``monai.bundle.load`` completely or not at all.
 
-    MONAI writes the number of tensors that it copied to its log and gives the network back: with another architecture
-    4 of 324, with another number of classes all but the head. Whoever wants a part says so with ``copy_model_args``.
+    MONAI only logs how many tensors it copied and returns the network: 4 of 324 for another architecture, all but the
+    head for another number of classes. Ask for a partial copy with ``copy_model_args``.
     """
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -23,7 +23,7 @@ class RefusesPartialCopy:
         Raises
         ------
         WeightsError
-            Within ``monai.bundle.load``, where a tensor of the network or of the file is left over.
+            Within ``monai.bundle.load``, if a tensor of the network or of the file is left over.
         """
         left_over = _left_over(sys._getframe(1))
         if left_over:
@@ -32,7 +32,7 @@ class RefusesPartialCopy:
 
 
 def _left_over(copying: FrameType) -> str:
-    """What ``copy_model_state``, called by ``load``, could not copy, in words."""
+    """Describe what ``copy_model_state``, called by ``load``, could not copy."""
     loading = copying.f_back
     if (copying.f_globals.get("__name__"), copying.f_code.co_name) != ("monai.networks.utils", "copy_model_state"):
         return ""

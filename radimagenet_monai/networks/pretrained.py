@@ -1,4 +1,4 @@
-"""The encoder for one's own PyTorch code."""
+"""Loading a pretrained encoder for use in any PyTorch code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from radimagenet_monai.networks.encoder import Encoder, build_encoder
 def load_encoder(architecture: str = "resnet50", weights: str = "random") -> Encoder:
     """An encoder with weights chosen by name, in evaluation mode, on the CPU.
 
-    It takes images as they come from a file, scaled to [0, 1], and does by itself what its weights were trained on:
-    channel order, scale, mean and deviation. Weights other than ``"random"`` have to be in the weight store
+    It takes images as they come from a file, scaled to [0, 1], and applies the input convention of its weights itself:
+    channel order, scale, mean and deviation. Weights other than ``"random"`` must be in the weight store
     (``radimagenet weights import FILE``); nothing is downloaded.
 
     Parameters
@@ -33,7 +33,7 @@ def load_encoder(architecture: str = "resnet50", weights: str = "random") -> Enc
     ConfigurationError
         For an unknown architecture or weight name.
     WeightsError
-        Where the weights are not in the weight store, damaged, or of another architecture.
+        If the weights are missing from the weight store, damaged, or of another architecture.
 
     Examples
     --------

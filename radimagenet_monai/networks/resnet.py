@@ -11,7 +11,7 @@ _EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut; four times as many channels leave as the 3x3 has."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut; the output has four times as many channels as the 3x3."""
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()

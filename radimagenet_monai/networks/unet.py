@@ -22,17 +22,17 @@ _RANDOM = "random"
 
 
 class PyramidEncoder(EncoderParts, BaseEncoder):
-    """An encoder that gives its pyramid when called, as `FlexibleUNet` wants it, with the state dict of `Encoder`.
+    """An encoder that returns its pyramid when called, as `FlexibleUNet` expects, with the state dict of `Encoder`.
 
     Parameters
     ----------
     architecture, weights
-        As for `build_encoder`.
+        See `build_encoder`.
     spatial_dims, in_channels
         Given by `FlexibleUNet`: 2, and 1 or 3.
     pretrained
-        Given by `FlexibleUNet`, whose default is False. The name of the weights says already which they are, so it is
-        heeded only where it contradicts them.
+        Given by `FlexibleUNet`, whose default is False. The name of the weights already says which they are, so this
+        is only checked for a contradiction.
 
     Raises
     ------
@@ -87,10 +87,10 @@ FLEXUNET_BACKBONE.register_class(PyramidEncoder)
 
 
 class UNet(RefusesPartialCopy, FlexibleUNet):
-    """Encoder and the decoder of `FlexibleUNet` with its defaults, for images of any size.
+    """An encoder with the decoder of `FlexibleUNet` and its defaults, for images of any size.
 
-    Takes canonical images (N, 1 or 3, H, W) in [0, 1] and gives **logits** (N, ``num_classes``, H, W). Inside, the
-    image is continued by its last row and column to multiples of 32, and the logits are cropped back.
+    Takes canonical images (N, 1 or 3, H, W) in [0, 1] and gives **logits** (N, ``num_classes``, H, W). Internally
+    the last row and column are repeated up to multiples of 32, and the logits are cropped back.
 
     The names under ``encoder.`` in its state dict are those of `Classifier`; see `take_encoder`.
     """
@@ -115,7 +115,7 @@ class UNet(RefusesPartialCopy, FlexibleUNet):
         return logits[:, :, :height, :width]
 
     def train(self, mode: bool = True) -> "UNet":
-        """As in PyTorch, except that what is frozen stays in evaluation mode."""
+        """As in PyTorch, except that frozen modules stay in evaluation mode."""
         super().train(mode)
         if mode:
             keep_frozen_in_evaluation(self.encoder, Freeze(self.freeze))
@@ -132,7 +132,7 @@ def build_unet(
     architecture
         ``"resnet50"``, ``"densenet121"``, ``"inceptionv3"`` or ``"inceptionresnetv2"``.
     weights
-        Initialization of the encoder, by name; see ``radimagenet info``. The decoder is always drawn at random.
+        Initialization of the encoder, by name; see ``radimagenet info``. The decoder is always randomly initialized.
     num_classes
         Channels of the logits: 2 or more for softmax, 1 for a sigmoid.
     freeze
