@@ -1,4 +1,4 @@
-"""Pieces of MONAI engines: precision, determinism, checkpoints, run record, predictions.
+"""Parts for MONAI engines: precision, determinism, checkpoints, run record, predictions.
 
 A JSON config names these as ``radimagenet_monai.training.<Name>``.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints a killed run goes on from, and the best model of a run."""
+"""Checkpoints from which a killed run resumes, and the best model of a run."""
 
 from __future__ import annotations
 
@@ -42,51 +42,51 @@ MAY_CHANGE = {"max_epochs", "bundle_version"}
 
 
 class Stateful(Protocol):
-    """Anything whose state can be taken and put back, such as a module or a scheduler."""
+    """Anything whose state can be saved and restored, such as a module or a scheduler."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain containers."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Put back what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
 
 
 class TrainingCheckpoint:
-    """Handler that saves everything a run needs to go on, and restores it.
+    """Handler that saves and restores everything a run needs to resume.
 
-    It saves at the end of every epoch, within an epoch every ``minutes``, and on SIGTERM, which schedulers send some
-    time before they kill: the iteration is finished and saved, and all processes end with status 75
-    (`STOPPED_STATUS`). Within an epoch it saves after every other handler of the iteration, and never between the
+    It saves at the end of every epoch, every ``minutes`` within an epoch, and on SIGTERM, which schedulers send some
+    time before they kill a job: the iteration is finished and saved, and all processes exit with status 75
+    (`STOPPED_STATUS`). Within an epoch it saves after all other handlers of the iteration, and never between the
     batches of one optimizer step (``engine.state.gradients_pending``, see `TrainingStep`). A SIGTERM during
     validation takes effect when the epoch is complete.
 
-    A resumed run gives, on the same machine and number of threads, bit for bit the weights of one that was never
-    stopped: network, optimizer, scheduler, place in the epoch, best metric and random state are restored, and the order
-    of samples, augmentation and dropout are functions of the seed and the place in the run. With another number of
-    processes the samples that are left of the epoch are shared among them; the size of the global batch, and with it
-    the course of training, changes, which a log line says.
+    On the same machine with the same number of threads, a resumed run gives bit for bit the weights of an
+    uninterrupted one: network, optimizer, scheduler, position in the epoch, best metric and random state are restored,
+    and sample order, augmentation and dropout are functions of the seed and the position in the run. With another
+    number of processes, the remaining samples of the epoch are divided among them; the size of the global batch, and
+    with it the course of training, changes, which is logged.
 
     Attach it after validation and scheduler handlers, whose results it saves.
 
     Parameters
     ----------
     folder
-        Where ``checkpoint.pt`` is kept; the first process replaces it atomically.
+        Folder for ``checkpoint.pt``; the first process replaces the file atomically.
     settings
-        What must not change between the runs (architecture, classes, seed, ...). A checkpoint with other settings is
-        refused; more epochs and another version of the bundle are welcome.
+        Settings that must not change between runs (architecture, classes, seed, ...). A checkpoint with other settings
+        is refused; more epochs or another version of the bundle are allowed.
     data
         ``data`` of the training dataset, which must not change either.
     resume
-        Restore the checkpoint at the start of the run. Without one the run starts from the beginning, so that a
-        scheduler may always start a job with ``--resume true``.
+        Restore the checkpoint at the start of the run. If there is none, the run starts from the beginning, so that a
+        scheduler can always start a job with ``--resume true``.
     minutes
-        Time between checkpoints within an epoch; 0: at its end only. Needs a loader made by `build_loader`.
+        Minutes between checkpoints within an epoch; 0 saves only at its end. Needs a loader made by `build_loader`.
     also
-        More that has a state, by name. Each is restored when the run starts, and once more when all handlers have seen
-        the start of an epoch that is gone on with, as many of them begin anew there.
+        Further objects with a state, by name. Each is restored when the run starts, and again after all handlers have
+        seen the start of a resumed epoch, since many of them reset there.
     loss_check
-        Nothing is saved from a loss on that is not a finite number: the last good checkpoint stays.
+        After a NaN or infinite loss nothing more is saved, so that the last good checkpoint remains.
     """
 
     def __init__(
@@ -129,16 +129,16 @@ class TrainingCheckpoint:
 
     def _start(self, engine: Any) -> None:
         if not engine.has_event_handler(self._save_iteration, Events.ITERATION_COMPLETED):
-            # Added now, these come after the handlers of everyone else, in whatever order those were attached.
+            # Added here, these run after all other handlers, in whatever order those were attached.
             engine.add_event_handler(Events.EPOCH_STARTED, self._restore_once_more)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_iteration)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._stop_after_epoch)
-            # Ignite drops an error that no handler raises again.
+            # Ignite drops an error unless a handler raises it again.
             engine.add_event_handler(Events.EXCEPTION_RAISED, _raise_again)
         self._restored = {}
         if rank() == 0:
             for torn in self.path.parent.glob(f".{CHECKPOINT_NAME}.*.part"):
-                torn.unlink(missing_ok=True)  # of a run that was killed while it saved
+                torn.unlink(missing_ok=True)  # left by a run that was killed while saving
         if self.minutes:
             epoch_batches(engine)
         self._restore(engine)
@@ -146,14 +146,14 @@ class TrainingCheckpoint:
         self._stop.listen()
 
     def _end(self, engine: Any, error: BaseException | None = None) -> None:
-        # A launcher that sees one process of several end sends SIGTERM to the others, which still have to say why.
+        # When one process ends, the launcher sends SIGTERM to the others, which still have to report why.
         if error is None or not is_distributed():
             self._stop.ignore()
 
     def _save_iteration(self, engine: Any) -> None:
         stop = self._stop.agreed()
         if not isinstance(engine.state.dataloader, EpochLoader):
-            return  # no place to go on from but the end of an epoch
+            return  # can resume only from the end of an epoch
         if getattr(engine.state, "gradients_pending", False) or engine.state.iteration % engine.state.epoch_length == 0:
             return
         samples = samples_done(engine)
@@ -171,7 +171,7 @@ class TrainingCheckpoint:
 
     def _end_run(self, place: str) -> None:
         if is_distributed():
-            distributed.barrier()  # a launcher that sees one process end kills the others: let the first one save
+            distributed.barrier()  # a launcher kills the others when one process ends: let the first one save
         if rank() == 0:
             logger.warning(
                 "stopped by SIGTERM %s; %s is saved, go on with --resume true (exit status %d)",
@@ -216,7 +216,7 @@ class TrainingCheckpoint:
         state = load_torch_file(self.path)
         if not isinstance(state, dict) or "settings" not in state:
             raise WeightsError(f"{self.path} is not a checkpoint of a training run")
-        # The first format, of checkpoints at the ends of epochs, had no number.
+        # The first format, which saved only at the end of an epoch, had no number.
         if state.get("format", 1) > FORMAT:
             raise WeightsError(
                 f"{self.path} has format {state['format']}, this version reads up to {FORMAT}; update radimagenet-monai"
@@ -280,23 +280,23 @@ class TrainingCheckpoint:
 class BestModel:
     """Handler of an evaluator that writes ``model.pt`` whenever the key metric is the best so far.
 
-    Beside it goes ``model.json``: the run's settings and, for two classes or for findings, the decision thresholds that
+    It also writes ``model.json``: the run's settings and, for two classes or findings, the decision thresholds that
     maximize Youden's index on the validation data, so that a threshold is never chosen on test data.
 
     Parameters
     ----------
     path
-        Of ``model.pt``.
+        Path of ``model.pt``.
     network, settings
-        What is saved, and what is said of it.
+        Network to save, and settings for ``model.json``.
     data, aggregate
-        As for `by_exam`: thresholds are chosen for exams where exams are what is decided on.
+        See `by_exam`; with ``aggregate``, thresholds are chosen per exam.
     findings
         Names of findings that may occur together.
     encoder_path
-        Where to write the encoder by itself, as weights that every bundle takes with ``--weights``.
+        Path for the encoder alone, as weights that every bundle accepts with ``--weights``.
     source
-        Where the data come from, as `data_source` gives it: a release describes them by it.
+        Origin of the data, from `data_source`; a release uses it to describe them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""``radimagenet pack``: what it does and prints."""
+"""The command ``radimagenet pack``."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def pack(
     share_salt: str | None = None,
     share_columns: str = "",
 ) -> None:
-    """Pack the images of a records table, once, into a store that training reads in their place.
+    """Pack the images of a records table once into a store that training reads instead.
 
-    Give the store to a bundle as --store_dir. A packing that was interrupted goes on when it is started again.
-    Images that are unreadable or blank are left out and listed in quarantine.csv in the store.
+    Give the store to a bundle as --store_dir. Interrupted packing continues when the command is run again.
+    Unreadable and blank images are left out and listed in quarantine.csv in the store.
 
     Args:
-        records: the table, the folder that holds records.csv, or the dataset as its authors give it out.
+        records: the table, the folder that holds records.csv, or the dataset as its authors distribute it.
         out: folder of the store.
         size: rows and columns of the packed images; by default those of the task.
-        task: the bundle that is to read the store; its preparation of images is used.
-        root: folder that the table's paths start from; by default the one that prepare noted, or the table's own.
-        workers: processes; by default one for each core.
-        keep_aspect: fit images on black instead of stretching them.
-        unreadable: skip leaves unreadable images out; stop ends with an error once all others are packed.
-        blank: skip leaves blank images out, whose gray levels span at most 3 of 255; keep packs them.
-        verify: read the whole store again at the end and compare each image with its hash.
-        share: a new folder for a copy to give away: no patient ids, names of files or folders, or further columns.
-        share_salt: secret text behind the pseudonyms of patients and exams; by default random, and kept nowhere.
-        share_columns: columns that the copy keeps as they are, such as sex,site.
+        task: bundle that will read the store; its image preparation is used.
+        root: folder that the table's paths are relative to; by default the one noted by prepare, or the table's own.
+        workers: number of processes; by default one per core.
+        keep_aspect: fit images onto a black background instead of stretching them.
+        unreadable: skip leaves unreadable images out; stop ends with an error after all others are packed.
+        blank: skip leaves out blank images, whose gray levels span at most 3 of 255; keep packs them.
+        verify: read the whole store again at the end and check each image against its hash.
+        share: new folder for a copy to give away, without patient ids, file or folder names, or further columns.
+        share_salt: secret text from which patient and exam pseudonyms are made; by default random and never stored.
+        share_columns: columns that the copy keeps unchanged, such as sex,site.
     """
     from radimagenet_monai.data.packed_store import QUARANTINE_FILE
     from radimagenet_monai.data.packing import pack_records
@@ -53,7 +53,7 @@ def pack(
     from radimagenet_monai.intensity.plausibility import in_words
     from radimagenet_monai.training.flags import parse_flag
 
-    # Lines with rate and time to finish, where there is no terminal for a bar.
+    # Without a terminal for a bar, log lines give the rate and the remaining time.
     logging.basicConfig(format="%(message)s")
     messages = logging.getLogger("radimagenet_monai")
     level = messages.level
@@ -99,5 +99,5 @@ def pack(
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A scheduler's request to end, as if it had been typed."""
+    """Treat a scheduler's request to stop like Ctrl-C."""
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``torch.compile`` where it pays, and training without it where it fails."""
+"""``torch.compile`` if it pays off, with a fallback to the uncompiled network if it fails."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ logger = logging.getLogger(__name__)
 
 
 def compile_network(network: nn.Module, device: torch.device | str, compiled: object = "auto") -> nn.Module:
-    """``network``, compiled in place: its parameters, their names and what is saved of it stay as they are.
+    """Compile ``network`` in place; its parameters, their names and its state dict are unchanged.
 
-    Compilation itself happens at the first batch, forward and backward at once. Where it fails, one warning says why,
-    and the network runs as it is.
+    Compilation happens at the first batch, for forward and backward. If it fails, one warning says why, and the
+    network runs uncompiled.
 
     Parameters
     ----------
     network
-        After it was wrapped for several processes, so that the exchange of gradients overlaps with the backward pass.
+        The network, already wrapped for several processes so that gradient exchange overlaps with the backward pass.
     device
-        It runs on.
+        Device the network runs on.
     compiled
-        ``true``, ``false`` or ``"auto"``: on a GPU for which Triton is installed.
+        ``true``, ``false`` or ``"auto"``: only on a GPU with Triton installed.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class _FirstCall:
         from torch._functorch import config as functorch
 
         try:
-            # Without this the backward pass is compiled, and fails, when nobody can fall back any more.
+            # Otherwise the backward pass would be compiled, and could fail, after the point of fallback.
             with functorch.patch(force_non_lazy_backward_lowering=True):
                 result = self.compiled_call(*args, **kwargs)
         except (TorchDynamoException, RuntimeError) as error:

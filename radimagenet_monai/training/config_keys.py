@@ -1,8 +1,8 @@
-"""Refuses a run whose configuration has a misspelt key or a value of the wrong type, before anything is done.
+"""Refuses a run whose configuration has a misspelt key or a value of the wrong type, before anything runs.
 
-``monai.bundle run`` adds every key it does not know to the config, where nothing ever reads it: ``--wieghts`` would
-train from random weights. The hook `check_keys`, the first of a bundle's ``initialize`` and ``run``, compares the
-config that is about to run with the file it came from.
+``monai.bundle run`` adds every unknown key to the config, where nothing ever reads it: ``--wieghts`` would train from
+random weights. The hook `check_keys`, the first in a bundle's ``initialize`` and ``run``, compares the config that is
+about to run with the file it came from.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _checked: weakref.WeakSet[ConfigParser] = weakref.WeakSet()
 
 @dataclass
 class _Call:
-    """How a workflow was made, as far as the frames of MONAI's functions show."""
+    """How a workflow was created, as far as MONAI's stack frames show."""
 
     parser: ConfigParser | None = None
     workflow: ConfigWorkflow | None = None
@@ -104,26 +104,26 @@ class _Call:
 
 
 def check_keys(config: str) -> None:
-    """Refuse keys that the config does not have, and values of the wrong type. Creates nothing.
+    """Refuse unknown keys and values of the wrong type. Creates nothing.
 
-    Within `monai.bundle.load` it also puts architecture and classes of the trained model into the config.
+    Within `monai.bundle.load` it also sets the architecture and classes of the trained model in the config.
 
-    A key is known that stands in the config file, that the signature of a component (``_target_``) takes, or that
-    something in the config refers to with ``@``. A key that is new on purpose is given with MONAI's sign for merging,
-    ``--+key value``, or ``"+key"`` in a further config file. Covers ``python -m monai.bundle run`` and
+    A key is known if it is in the config file, in the signature of a component (``_target_``), or referenced with ``@``
+    in the config. Give a deliberately new key with MONAI's sign for merging, ``--+key value``, or ``"+key"`` in a
+    further config file. Covers ``python -m monai.bundle run`` and
     ``run_workflow``, with several config files and an args file, `monai.bundle.run`, `monai.bundle.create_workflow` and
     `monai.bundle.load` with ``net_override``.
 
     Parameters
     ----------
     config
-        Name of the config without its suffix, such as ``"train"``.
+        Name of the config without suffix, such as ``"train"``.
 
     Raises
     ------
     UsageError
-        Names every such key with the nearest known one, or the value with what was expected. In a process started as
-        ``python -m monai.bundle`` it is one line on standard error and the exit status 2.
+        Names every unknown key with the nearest known one, or the wrong value with what was expected. In a process
+        started as ``python -m monai.bundle`` it becomes one line on standard error and exit status 2.
     """
     show_errors_in_one_line()
     call = _find_call()
@@ -155,7 +155,7 @@ def check_keys(config: str) -> None:
 
 
 def _take_trained_facts(parser: ConfigParser, model: str) -> None:
-    """Let ``monai.bundle.load`` build the network that was trained, wherever the bundle lies.
+    """Let ``monai.bundle.load`` build the trained network, wherever the bundle is.
 
     MONAI evaluates the config with ``bundle_root`` ".", where the bundle's model cannot be found.
     """
@@ -166,7 +166,7 @@ def _take_trained_facts(parser: ConfigParser, model: str) -> None:
 
 
 def _find_call() -> _Call:
-    """The parser that evaluates the hook, and the arguments of MONAI's functions that called it."""
+    """The parser that evaluates the hook, and the arguments of the calling MONAI functions."""
     call = _Call()
     frame = sys._getframe(1)
     while frame is not None:
@@ -202,7 +202,7 @@ def _files(value: Any) -> list[Path]:
 
 
 def _base(call: _Call, config: str) -> dict[str, Any] | None:
-    """What the config file itself holds: the one of that name, or the largest of several, a user's copy of it."""
+    """Content of the config file of that name, or of the largest of several files (a user's copy of it)."""
     files = call.files
     if not files and call.workflow is not None:
         files = [Path(call.workflow.config_root_path) / f"{config}.json"]
@@ -214,12 +214,12 @@ def _base(call: _Call, config: str) -> dict[str, Any] | None:
 
 
 def _deliberate(call: _Call, base: Mapping[str, Any]) -> set[str]:
-    """Keys that were marked as new with a plus.
+    """Keys marked as new with a plus.
 
     Raises
     ------
     UsageError
-        For a plus on the command line before a key that is there: MONAI would replace, not merge.
+        For a plus on the command line before an existing key: MONAI would replace it, not merge.
     """
     parser = ConfigParser(config=dict(base))
     for key in call.pairs:
@@ -246,11 +246,11 @@ def _is_expected(path: tuple[str, ...], deliberate: set[str], referenced: set[st
 def _unknown(
     base: Any, content: Any, path: tuple[str, ...], parser: ConfigParser
 ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Paths of keys in ``content`` that neither ``base`` nor a component's signature has, with the keys known there."""
+    """Paths of keys in ``content`` that are in neither ``base`` nor a component's signature, with the known keys."""
     if isinstance(content, Mapping):
         same = isinstance(base, Mapping) and base.get("_target_") == content.get("_target_")
         known: Mapping[str, Any] = base if same and isinstance(base, Mapping) else {}
-        # What replaces a whole part has no keys to compare with, but a component still has a signature.
+        # A replaced section has no keys to compare with, but a component still has a signature.
         compared = isinstance(base, Mapping) and (same or "_target_" in content)
         parameters: tuple[list[str], bool] | None = None
         for key, value in content.items():
@@ -273,7 +273,7 @@ def _unknown(
 
 
 def _parameters(target: str, parser: ConfigParser) -> tuple[list[str], bool]:
-    """Names that a component takes, and whether it takes any other."""
+    """Parameter names of a component, and whether it accepts any others."""
     located: Any = None
     try:
         module = None if "." in target else parser.locator.get_component_module_name(target)
@@ -288,7 +288,7 @@ def _parameters(target: str, parser: ConfigParser) -> tuple[list[str], bool]:
 
 def _accepts(key: str, parameters: tuple[list[str], bool], known: Mapping[str, Any]) -> bool:
     named, takes_others = parameters
-    # Where anything is taken, a name that is nearly one of those there are is a slip all the same.
+    # Even if any name is accepted, one that nearly matches a known name is a typo.
     return key in named or (takes_others and nearest(key, [*named, *known]) is None)
 
 
@@ -334,7 +334,7 @@ def _origin(name: str, call: _Call) -> str:
 
 
 def _other_configs(path: tuple[str, ...], call: _Call, config: str) -> str:
-    """Where a key belongs that another config of the bundle has."""
+    """A note for a key that belongs to another config of the bundle, or an empty string."""
     if call.workflow is None or len(path) > 1:
         return ""
     for other in ("train", "evaluate", "inference"):
@@ -362,7 +362,7 @@ def _check_values(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
 
 
 def _by_default(default: Any) -> Check | None:
-    """What a key of no entry in `_CHECKS` may be: another value of its default's type."""
+    """Check for a key without an entry in `_CHECKS`: any value of its default's type."""
     if isinstance(default, bool):
         return flag
     if isinstance(default, int | float):

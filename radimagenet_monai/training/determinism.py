@@ -1,4 +1,4 @@
-"""Random numbers that depend on the place in a run, not on what happened before it."""
+"""Random numbers that depend on the position in a run, not on what happened before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from radimagenet_monai.training.distributed import rank
 class SeedIterations:
     """Handler that seeds torch at the start of every iteration with a function of (seed, iteration, rank).
 
-    Dropout then draws the same numbers in a run that was killed and resumed as in one that was not, whatever else
-    consumed random numbers in between (worker processes, validation, loading).
+    Dropout then draws the same numbers in a resumed run as in an uninterrupted one, whatever else consumed random
+    numbers in between (worker processes, validation, loading).
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""One process or many, started by torchrun: the few places where it makes a difference."""
+"""The few places where a run of one process differs from several started by torchrun."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def is_first_process() -> bool:
 def start_process_group() -> None:
     """Join the processes that torchrun started: NCCL for tensors on GPUs, gloo for those on the CPU.
 
-    A process that waits for another longer than `TIMEOUT` ends with an error: the other is taken to be lost.
+    A process that waits longer than `TIMEOUT` for another ends with an error: the other is presumed dead.
     """
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=TIMEOUT)
         if rank() != 0:
-            # What all processes have to say is said once.
+            # Messages common to all processes are logged once.
             logging.getLogger(__package__.split(".")[0]).setLevel(logging.WARNING)
 
 
@@ -56,7 +56,7 @@ def stop_process_group() -> None:
 
 
 def local_device() -> torch.device:
-    """The GPU that belongs to this process of its machine, or the CPU."""
+    """The GPU assigned to this process on its machine, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -72,10 +72,10 @@ def wrap_network(
     Parameters
     ----------
     sync_batch_norm
-        Batch norm layers normalize with mean and variance of the global batch instead of each process' own. On GPUs
+        Whether batch norm layers use the mean and variance of the global batch instead of each process's own. GPUs
         only: torch has no such layer for the CPU.
     channels_last
-        Off: in PyTorch's own layout.
+        Whether to use the channels-last layout; otherwise PyTorch's default.
     """
     device = torch.device(device)
     if sync_batch_norm and is_distributed() and device.type == "cuda":
@@ -89,7 +89,7 @@ def wrap_network(
 
 
 def unwrap_network(network: nn.Module) -> nn.Module:
-    """The network itself. Evaluation runs on it, because ranks may have unequal numbers of batches there."""
+    """The network itself. Evaluation runs on it because ranks may have unequal numbers of batches."""
     return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
@@ -110,7 +110,7 @@ def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether an exchange with another process failed, as it does when that process has ended."""
+    """Whether an exchange with another process failed, as happens when that process has ended."""
     # Gloo raises a plain RuntimeError, which names its source file.
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
@@ -118,7 +118,7 @@ def is_lost_process(error: BaseException) -> bool:
 class BroadcastBuffers:
     """Handler that gives every process the batch norm statistics of the first at the end of an epoch.
 
-    DistributedDataParallel does so before each forward pass only, so without this the processes would validate
+    DistributedDataParallel only does so before each forward pass; without this handler the processes would validate
     networks that differ by their last batch.
     """
 

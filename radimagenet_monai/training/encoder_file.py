@@ -1,4 +1,4 @@
-"""The encoder of a trained network by itself, as a file of weights that every bundle takes."""
+"""The encoder of a trained network, saved as a weight file that every bundle accepts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ENCODER_TAG = "radimagenet_pretraining"
 def save_encoder(path: str | os.PathLike[str], network: nn.Module, facts: Mapping[str, Any]) -> None:
     """Write the encoder of ``network`` as safetensors with its specification, atomically.
 
-    The file is taken by path, ``--weights path/to/encoder.safetensors``, and can be brought into the weight store with
+    Use the file by path, ``--weights path/to/encoder.safetensors``, or add it to the weight store with
     ``radimagenet weights import``, where it is called ``<architecture>.radimagenet_pretraining``.
 
     Parameters
     ----------
     path
-        Of the file.
+        Output path.
     network
         A `Classifier` or a `UNet`.
     facts
-        Of the run it was trained in, JSON-serializable; kept as its provenance.
+        Facts of the training run, JSON-serializable; kept as the provenance of the weights.
     """
     encoder = take_encoder(network)
     state = encoder.state_dict()
@@ -48,7 +48,7 @@ def save_encoder(path: str | os.PathLike[str], network: nn.Module, facts: Mappin
     )
     text = json.dumps(dict(facts), sort_keys=True, default=str)
     provenance = {
-        # In place of a file's hash stands that of the run's facts: the encoder came from no file.
+        # The encoder was not imported from a file, so the run's facts are hashed instead.
         "source": {"file": Path(path).name, "sha256": hashlib.sha256(text.encode()).hexdigest(), "layout": str(bundle)},
         "num_parameters": sum(parameter.numel() for parameter in encoder.parameters()),
         "fingerprint": take_fingerprint(encoder),

@@ -1,4 +1,4 @@
-"""How far an epoch is: in samples, which do not depend on the number of processes."""
+"""Position within an epoch, in samples, which does not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def epoch_batches(engine: Any) -> EpochBatches:
     Raises
     ------
     ConfigurationError
-        For a loader that `build_loader` did not make, or an engine that leaves out part of it.
+        If the loader was not made by `build_loader`, or the engine skips part of it.
     """
     loader = engine.state.dataloader
     if not isinstance(loader, EpochLoader):
@@ -33,9 +33,9 @@ def epoch_batches(engine: Any) -> EpochBatches:
 
 
 def samples_done(engine: Any) -> int:
-    """Samples of the epoch's order that all processes have used up to the end of the current iteration.
+    """Samples of the epoch that all processes have used by the end of the current iteration.
 
-    At the start of an epoch it is 0, or where a resumed run goes on.
+    At the start of an epoch this is 0, or the position at which a resumed run continues.
     """
     batches, start, number = _current_batch(engine)
     return batches.used(start, number + 1)
@@ -54,7 +54,7 @@ def loss_weight(engine: Any) -> float:
 
 
 def first_iteration(engine: Any, finished_epochs: int, samples: int) -> int:
-    """``engine.state.iteration`` of a run that goes on after ``samples`` of the next epoch.
+    """``engine.state.iteration`` of a run that resumes after ``samples`` of the next epoch.
 
     Iterations count as if the whole run had been made with the present number of processes, so that an epoch still
     ends at a multiple of its length.
@@ -65,7 +65,7 @@ def first_iteration(engine: Any, finished_epochs: int, samples: int) -> int:
 
 
 def _current_batch(engine: Any) -> tuple[EpochBatches, int, int]:
-    """Batches, where the pass through the epoch began, and the current batch's number in that pass; -1: before it."""
+    """Batches, first sample of the current pass, and number of the current batch in the pass; -1 before the first."""
     batches = epoch_batches(engine)
     start, state = batches.sampler.start, engine.state
     left = state.epoch * state.epoch_length - state.iteration

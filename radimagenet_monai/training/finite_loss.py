@@ -1,4 +1,4 @@
-"""The end of a run whose loss is no longer a number."""
+"""Stops a run whose loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SHOWN = 4
 
 
 class _Pending(NamedTuple):
-    """A loss on its way from the device."""
+    """A loss being copied from the device."""
 
     loss: Tensor
-    arrived: Any  # a CUDA event, or None where there is nothing to wait for
-    finite: Tensor | None  # over all processes, where there are several
+    arrived: Any  # a CUDA event, or None if there is nothing to wait for
+    finite: Tensor | None  # over all processes, if there are several
     exchange: Any
     iteration: int
     epoch: int
@@ -38,24 +38,24 @@ class _Pending(NamedTuple):
 
 
 class StopOnNonFiniteLoss:
-    """Handler that stops training at a loss of NaN or infinity and says in which batch it came up.
+    """Handler that stops training at a NaN or infinite loss and names the batch.
 
-    The loss of an iteration is copied from the device without waiting for it and looked at one iteration later, so that
-    a GPU never idles for it. All processes exchange one flag an iteration and stop at the same one.
+    The loss is copied from the device asynchronously and checked one iteration later, so that a GPU never idles for
+    it. All processes exchange one flag per iteration and stop at the same iteration.
 
-    A checkpoint of weights that the batch has spoiled is not written: `TrainingCheckpoint` asks `all_finite` before.
+    Weights spoiled by such a batch are never saved: `TrainingCheckpoint` calls `all_finite` first.
 
     Parameters
     ----------
     data
         Records of the training data, to name the images.
     folder
-        Of the run: all images of the batch are listed in ``non_finite_batch.csv`` there.
+        Folder of the run; all images of the batch are listed in its ``non_finite_batch.csv``.
     root
-        Folder of the images, which names are relative to.
+        Image folder; file names are relative to it.
     network
-        Its weights are looked at too, at the end of an epoch and before a checkpoint is written: a step on a finite
-        loss may have spoiled them.
+        Its weights are checked too, at the end of each epoch and before each checkpoint: a step on a finite loss may
+        have spoiled them.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class StopOnNonFiniteLoss:
         )
         at_end = state.iteration % state.epoch_length == 0
         last = self._pending[-1]
-        # All of them before anyone validates, or saves, what an epoch has left.
+        # Check all losses before the epoch's weights are validated or saved.
         while len(self._pending) > (0 if at_end else 1):
             self._look()
         if at_end and not self._weights_finite():

@@ -1,4 +1,4 @@
-"""Uneven last batches of several processes: each image counts the same."""
+"""Equal weight for each image in uneven last batches of several processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from radimagenet_monai.training.epoch_position import loss_weight
 
 
 class GlobalBatchLoss:
-    """Handler that makes the mean of the processes' gradients that of the global batch, also where it is uneven.
+    """Handler that makes the mean of the processes' gradients that of the global batch, even if it is uneven.
 
     DistributedDataParallel averages over processes, so a process with fewer images would give each more weight. The
-    loss is weighted for the backward pass only: what is logged stays the mean over the images of the process.
+    loss is weighted for the backward pass only: the logged loss stays the mean over the process's images.
 
-    The loss must be a mean over images. (`KnownFindingsLoss` is one over known findings and stays approximate.)
+    The loss must be a mean over images. (For `KnownFindingsLoss`, a mean over known findings, this is approximate.)
     """
 
     def __init__(self) -> None:

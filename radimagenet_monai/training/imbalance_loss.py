@@ -1,4 +1,4 @@
-"""Cross-entropy for classes that are far from equally frequent."""
+"""Cross-entropy for imbalanced classes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from radimagenet_monai.errors import ConfigurationError, RecordsError
 class LogitAdjustedLoss(nn.Module):
     """Cross-entropy with label smoothing, and logits shifted by the logarithm of the class frequencies.
 
-    With ``tau = 1`` the network learns the scores that minimize the *balanced* error: its own logits no longer carry
-    the frequencies of the training records. With ``tau = 0`` it is plain cross-entropy.
+    With ``tau = 1`` the network learns the scores that minimize the *balanced* error: its own logits no longer reflect
+    the class frequencies of the training records. With ``tau = 0`` it is plain cross-entropy.
 
     Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021. Szegedy et al., Rethinking the Inception
     Architecture, CVPR 2016 (label smoothing).
@@ -32,12 +32,12 @@ class LogitAdjustedLoss(nn.Module):
     tau
         Strength of the shift, 0 or more.
     label_smoothing
-        Share of the target that is spread evenly over all classes, 0 to less than 1.
+        Share of the target spread evenly over all classes, in [0, 1).
 
     Raises
     ------
     ConfigurationError
-        For a negative ``tau`` or a smoothing outside of [0, 1).
+        For a negative ``tau`` or a smoothing outside [0, 1).
     """
 
     shift: Tensor
@@ -72,12 +72,12 @@ class LogitAdjustedLoss(nn.Module):
 def log_class_frequencies(data: Sequence[Mapping[str, Any]], num_classes: int) -> np.ndarray:
     """Natural logarithm of each class's share of the records, float64 ``(num_classes,)``.
 
-    A class without a record counts as if it had one: its logarithm must stay finite.
+    A class without records counts as having one, so that its logarithm stays finite.
 
     Raises
     ------
     RecordsError
-        For a label that is no number of a class.
+        For a label that is not a class index.
     """
     if isinstance(data, SealedRecords):
         labels = data.labels()

@@ -21,12 +21,12 @@ class AutocastInferer(Inferer):
     are computed in float32, and the engine's own ``amp`` stays off.
 
     A processor without AVX-512 or bfloat16 instructions emulates them, eight times slower than float32 and without
-    using less memory: there the network runs in float32, and a line of the log says so once.
+    saving memory: there the network runs in float32, which is logged once.
 
     Parameters
     ----------
     amp
-        Off: the network runs in the precision of its parameters.
+        Whether to autocast; otherwise the network runs in the precision of its parameters.
     """
 
     def __init__(self, amp: bool = True) -> None:
@@ -42,7 +42,7 @@ class AutocastInferer(Inferer):
 
 @functools.cache
 def computes_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is worth using on a type of device; logs a line if not."""
+    """Whether bfloat16 is worth using on a device type; logs a line if not."""
     if device != "cpu" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return True
     logger.info("amp: this processor has no bfloat16 instructions; the network runs in float32")

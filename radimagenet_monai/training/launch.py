@@ -1,4 +1,4 @@
-"""What ``python -m monai.bundle run`` needs around a run: errors in one line."""
+"""One-line error messages for ``python -m monai.bundle run``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _keys: set[str] = set()
 
 
 def note_keys(keys: Iterable[str]) -> None:
-    """Let errors name no other keys than those of the config that is run."""
+    """Restrict error messages to keys of the config that is run."""
     _keys.update(keys)
 
 
 def show_errors_in_one_line() -> None:
-    """Print an error that is the input's fault as one line, without MONAI's chain of tracebacks; exit status 1 or 2.
+    """Print a user error as one line, without MONAI's chain of tracebacks, and exit with status 1 or 2.
 
-    MONAI wraps every error of a config in "Failed to instantiate ..."; the reader needs the innermost one. Has an
-    effect only in a process that was started as ``python -m monai.bundle``: a library must not change how other
-    programs report their errors.
+    MONAI wraps every config error in "Failed to instantiate ..."; the user needs the innermost one. Only has an effect
+    in a process started as ``python -m monai.bundle``: a library must not change how other programs report errors.
     """
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
@@ -35,7 +34,7 @@ def show_errors_in_one_line() -> None:
 
 
 def user_error_line(error: BaseException) -> str | None:
-    """The line to show for ``error`` where the user can mend it, or ``None`` where it is a defect of the program."""
+    """The line to show for ``error`` if the user can fix it, or ``None`` if it is a bug in the program."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, RadImageNetError):
@@ -81,8 +80,8 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
     status = exit_status(error)
     if _keys and status == 1:
         line = with_known_flags(line, _keys)
-    # Every process of a run reads the same command line: its mistakes are told once.
+    # All processes of a run read the same command line: report its mistakes once.
     if status == 1 or os.environ.get("RANK", "0") == "0":
         print(line, file=sys.stderr)
     if status != 1:
-        raise SystemExit(status)  # from a hook for exceptions, this is what sets another status than 1
+        raise SystemExit(status)  # the only way for an exception hook to set an exit status other than 1

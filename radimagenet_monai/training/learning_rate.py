@@ -1,4 +1,4 @@
-"""The learning rate as a function of the share of training that is done."""
+"""The learning rate as a function of training progress."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def scaled_learning_rate(learning_rate: float, batch: int, reference_batch: int)
     Parameters
     ----------
     learning_rate
-        As chosen for steps on ``reference_batch`` images.
+        Learning rate chosen for steps on ``reference_batch`` images.
     batch
-        Images of a step: those of all processes and of all accumulated batches.
+        Images per optimizer step, over all processes and accumulated batches.
     reference_batch
-        0: the learning rate is taken as it is.
+        Images per step that ``learning_rate`` was chosen for; 0 disables scaling.
     """
     if reference_batch < 0 or batch < 1:
         raise ConfigurationError(f"batches of {batch} and {reference_batch} images: expected positive numbers, or 0")
@@ -40,14 +40,14 @@ def scaled_learning_rate(learning_rate: float, batch: int, reference_batch: int)
 
 
 def warmup_cosine(share: float, warmup: float) -> float:
-    """Factor of the learning rate: a straight line up to 1, then half a cosine down to 0.
+    """Learning rate factor: a linear rise to 1, then half a cosine down to 0.
 
     Loshchilov and Hutter, SGDR, ICLR 2017; Goyal et al., Accurate, Large Minibatch SGD, 2017.
 
     Parameters
     ----------
     share
-        Of training that is done, 0 to 1.
+        Share of training completed, 0 to 1.
     warmup
         Share of training over which the rate rises, 0 to 1.
     """
@@ -57,7 +57,7 @@ def warmup_cosine(share: float, warmup: float) -> float:
 
 
 def share_done(engine: Any) -> float:
-    """Share of training that is done before the current iteration, in samples, 0 to 1."""
+    """Share of training completed before the current iteration, in samples, 0 to 1."""
     batches = epoch_batches(engine)
     done = samples_done(engine) - samples_in_iteration(engine)
     return (engine.state.epoch - 1 + done / batches.sampler.length) / engine.state.max_epochs
@@ -66,24 +66,24 @@ def share_done(engine: Any) -> float:
 class LearningRateSchedule:
     """Handler that sets the learning rate of every iteration: linear warm-up, then a cosine to zero.
 
-    The rate depends on the share of training that is done and on nothing that was computed before, unlike that of
-    PyTorch's schedulers, which count steps: a run that goes on with another number of processes, and therefore with
-    other batches, finds its place. On the same points it equals ``LinearLR`` followed by ``CosineAnnealingLR``.
+    The rate depends only on the share of training completed, whereas PyTorch's schedulers count steps: a run resumed
+    with another number of processes, and therefore other batches, continues at the right rate. At the same points it
+    equals ``LinearLR`` followed by ``CosineAnnealingLR``.
 
     ``engine.state.learning_rate`` holds the rate of the iteration.
 
     Parameters
     ----------
     optimizer
-        All its parameter groups have the same rate.
+        Optimizer; all its parameter groups get the same rate.
     learning_rate, reference_batch
-        As for `scaled_learning_rate`.
+        See `scaled_learning_rate`.
     batch_size
-        Images of a batch of one process.
+        Images per batch in one process.
     accumulate
-        Batches of an optimizer step.
+        Batches per optimizer step.
     warmup_epochs
-        May be a fraction; at most half of the run is warm-up.
+        Epochs of warm-up, may be fractional; limited to half of the run.
 
     Raises
     ------

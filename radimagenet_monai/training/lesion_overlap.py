@@ -18,16 +18,16 @@ LESION = 1
 
 
 class LesionDice(Metric):
-    """Mean Dice over the images with a lesion, at the size of the network's input.
+    """Mean Dice over the images with a lesion, at the network's input size.
 
     Expects MONAI's decollated output: ``pred`` (2, H, W) as probabilities, ``label`` (1, H, W) of 0 and 1, and
-    ``index`` in the batch. A pixel is lesion where its probability is at least ``threshold``. Exact over several
-    processes, also with uneven last batches.
+    ``index`` in the batch. A pixel is lesion if its probability is at least ``threshold``. Exact over several
+    processes, even with uneven last batches.
 
     Raises
     ------
     RecordsError
-        Where no image of the split has a lesion.
+        If no image in the split has a lesion.
     """
 
     def __init__(self, threshold: float = 0.5) -> None:

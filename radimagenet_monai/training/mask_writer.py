@@ -1,4 +1,4 @@
-"""Writing what a segmenter found: masks at the size of the original images, tables, overlays, overlap measures."""
+"""Writing the results of a segmenter: masks at the original image size, tables, overlays, overlap measures."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from radimagenet_monai.training.outputs import (
 
 MASKS_FOLDER = "masks"
 OVERLAYS_FOLDER = "overlays"
-_OVERLAY_SIDE = 320  # pixels; lines on smaller pictures cannot be told apart
+_OVERLAY_SIDE = 320  # pixels; on smaller pictures the outlines merge
 _COMPARED = ("reference_pixels", "dice", "iou", "hd95", "nsd", "distance_unit")
-_ORANGE, _BLUE = (20, 110, 240), (200, 120, 30)  # blue, green, red, as OpenCV has them
+_ORANGE, _BLUE = (20, 110, 240), (200, 120, 30)  # blue, green, red: OpenCV's order
 
 
 class MaskWriter:
@@ -46,10 +46,10 @@ class MaskWriter:
 
     A mask is 0 or 255, upright, and as large as the original image, whatever part of it the network saw. A row of the
     table holds the file (relative to ``root``), the frame, the mask's file, rows and columns of the image, the number
-    of lesion pixels, where references are known Dice, IoU, HD95 and NSD, and the reason why an image could not be read.
-    Distances are in mm where the files of all compared images state their spacing, else in pixels. Nothing else of an
-    image's header is written. ``overlays`` of the images, evenly spaced over the data, are drawn into the folder of
-    that name: the outline found in orange, the reference in blue.
+    of lesion pixels, Dice, IoU, HD95 and NSD if a reference is known, and the reason why an image could not be read.
+    Distances are in mm if the files of all compared images state their spacing, otherwise in pixels. Nothing else from
+    an image's header is written. As many images as ``overlays`` says, evenly spaced over the data, are drawn into the
+    folder of that name: the predicted outline in orange, the reference in blue.
 
     Expects MONAI's decollated output with ``pred`` (2, h, w) as probabilities, and ``index``, ``image``, ``geometry``
     and ``spacing`` in the batch.
@@ -57,20 +57,20 @@ class MaskWriter:
     Parameters
     ----------
     folder
-        Where everything goes.
+        Output folder.
     data
         ``data`` of the engine's dataset.
     root
-        Folder (or file) that the images lie in.
+        Image folder, or a single image file.
     threshold
-        A pixel is lesion at this probability and above.
+        A pixel is lesion at or above this probability.
     references
-        Whether the items' ``mask`` are references to compare with; an item without one then has no lesion. The overlaps
-        are left in ``engine.state.overlaps`` and the distances of outlines in ``engine.state.distances``, by index.
+        Whether the items' ``mask`` entries are references to compare with; an item without one then has no lesion.
+        Overlaps are stored in ``engine.state.overlaps`` and outline distances in ``engine.state.distances``, by index.
     overlays
-        How many overlays to draw.
+        Number of overlays to draw.
     tolerance
-        Of the NSD, in mm or pixels as the distances.
+        Tolerance of the NSD, in the unit of the distances (mm or pixels).
     """
 
     def __init__(
@@ -179,16 +179,16 @@ class MaskWriter:
 
 
 class OverlapWriter:
-    """Handler that writes ``evaluation.json`` from what a `MaskWriter`, attached before, has left.
+    """Handler that writes ``evaluation.json`` from the results of a `MaskWriter` attached before it.
 
     Parameters
     ----------
     folder
-        Of the output.
+        Output folder.
     settings
-        The run's settings, kept beside the metrics.
+        The run's settings, saved with the metrics.
     data
-        ``data`` of the engine's dataset, whose ``patient_id`` the intervals go by; without it patients are unknown.
+        ``data`` of the engine's dataset, whose ``patient_id`` defines the clusters for the intervals; None if unknown.
     """
 
     def __init__(
@@ -220,24 +220,24 @@ class OverlapWriter:
 def restore_mask(
     probability: np.ndarray, geometry: Sequence[int], threshold: float, content: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Bring a lesion's probability back to its original image.
+    """Map a lesion probability back to the original image.
 
     Parameters
     ----------
     probability
-        ``(h, w)`` at the network's size.
+        Probabilities ``(h, w)`` at the network's input size.
     geometry
-        Rows and columns of the original image; first row, first column, end row and end column of the part that the
-        network saw.
+        Rows and columns of the original image, then first row, first column, end row and end column of the part that
+        the network saw.
     threshold
-        At and above which a pixel is lesion, after interpolation.
+        A pixel is lesion at or above this probability, after interpolation.
     content
-        First row, first column, end row and end column of that part in ``probability``; all of it by default.
+        First row, first column, end row and end column of that part in ``probability``; by default the whole array.
 
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)`` booleans, false outside of that part.
+        Booleans ``(rows, columns)``, false outside that part.
     """
     rows, columns, top, left, bottom, right = geometry
     probability = _content_of(probability, content)
@@ -248,7 +248,7 @@ def restore_mask(
 
 
 def _content_of(pixels: np.ndarray, content: Sequence[int] | None) -> np.ndarray:
-    """The part of ``pixels`` (h, w) that is image and not border."""
+    """The part of ``pixels`` (h, w) without the border."""
     if content is None or not any(content):
         return pixels
     top, left, bottom, right = content
@@ -262,18 +262,18 @@ def draw_overlay(
     geometry: Sequence[int],
     content: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Outlines on the part of the image that the network saw: uint8 ``(height, width, 3)``, blue, green, red.
+    """Draw outlines on the part of the image that the network saw: uint8 ``(height, width, 3)``, blue, green, red.
 
     Small images are enlarged.
 
     Parameters
     ----------
     image
-        ``(h, w)`` in [0, 1], as the network saw it.
+        Network input ``(h, w)`` in [0, 1].
     mask, reference
-        ``(rows, columns)`` booleans of the original image.
+        Booleans ``(rows, columns)`` at the size of the original image.
     geometry, content
-        As for `restore_mask`.
+        See `restore_mask`.
     """
     image = _content_of(image, content)
     _, _, top, left, bottom, right = geometry
@@ -292,13 +292,13 @@ def draw_overlay(
 
 
 def mask_names(data: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
-    """The file name of each item's mask, relative to the folder of masks; no two are the same."""
+    """Unique file name of each item's mask, relative to the folder of masks."""
     files = [str(item["image"]) for item in data]
     frames = Counter(files)
     names = []
     for item, file in zip(data, files, strict=True):
         place = Path(relative_to(root, file))
-        # A file outside of the root must not lead out of the folder of masks.
+        # The mask of a file outside the root must stay inside the folder of masks.
         place = Path(*(part for part in place.parts if part not in ("..", "/")))
         frame = f"_frame{frame_number(item):04d}" if frames[file] > 1 else ""
         names.append(f"{place.with_suffix('').as_posix()}{frame}.png")
@@ -310,7 +310,7 @@ def mask_names(data: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
 
 
 def _in_one_unit(measured: Mapping[int, Mapping[str, SurfaceDistance]]) -> dict[int, SurfaceDistance]:
-    """In mm where all can be, since a mean of mm and pixels means nothing."""
+    """Use mm only if all distances have it, since a mean over mm and pixels is meaningless."""
     unit = "mm" if all("mm" in distances for distances in measured.values()) else "pixels"
     return {index: distances[unit] for index, distances in measured.items()}
 

@@ -1,4 +1,4 @@
-"""Memory of the C library, where training on a CPU spends time it need not."""
+"""Avoids repeated memory allocation by the C library when training on a CPU."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MAPPED_FROM = 2**30
 
 
 def keep_freed_memory(device: torch.device | str) -> bool:
-    """Let glibc reuse the memory of freed activations instead of giving it back after every layer.
+    """Let glibc reuse the memory of freed activations instead of returning it after every layer.
 
-    By default every tensor of 32 MiB and more is mapped and unmapped anew, and its pages are cleared at first touch:
-    `benchmarks/train_step.py` shows what that costs. The process keeps its peak size instead. Does nothing for a GPU
-    and where the C library is not glibc; returns whether it had an effect.
+    By default every tensor of 32 MiB or more is mapped and unmapped each time, and its pages are cleared on first
+    touch: `benchmarks/train_step.py` shows the cost. With this setting the process keeps its peak size. Does nothing
+    for a GPU or a C library other than glibc; returns whether it had an effect.
     """
     if torch.device(device).type != "cpu" or not sys.platform.startswith("linux"):
         return False

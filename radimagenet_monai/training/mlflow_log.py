@@ -1,4 +1,4 @@
-"""A run in MLflow, for those who ask for it."""
+"""Optional logging of a run to MLflow."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ EXPERIMENT = "radimagenet"
 class MLflowLog:
     """Handler of a trainer that logs settings and, every epoch, loss and metrics with MONAI's ``MLFlowHandler``.
 
-    Only the first of several processes logs. MLflow is imported only if asked for. A run that is resumed in the same
-    folder goes on in the same MLflow run.
+    Only the first of several processes logs. MLflow is imported only if requested. A run resumed in the same folder
+    continues the same MLflow run.
 
     Parameters
     ----------
     tracking
-        URI of a tracking server or database, or a folder, in which ``mlflow.db`` is made; empty: nothing is logged.
+        URI of a tracking server or database, or a folder, in which ``mlflow.db`` is created; empty disables logging.
     settings
-        The run's settings: parameters of the MLflow run.
+        The run's settings, logged as parameters of the MLflow run.
     folder
-        Of the run. With ``settings["bundle"]`` it is the name of the MLflow run.
+        Folder of the run. Together with ``settings["bundle"]`` it names the MLflow run.
     evaluator
-        Its metrics are logged beside the trainer's. Attach this handler after validation.
+        Evaluator whose metrics are logged with the trainer's. Attach this handler after validation.
 
     Raises
     ------
     ConfigurationError
-        On attaching, where MLflow is asked for and not installed.
+        When attached, if MLflow is requested but not installed.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class MLflowLog:
 
         self._handler = MLFlowHandler(
             tracking_uri=tracking_uri(self.tracking),
-            iteration_log=False,  # a loss read every iteration would make a GPU wait
+            iteration_log=False,  # reading the loss at every iteration would stall a GPU
             epoch_logger=self._log_epoch,
             experiment_name=EXPERIMENT,
             run_name=f"{self.settings.get('bundle', 'training')} {self.folder.absolute()}",
-            # MLflow refuses a parameter that changes, as these may when a run is resumed.
+            # These may change when a run is resumed, and MLflow refuses changed parameters.
             experiment_param={name: _short(value) for name, value in self.settings.items() if name not in MAY_CHANGE},
             close_on_complete=True,
         )
@@ -91,7 +91,7 @@ class MLflowLog:
 
 
 def tracking_uri(tracking: str) -> str:
-    """A folder as the SQLite database in it, which MLflow wants in place of a folder; a URI as it is."""
+    """The SQLite database in a folder, since MLflow does not accept a plain folder; a URI is returned unchanged."""
     if "://" in tracking:
         return tracking
     folder = Path(tracking).absolute()

@@ -1,4 +1,4 @@
-"""The trained network of a bundle, ``models/model.pt``, and what is known of it, ``models/model.json``."""
+"""The trained network of a bundle, ``models/model.pt``, and its facts, ``models/model.json``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_THRESHOLD = 0.5
 def save_model(path: str | os.PathLike[str], network: nn.Module, facts: dict[str, Any]) -> None:
     """Write the state dict of ``network`` to ``path`` and ``facts`` beside it, each atomically.
 
-    The facts name the SHA-256 of the state dict they belong to, so that a pair torn by a kill is noticed.
+    The facts include the SHA-256 of their state dict, so that a mismatched pair left by a kill is detected.
     """
     stream = io.BytesIO()
     torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, stream)
@@ -36,7 +36,7 @@ def save_model(path: str | os.PathLike[str], network: nn.Module, facts: dict[str
     atomic_write_bytes(path, data)
     shown = without_folders({**facts, "sha256": hashlib.sha256(data).hexdigest()})
     if "radimagenet" in str(facts.get("weights", "")).lower():
-        shown["derived_from_radimagenet"] = True  # a release asks, and a folder's name that said so is gone
+        shown["derived_from_radimagenet"] = True  # a release needs this after the folder name that said so is gone
     facts = shown
     atomic_write_text(_facts_path(path), json.dumps(facts, indent=2) + "\n")
 
@@ -47,8 +47,8 @@ def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: s
     Raises
     ------
     WeightsError
-        Where the file is missing, damaged, needs code to load, or was made for another network; the message names
-        the architecture it was made for, where known.
+        If the file is missing, damaged, needs code to load, or was made for another network; the message names
+        the architecture it was made for, if known.
     """
     path = Path(path)
     state = load_torch_file(path)
@@ -70,12 +70,12 @@ def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: s
 
 
 def load_torch_file(path: str | os.PathLike[str]) -> Any:
-    """Tensors and plain containers from a torch file; nothing in it is executed.
+    """Read tensors and plain containers from a torch file; nothing in it is executed.
 
     Raises
     ------
     WeightsError
-        Where the file is missing, damaged, or needs code to load.
+        If the file is missing, damaged, or needs code to load.
     """
     try:
         return read_torch_file(Path(path))
@@ -86,14 +86,14 @@ def load_torch_file(path: str | os.PathLike[str]) -> Any:
 
 
 def trained_fact(model: str | os.PathLike[str], name: str, default: Any) -> Any:
-    """A fact of a trained model, such as ``"architecture"``, or ``default`` where there is none.
+    """A fact of a trained model, such as ``"architecture"``, or ``default`` if there is none.
 
     Parameters
     ----------
     model
-        Path of ``model.pt``, or folder of the bundle that holds it.
+        Path of ``model.pt`` or of the bundle folder.
     name, default
-        Key of ``model.json``, and what to take where the model or the key does not exist.
+        Key of ``model.json``, and the value to return if the model or the key does not exist.
     """
     path = Path(model)
     if path.is_dir() or not path.suffix:
@@ -104,21 +104,21 @@ def trained_fact(model: str | os.PathLike[str], name: str, default: Any) -> Any:
 def operating_points(
     model: str | os.PathLike[str], names: Sequence[str], threshold: float | None = None
 ) -> dict[str, float]:
-    """Decision thresholds of a trained model: as given, or as fixed on its validation data, or 0.5.
+    """Decision thresholds of a trained model: the given one, those chosen on its validation data, or 0.5.
 
     Parameters
     ----------
     model
         Path of ``model.pt``.
     names
-        What is decided: the positive class of two, or each of several findings.
+        Names to decide on: the positive class of two, or each of several findings.
     threshold
-        Used for all of them instead.
+        Threshold to use for all of them instead.
 
     Raises
     ------
     WeightsError
-        Where ``model.json`` belongs to another ``model.pt``: its thresholds would be wrong.
+        If ``model.json`` belongs to another ``model.pt``: its thresholds would be wrong.
     """
     if threshold is not None:
         return {name: float(threshold) for name in names}

@@ -1,4 +1,4 @@
-"""Writing what an evaluation or inference run found: predictions and metrics."""
+"""Writing the results of an evaluation or inference run: predictions and metrics."""
 
 from __future__ import annotations
 
@@ -45,44 +45,44 @@ LEFT_OUT_CSV = "left_out.csv"
 QUESTIONS_CSV = "questions.csv"
 EVALUATION_JSON = "evaluation.json"
 
-_MOST_COLUMNS = 20  # of more classes only the most probable are written
+_MOST_COLUMNS = 20  # with more classes, only the most probable are written
 _TOP = 5
 
 
 class PredictionWriter:
     """Handler that writes ``predictions.csv`` and ``predictions.json`` when an engine completes.
 
-    A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class (of more than 20
-    classes the five most probable), the decision and, where known, the true class and the reason why an image could
-    not be read. With findings, each has its probability and its decision, 1 or 0. Nothing of an image's header is
-    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds a row an exam, with its name and the
-    file of its first slice. The name is that of the records; without records, or where they name no exam, that of the
-    file or of the first file of the series.
+    A row holds the file (relative to ``root``, with ``/``), the frame, the probability of every class (with more than
+    20 classes, the five most probable), the decision and, where known, the true class and the reason why an image could
+    not be read. With findings, each has its probability and its decision, 1 or 0. Nothing from an image's header is
+    written: no name, no id, no date. With ``aggregate``, ``exams.csv`` holds one row per exam, with its name and the
+    file of its first slice. The name comes from the records; without records, or if they name no exam, it is that of
+    the file or of the first file of the series.
 
-    ``left_out.csv`` names the files of the folder that were left out, with the reason; ``questions.csv`` the images
-    whose values are doubtful, with the question, whose counts are in ``predictions.json``.
+    ``left_out.csv`` lists the files of the folder that were left out, with the reason; ``questions.csv`` lists the
+    images with doubtful values and the question about each. ``predictions.json`` counts the questions.
 
-    Where no image at all could be read, the run ends in a `RecordsError` after the files are written.
+    The run ends in a `RecordsError`, after the files are written, if no image could be read.
 
     Parameters
     ----------
     folder
-        Where the files go.
+        Output folder.
     data
         ``data`` of the engine's dataset.
     classes
-        Names in index order.
+        Class names in index order.
     root
-        Folder (or file) that the images lie in.
+        Image folder, or a single image file.
     checkpoint
-        The trained model, beside which its operating point is kept.
+        Trained model; its operating point is stored beside it.
     threshold
-        Instead of that operating point. For two classes, an image is called ``classes[1]`` at this probability and
-        above; for more, the most probable class is the decision. The engine's ``state.thresholds`` is set.
+        Replaces that operating point. With two classes, an image is called ``classes[1]`` at or above this probability;
+        with more, the decision is the most probable class. The engine's ``state.thresholds`` is set.
     findings
-        Names of findings that may occur together, instead of classes.
+        Names of findings that may occur together; used instead of classes.
     aggregate
-        Rule of `by_exam`.
+        Aggregation rule, see `by_exam`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class PredictionWriter:
         engine.state.thresholds = operating_points(self.checkpoint, self._decided(), self.threshold)
 
     def _decided(self) -> list[str]:
-        """What a threshold decides on."""
+        """Names of what a threshold decides on."""
         if self.findings:
             return self.findings
         return self.classes[1:] if len(self.classes) == 2 else []
@@ -154,7 +154,7 @@ class PredictionWriter:
         report_problems([f"{row['file']}: {row['problem']}" for row in rows if row["problem"]], len(rows), self.folder)
 
     def rows(self, table: PredictionTable, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-        """A row an image."""
+        """One row per image."""
         rows = []
         for position, index in enumerate(table.index.tolist()):
             item = self.data[index]
@@ -169,7 +169,7 @@ class PredictionWriter:
         return rows
 
     def exam_rows(self, table: PredictionTable, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-        """A row an exam; unreadable slices do not enter."""
+        """One row per exam, without unreadable slices."""
         readable = np.array([index not in self._unreadable for index in table.index.tolist()], dtype=bool)
         kept = PredictionTable(
             table.index[readable],
@@ -185,7 +185,7 @@ class PredictionWriter:
         rows = []
         for position, index in enumerate(exams.index.tolist()):
             item = self.data[index]
-            # Exams of two patients may have the same name: the file of the first slice tells them apart.
+            # Exams of two patients may share a name; the file of the first slice identifies the exam.
             row = {
                 "file": relative_to(self.root, str(item["image"])),
                 "exam": self._exam_name(item),
@@ -195,7 +195,7 @@ class PredictionWriter:
         return rows
 
     def _exam_name(self, item: Mapping[str, Any]) -> str:
-        """As the records name the exam; else the file that it is, or the first one of its series."""
+        """Name of the exam in the records; otherwise its file, or the first file of its series."""
         named = str(item.get("exam") or "")
         if named and "patient_id" in item and not Path(named).is_absolute():
             return named
@@ -243,14 +243,14 @@ class EvaluationWriter:
     """Handler that writes ``evaluation.json``: metrics of the labeled predictions with their intervals.
 
     Attach it after a `PredictionWriter`, whose collected predictions and thresholds it uses. With ``aggregate`` the
-    metrics are of exams, and ``metrics_of_images`` holds those of the slices, at the same thresholds.
+    metrics are per exam, and ``metrics_of_images`` holds those per slice at the same thresholds.
 
     Parameters
     ----------
     folder, data, classes, findings, aggregate
-        As for `PredictionWriter`.
+        See `PredictionWriter`.
     settings
-        The run's settings, kept beside the metrics.
+        The run's settings, saved with the metrics.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class EvaluationWriter:
 
 
 def write_left_out(folder: Path, data: Any) -> None:
-    """Write ``left_out.csv``, a row for each file that was left out of ``data``; remove the one of an earlier run."""
+    """Write ``left_out.csv``, one row per file left out of ``data``; remove that of an earlier run."""
     left_out = left_out_of(data)
     rows = [{"file": path, "reason": reason} for reason, paths in left_out.items() for path in paths]
     if rows:
@@ -311,17 +311,17 @@ def write_left_out(folder: Path, data: Any) -> None:
 def write_questions(
     folder: Path, data: Sequence[Mapping[str, Any]], root: Path, questions: Mapping[int, str]
 ) -> dict[str, int]:
-    """Write ``questions.csv``, a row for each question about an image; remove the one of an earlier run.
+    """Write ``questions.csv``, one row per question about an image; remove that of an earlier run.
 
     Parameters
     ----------
     questions
-        By the image's place in ``data``, a sentence a line.
+        Questions by index of the image in ``data``, one sentence per line.
 
     Returns
     -------
     dict
-        Images by question.
+        Number of images for each question.
     """
     asked = {index: text.split("\n") for index, text in sorted(questions.items())}
     counts = counted(asked.values())
@@ -344,22 +344,22 @@ def write_questions(
 
 
 def relative_to(root: Path, image: str) -> str:
-    """How outputs name a file: relative to the folder of the images, with ``/``."""
+    """Name of a file in the outputs: relative to the image folder, with ``/``."""
     return printable(Path(os.path.relpath(image, images_folder(root))).as_posix())
 
 
 def images_folder(root: Path) -> Path:
-    """The folder that outputs name files relative to: ``root``, or where that file lies."""
+    """The folder that file names in the outputs are relative to: ``root``, or the folder of that file."""
     return root if root.is_dir() else root.parent
 
 
 def report_problems(problems: Sequence[str], images: int, folder: Path) -> None:
-    """Warn of images that could not be used, or refuse to call a run successful in which there was no other.
+    """Warn of images that could not be used; raise if there were no others.
 
     Raises
     ------
     RecordsError
-        Where none of the images could be used.
+        If no image could be used.
     """
     if not problems:
         return
@@ -383,7 +383,7 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], first_column: str)
 
 
 def _digits(value: Any) -> float:
-    """To nine significant digits: probabilities near 0 and 1 keep their order, in few characters."""
+    """Round to nine significant digits, so that probabilities near 0 and 1 keep their order in few characters."""
     return float(f"{float(value):.9g}")
 
 

@@ -1,4 +1,4 @@
-"""The anatomical plane of the slices that a model is trained on, and the refusal of others."""
+"""The anatomical plane of a model's training slices; slices in other planes are refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from radimagenet_monai.io.geometry import PLANES
 
 
 def planes_of(data: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The planes that the records of a dataset state, the most frequent first; empty where none states one."""
+    """The planes stated by the records of a dataset, most frequent first; empty if none states one."""
     return [plane for plane, _ in _counted(data).most_common()]
 
 
 def require_plane(plane: str | Sequence[str], *data: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse records whose slices lie in another plane; records that state none are not asked.
+    """Refuse records whose slices lie in another plane; records that state no plane are accepted.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def require_plane(plane: str | Sequence[str], *data: Sequence[Mapping[str, Any]]
     Raises
     ------
     RecordsError
-        Says how many there are of which plane.
+        If any record lies in another plane; the message counts them by plane.
     ConfigurationError
         For an unknown plane.
     """

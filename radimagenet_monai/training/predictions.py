@@ -1,4 +1,4 @@
-"""Collecting an engine's predictions: the table behind metrics, operating points and output files."""
+"""Collecting an engine's predictions into the table used by metrics, operating points and output files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EXAM_RULES = ("none", "mean", "max")
 class PredictionTable:
     """Predictions of one pass, ordered by ``index``, each image once.
 
-    ``index`` (N,) is the place in the dataset's ``data``; ``probabilities`` (N, classes) sum to one a row, or
-    (N, findings) stand each for itself; ``labels`` are class indices (N,), or 1, 0 and NaN for each finding
-    (N, findings), or ``None`` where there are none. ``exclusive`` says which of the two it is.
+    ``index`` (N,) is the position in the dataset's ``data``; ``probabilities`` are (N, classes) with rows that sum to
+    one, or independent values (N, findings); ``labels`` are class indices (N,), or 1, 0 and NaN for each finding
+    (N, findings), or ``None`` if unknown. ``exclusive`` is true for classes and false for findings.
     """
 
     index: np.ndarray
@@ -36,10 +36,10 @@ class PredictionTable:
 
 
 class PredictionCollector:
-    """Handler that leaves a `PredictionTable` in ``engine.state.predictions`` after each pass.
+    """Handler that stores a `PredictionTable` in ``engine.state.predictions`` after each pass.
 
-    Expects MONAI's decollated output, with ``pred`` already probabilities, and ``index`` in the batch. In a run of
-    several processes every one gets the whole table. ``exclusive=False`` is for findings that may occur together.
+    Expects MONAI's decollated output with probabilities in ``pred``, and ``index`` in the batch. With several
+    processes, each gets the whole table. ``exclusive=False`` is for findings that may occur together.
     """
 
     def __init__(self, exclusive: bool = True) -> None:
@@ -79,7 +79,7 @@ class PredictionCollector:
 
 
 def _joined(labels: list[np.ndarray]) -> np.ndarray:
-    """Class indices ``(N,)`` where every label is one whole number, else findings ``(N, findings)``."""
+    """Class indices ``(N,)`` if every label is one integer, otherwise findings ``(N, findings)``."""
     if not labels:
         return np.empty(0, np.int64)
     stacked = np.stack(labels)
@@ -87,15 +87,15 @@ def _joined(labels: list[np.ndarray]) -> np.ndarray:
 
 
 def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str) -> PredictionTable:
-    """One row an exam instead of one a slice.
+    """Aggregate slices to one row per exam.
 
     Parameters
     ----------
     table
-        Of slices.
+        Predictions per slice.
     data
-        ``data`` of the dataset: an item's ``patient_id`` and ``exam`` say which exam it is a slice of; an item without
-        ``exam`` is an exam of its own.
+        ``data`` of the dataset: an item's ``patient_id`` and ``exam`` identify its exam; an item without
+        ``exam`` is an exam by itself.
     rule
         ``"none"`` gives the table itself; ``"mean"`` the mean probabilities; ``"max"`` those of the slice with the
         highest probability of the last class (two classes), or the highest of each finding.
@@ -103,14 +103,14 @@ def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str
     Returns
     -------
     PredictionTable
-        ``index`` is that of the exam's first slice. An exam is labeled positive where any of its slices is.
+        ``index`` is that of the exam's first slice. An exam is positive if any of its slices is.
 
     Raises
     ------
     ConfigurationError
         For an unknown rule, or ``"max"`` with more than two exclusive classes.
     RecordsError
-        For an exam whose slices are of different classes, where there are more than two.
+        If the slices of an exam differ in class and there are more than two classes.
     """
     check_exam_rule(rule)
     if rule == "none" or not len(table.index):
@@ -129,13 +129,13 @@ def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str
 
 
 def exam_of(item: Mapping[str, Any], index: int) -> tuple[str, str]:
-    """What tells the exams of a dataset apart: patient and exam, or the item's place where it names none."""
+    """Identifier of an item's exam: patient and exam, or the item's index if it names no exam."""
     exam = str(item.get("exam") or "")
     return (str(item.get("patient_id") or ""), exam) if exam else ("", f"item {index}")
 
 
 def check_exam_rule(rule: str) -> None:
-    """Refuse what is none of `EXAM_RULES`.
+    """Refuse a rule that is not in `EXAM_RULES`.
 
     Raises
     ------
@@ -165,14 +165,14 @@ def _common_label(labels: np.ndarray, columns: int) -> np.ndarray:
 
 
 class PredictionMetric(Metric):
-    """A number computed from the `PredictionTable` of a pass, as an ignite metric.
+    """A metric computed from the `PredictionTable` of a pass, as an ignite metric.
 
     Parameters
     ----------
     data
         ``data`` of the dataset, needed for `by_exam`.
     aggregate
-        Its rule.
+        Rule of `by_exam`.
     """
 
     measure: Callable[[PredictionTable], float]
@@ -203,14 +203,14 @@ class PredictionMetric(Metric):
 
 
 def area_under_roc(table: PredictionTable) -> float:
-    """Area under the ROC curve: of the last class for two classes, of the first finding, or the macro mean.
+    """Area under the ROC curve of the last of two classes, of the first finding, or the macro mean.
 
-    The macro mean is over the classes that have images, each against all others.
+    The macro mean is taken over the classes that have images, each against all others.
 
     Raises
     ------
     RecordsError
-        Where it is not defined: no labels, or a single class.
+        If it is undefined: no labels, or a single class.
     """
     labels = known_labels(table)
     if not table.exclusive:
@@ -236,7 +236,7 @@ def known_labels(table: PredictionTable) -> np.ndarray:
     Raises
     ------
     RecordsError
-        Where there are none.
+        If the table has no labels.
     """
     if table.labels is None or not len(table.labels):
         raise RecordsError("the records have no labels; an evaluation needs them")

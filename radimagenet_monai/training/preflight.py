@@ -1,4 +1,4 @@
-"""Checks that cost nothing and are made before hours of work."""
+"""Cheap checks before hours of work."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from radimagenet_monai.training.predictions import PredictionTable, by_exam
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:
-    """Refuse folders that could not be written to later. Creates nothing.
+    """Refuse folders that are not writable. Creates nothing.
 
-    A sealed store is only read, so it may lie on a read-only disk.
+    A sealed store is only read, so it may be on a read-only disk.
 
     Raises
     ------
     ConfigurationError
-        For a path that is a file, lies below one, or that the user may not write to.
+        For a path that is a file, lies below a file, or is not writable.
     """
     for folder in folders:
         if is_sealed(folder):
@@ -45,12 +45,12 @@ def require_writable(*folders: str | os.PathLike[str]) -> None:
 
 
 def require_image_size(architecture: str, image_size: int) -> None:
-    """Refuse images that are smaller than the network's layers need.
+    """Refuse images that are too small for the network's layers.
 
     Raises
     ------
     ConfigurationError
-        For a smaller size, or an unknown architecture.
+        For an image size that is too small, or an unknown architecture.
     """
     least = get_architecture(architecture).minimum_size
     if int(image_size) < least:
@@ -63,7 +63,7 @@ def require_image_size(architecture: str, image_size: int) -> None:
 def require_images(*datasets: Sized) -> None:
     """Refuse to run on nothing: a bundle can be built and checked without data, but not run.
 
-    Says how many files of a folder are left out, and for which reasons.
+    Reports how many files of a folder are left out, and why.
 
     Raises
     ------
@@ -89,25 +89,25 @@ def require_classes(
     aggregate: str = "none",
     findings: Sequence[str] | None = None,
 ) -> None:
-    """Refuse a training or validation part of one class, which no area under the ROC curve can be computed of.
+    """Refuse a training or validation part with one class only, for which the area under the ROC curve is undefined.
 
     Parameters
     ----------
     train, validation
-        ``data`` of the two datasets. An empty part is passed over, as without data a workflow is only built.
+        ``data`` of the two datasets. An empty part is skipped, since a workflow without data is only built.
     classes
-        Names in index order.
+        Class names in index order.
     aggregate
-        Rule of `by_exam`: with exams, exams of both classes are needed.
+        Rule of `by_exam`; when aggregating, exams of both classes are needed.
     findings
-        Names of findings that may occur together, the first of which must be present and absent.
+        Names of findings that may occur together; the first must be present in some images and absent in others.
 
     Raises
     ------
     RecordsError
-        For a part with one class, or an exam of several of more than two classes.
+        For a part with one class, or an exam with several classes if there are more than two.
     ConfigurationError
-        For a rule that does not fit.
+        For an unsuitable rule.
     """
     for part, data in (("train", train), ("validation", validation)):
         if not len(data):
@@ -130,12 +130,12 @@ def require_classes(
 
 
 def require_lesions(validation: Any) -> None:
-    """Refuse a validation part in which no mask holds a lesion, so that no Dice can be computed of it.
+    """Refuse a validation part in which no mask holds a lesion, for which Dice is undefined.
 
     Parameters
     ----------
     validation
-        A dataset whose images have their mask as the last channel; empty is passed over.
+        A dataset whose images have their mask as the last channel; an empty one is skipped.
 
     Raises
     ------

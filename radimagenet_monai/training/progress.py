@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar where someone watches, a line an epoch in any case."""
+"""Progress of a run: a bar on a terminal, and always one line per epoch."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NEXT_LINES = 600.0
 
 
 class Progress:
-    """Handler with a bar over the batches of each epoch (terminals only) and one log line an epoch.
+    """Handler with a bar over the batches of each epoch (terminals only) and one log line per epoch.
 
-    Where nobody watches, lines within a long epoch say from the first minute on how long the run will take. A line of
-    an epoch holds the figures of `Throughput`, where that is attached before.
+    Without a terminal, log lines within a long epoch estimate the remaining time from the first minute on. The line
+    of an epoch includes the figures of `Throughput` if that handler is attached first.
 
     Parameters
     ----------
     title
-        What is running, e.g. ``"training"``.
+        Name of the activity, e.g. ``"training"``.
     evaluator
-        Its key metric, current and best, is part of the line.
+        Evaluator whose key metric, current and best, is shown in the line.
     """
 
     def __init__(self, title: str, evaluator: Any = None) -> None:
@@ -48,11 +48,11 @@ class Progress:
         self._next_line = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Losses of the epoch so far, so that the mean that is shown stays that of the whole epoch."""
+        """Losses of the epoch so far, so that a resumed run shows the mean over the whole epoch."""
         return {"losses": torch.tensor([loss.item() for loss in self._losses])}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on with the losses of a part of the epoch."""
+        """Restore the losses of a partly finished epoch."""
         self._losses = list(state_dict["losses"])
 
     def attach(self, engine: Engine) -> None:
@@ -82,7 +82,7 @@ class Progress:
         output = engine.state.output
         loss = output.get("loss") if isinstance(output, dict) else None
         if loss is not None:
-            # Kept on the device: reading it every batch would make a GPU wait.
+            # Kept on the device: reading it at every batch would stall a GPU.
             self._losses.append(loss.detach())
         assert self._bar is not None
         self._bar.update()
@@ -110,7 +110,7 @@ class Progress:
         )
 
     def _seconds_left(self, state: Any) -> float:
-        """At the pace of this epoch, and with validation as long as the last one."""
+        """Remaining time, assuming the pace of this epoch and the duration of the last validation."""
         batches = state.max_epochs * state.epoch_length - state.iteration
         pace = (self._last_batch - self._started) / max(self._batches, 1)
         return pace * batches + (self._validation or 0.0) * (state.max_epochs - state.epoch + 1)
@@ -143,7 +143,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """In words: seconds up to two minutes, then minutes, hours and minutes, days and hours."""
+    """Duration as text: seconds up to two minutes, then minutes, hours and minutes, days and hours."""
     minutes = round(seconds / 60)
     if seconds < 120:
         return f"{seconds:.0f} s"

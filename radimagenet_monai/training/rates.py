@@ -1,4 +1,4 @@
-"""How fast the loader and the network are, each by itself, measured before training begins."""
+"""Speed of the loader and of the network, each measured alone before training begins."""
 
 from __future__ import annotations
 
@@ -29,18 +29,17 @@ _MOST_ON_CPU = 32
 
 
 class MeasuredRates:
-    """Handler that measures, at the start of a run, the images a second of the loader alone and of the network alone.
+    """Handler that measures images per second of the loader alone and of the network alone at the start of a run.
 
-    One line says both and which of them will limit training; ``engine.state.rates`` holds them. Neither weights nor
-    optimizer, statistics, random numbers or the order of samples are changed by it: training goes bit for bit as
-    without.
+    One log line gives both rates and says which will limit training; ``engine.state.rates`` holds them. Weights,
+    optimizer, statistics, random state and sample order are unchanged: training is bit for bit the same as without.
 
     Attach it after the handler that restores a checkpoint.
 
     Parameters
     ----------
     enabled
-        Off: nothing is measured.
+        Whether to measure anything.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -63,7 +62,7 @@ class MeasuredRates:
 
 
 def rates_line(loader: float | None, network: float, num_workers: int) -> str:
-    """Both rates in images a second, what limits, and the way out; ``loader`` is ``None`` where it is not known."""
+    """Both rates in images per second, the bottleneck, and how to relieve it; ``loader`` is ``None`` if unknown."""
     if loader is None:
         return f"network alone {network:.4g} images/s; too few batches to measure the loader"
     rates = f"loader alone {loader:.4g} images/s, network alone {network:.4g} images/s: "
@@ -77,7 +76,7 @@ def rates_line(loader: float | None, network: float, num_workers: int) -> str:
 
 
 def _loader_rate(loader: Any) -> tuple[Any, float | None]:
-    """The first batch, ``None`` where there is none, and the images a second of those that were not read ahead."""
+    """The first batch (``None`` if there is none), and images per second over batches that were not prefetched."""
     workers = getattr(loader, "num_workers", 0)
     skipped = 1 + workers * (getattr(loader, "prefetch_factor", None) or 0)
     first, images, begun, started = None, 0, time.monotonic(), 0.0
@@ -97,13 +96,13 @@ def _loader_rate(loader: Any) -> tuple[Any, float | None]:
 
 
 def _network_rate(engine: Any, batch: dict[str, Any]) -> float:
-    """Images a second of forward, backward and optimizer on a batch that is on the device."""
+    """Images per second of forward, backward and optimizer step on a batch already on the device."""
     device = engine.state.device
     on_cpu = device.type == "cpu"
     if on_cpu:
         batch = {key: value[:_MOST_ON_CPU] for key, value in batch.items()}
     batch = {**batch, "image": torch.as_tensor(batch["image"]).to(device)}
-    # The same numbers in every process: each step exchanges gradients.
+    # The same number of steps in every process, since each step exchanges gradients.
     warm, timed = (1, 2) if on_cpu else (3, 10)
     started = 0.0
     for number in range(warm + timed):
@@ -126,7 +125,7 @@ def _training_state_kept(network: nn.Module, optimizer: Optimizer) -> Iterator[N
     training = network.training
     network.train()
     for group in optimizer.param_groups:
-        # Weights that stay where they are cannot run away within the measurement.
+        # A learning rate of zero keeps the weights from diverging during the measurement.
         group["lr"] = 0.0
     try:
         yield

@@ -1,4 +1,4 @@
-"""The folder of a training run: used by one run at a time, and never taken over from another unasked."""
+"""The folder of a training run: used by one run at a time and never overwritten unless requested."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _RESULTS = (MODEL_NAME, FACTS_NAME, ENCODER_NAME)
 
 
 class RunFolder:
-    """Handler that guards the folder of a run, and gives the bundle a copy of the trained model when the run ends.
+    """Handler that guards the folder of a run, and copies the trained model to the bundle when the run ends.
 
-    Attach it as the first handler of the trainer. When the run starts it takes a lock, which the system gives back when
-    the process ends in whatever way, and then refuses a used folder as `require_unused` does. When the run is complete,
-    ``model.pt``, ``model.json`` and, of a pretraining, ``encoder.safetensors`` are copied into ``models``, each
-    atomically. A run that is stopped, fails or is killed leaves ``models`` as it was.
+    Attach it as the first handler of the trainer. When the run starts it takes a lock, which the system releases
+    however the process ends, and then refuses a used folder like `require_unused`. When the run is complete,
+    ``model.pt``, ``model.json`` and, for pretraining, ``encoder.safetensors`` are copied into ``models``, each
+    atomically. A run that is stopped, fails or is killed leaves ``models`` unchanged.
 
     Parameters
     ----------
     folder
         Output folder of the run.
     models
-        Folder ``models`` of the bundle.
+        The bundle's ``models`` folder.
     settings
-        Of the run, JSON-serializable, as `BestModel` keeps them.
+        The run's settings, JSON-serializable, as saved by `BestModel`.
     resume, overwrite
-        What the user asked for.
+        Whether to continue from a checkpoint, and whether to replace an earlier run.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RunFolder:
                 self._lock.release()
 
     def _release(self, engine: Any, error: BaseException) -> None:
-        # Called before the handler that writes the failure down and raises it again.
+        # Called before the handler that records the failure and raises it again.
         if rank() == 0:
             self._lock.release()
 
@@ -111,23 +111,23 @@ def require_unused(
     resume: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Refuse a training, before its images are packed, that would replace another. Creates nothing.
+    """Refuse a training run that would replace another, before its images are packed. Creates nothing.
 
     Parameters
     ----------
     folder
         Output folder of the run.
     bundle_root
-        Folder of the bundle, whose ``models`` receives the trained model.
+        Bundle folder, whose ``models`` receives the trained model.
     settings, resume, overwrite
-        As for `RunFolder`.
+        See `RunFolder`.
 
     Raises
     ------
     ConfigurationError
-        Where another process is training in ``folder``; where ``folder`` holds a checkpoint or a trained model, and
-        neither ``resume`` nor ``overwrite`` was asked for; where the bundle holds the model of a run with other
-        settings, or of a finished run that is not gone on with, and ``overwrite`` was not asked for.
+        If another process is training in ``folder``; if ``folder`` holds a checkpoint or a trained model and neither
+        ``resume`` nor ``overwrite`` is set; or if the bundle holds the model of a run with other settings, or of a
+        finished run that is not being resumed, and ``overwrite`` is not set.
     """
     problem = ""
     if rank() == 0:
@@ -138,7 +138,7 @@ def require_unused(
 
 
 def _raise_everywhere(problem: str) -> None:
-    """Raise what the first process found in all of them, so that none waits for it."""
+    """Raise the first process's error in all processes, so that none waits for it."""
     problem = gather_objects(problem)[0]
     if problem:
         raise ConfigurationError(problem)
@@ -154,7 +154,7 @@ def _is_locked(folder: Path) -> bool:
     except filelock.Timeout:
         return True
     except OSError:
-        return False  # not to be written to, which is said elsewhere
+        return False  # not writable, which is reported elsewhere
     lock.release()
     return False
 
@@ -164,7 +164,7 @@ def _in_use(folder: Path) -> str:
 
 
 def _used(folder: Path, models: Path, settings: Mapping[str, Any], resume: bool, overwrite: bool) -> str:
-    """Why a run must not start, or nothing."""
+    """Why a run must not start, or an empty string."""
     has_checkpoint = (folder / CHECKPOINT_NAME).exists()
     if not overwrite and not resume:
         for name in (CHECKPOINT_NAME, MODEL_NAME):
@@ -177,7 +177,7 @@ def _used(folder: Path, models: Path, settings: Mapping[str, Any], resume: bool,
         return ""
     model = models / MODEL_NAME
     if resume and has_checkpoint:
-        # Whether this run may go on from the checkpoint is asked when that is read.
+        # Whether this run may resume from the checkpoint is checked when the checkpoint is read.
         own = _read_facts(folder / FACTS_NAME) or {}
         if own and not _other_setting(models / FACTS_NAME, {name: own[name] for name in settings if name in own}):
             return ""
@@ -196,12 +196,12 @@ def _used(folder: Path, models: Path, settings: Mapping[str, Any], resume: bool,
 
 
 def _other_setting(facts: Path, settings: Mapping[str, Any]) -> str:
-    """The first setting in which a trained model differs from this run, in words."""
+    """Describe the first setting in which a trained model differs from this run."""
     known = _read_facts(facts)
     if known is None:
         return "unknown settings, since it has no readable model.json"
     for name, value in json.loads(json.dumps(dict(settings), default=str)).items():
-        # What an earlier version did not keep cannot be compared.
+        # Settings that an earlier version did not save cannot be compared.
         if name in known and name not in MAY_CHANGE and known[name] != value:
             return f"{name}={known.get(name)!r}, and this run has {name}={value!r}"
     return ""

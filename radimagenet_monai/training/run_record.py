@@ -1,4 +1,4 @@
-"""``run.json``: what was run, with which versions, data, weights and machine, and how it ended."""
+"""``run.json``: what was run, with which versions, data and weights, on which machine, and how it ended."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ _PACKAGES = (
 
 
 class RunRecord:
-    """Handler that keeps ``run.json`` up to date from the start of a run to its end, also a failed one.
+    """Handler that keeps ``run.json`` up to date from the start of a run to its end, even if the run fails.
 
-    No path of this machine is written: of a file of weights, its name.
+    No local path is written; a weight file is recorded by name.
 
-    Attach it after `MeasuredRates` and `Throughput`, whose figures it keeps.
+    Attach it after `MeasuredRates` and `Throughput`, whose figures it records.
 
     Parameters
     ----------
     folder
-        Where ``run.json`` is written.
+        Folder for ``run.json``.
     settings
         The run's settings, JSON-serializable.
     network
-        Its parameters and buffers at the start are hashed: the record of the initialization.
+        Network whose initial parameters and buffers are hashed, to record the initialization.
     data
-        The list of dictionaries of the dataset; hashed by `hash_datalist`.
+        The dataset's list of dictionaries; hashed by `hash_datalist`.
     evaluator
-        Its best key metric is recorded.
+        Evaluator whose best key metric is recorded.
     weights
         Name and hashes of the initialization, from `radimagenet_monai.weights.identify_weights`.
     source
-        Where the data come from, as `data_source` gives it.
+        Origin of the data, from `data_source`.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class RunRecord:
             images=len(self.data),
             data_sha256=hash_datalist(self.data),
             weights_sha256=hash_state(unwrap_network(self.network)),
-            # Where a resumed run took over.
+            # Position at which a resumed run continued.
             first_epoch=engine.state.epoch + 1,
             epoch_seconds=[],
         )
-        # Of handlers that were attached before this one.
+        # Set by handlers attached before this one.
         if hasattr(engine.state, "rates"):
             self.record["rates"] = _rounded(engine.state.rates)
         self._write()
@@ -147,8 +147,8 @@ class RunRecord:
         self.record.update(status="stopped" if stopped else "failed", ended=_now())
         if not stopped:
             self.record["error"] = one_line(f"{type(error).__name__}: {error}")
-        if "started" in self.record:  # else the folder may be that of another run
-            # The error that ended the run is the one to report, and it may come from this very disk.
+        if "started" in self.record:  # otherwise the folder may belong to another run
+            # Report the error that ended the run, even if this write fails too: the disk may be the cause.
             with contextlib.suppress(OSError):
                 self._write()
         raise error
@@ -162,19 +162,19 @@ class RunRecord:
 def data_source(
     task: str, dataset_dir: str | os.PathLike[str], datalist: str | os.PathLike[str] | None
 ) -> dict[str, Any]:
-    """Which reader prepared the data of a bundle run, as `source_of_bundle` says it."""
+    """Which reader prepared the data of a bundle run, in the form of `source_of_bundle`."""
     return source_of_bundle(get_task(task), dataset_dir, datalist)
 
 
 def expected_body_parts(task: str, model: str | os.PathLike[str]) -> list[str]:
-    """Regions that the images of a trained model show: the task's, and none where it was trained on data of one's own.
+    """Body regions that a trained model expects: the task's, or none if it was trained on the user's own data.
 
     Parameters
     ----------
     task
         Name of the bundle's task.
     model
-        As for `trained_fact`.
+        See `trained_fact`.
     """
     own = get_task(task)
     source = trained_fact(model, "source", None)
@@ -184,7 +184,7 @@ def expected_body_parts(task: str, model: str | os.PathLike[str]) -> list[str]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages whose behavior a result depends on."""
+    """Versions of Python and of the packages that a result depends on."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -195,7 +195,7 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor and accelerators of this machine; no host or user name."""
+    """Processor and accelerators of this machine, without host or user name."""
     return {
         "platform": platform.platform(),
         "processor": _processor_name(),
@@ -207,9 +207,9 @@ def hardware() -> dict[str, Any]:
 def hash_datalist(data: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 over file name, frame, label, content hash and masks of every item, in order.
 
-    File names enter without their folder, so that the same data in another place have the same hash. Of the records
-    of a sealed store the same is hashed by column (`SealedRecords.sha256`), which gives another value in a fraction of
-    a second for a million records.
+    File names are hashed without their folder, so that the same data elsewhere have the same hash. The records of a
+    sealed store are hashed by column (`SealedRecords.sha256`), which gives a different value but takes a fraction of a
+    second for a million records.
     """
     if isinstance(data, SealedRecords):
         return data.sha256()

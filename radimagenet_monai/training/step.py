@@ -1,4 +1,4 @@
-"""One batch of training: forward, backward and, where a group of batches is complete, the optimizer."""
+"""One batch of training: forward, backward and, at the end of a group of batches, the optimizer step."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from radimagenet_monai.training.epoch_position import samples_in_iteration
 
 
 class TrainingStep:
-    """``iteration_update`` of MONAI's ``SupervisedTrainer``: gradients gathered over several batches, and clipped.
+    """``iteration_update`` of MONAI's ``SupervisedTrainer``: gradients accumulated over several batches, and clipped.
 
-    The gradient of an optimizer step is that of the mean loss over all images of its batches, also where the last group
-    of an epoch has fewer of them or a batch is not full. (MONAI's own step divides by a fixed number and has
-    DistributedDataParallel exchange gradients for every batch.) How many batches make a step is the trainer's
-    ``accumulation_steps``.
+    The gradient of an optimizer step is that of the mean loss over all images of its batches, even if the last group
+    of an epoch has fewer batches or a batch is not full. (MONAI's own step divides by a fixed number and exchanges
+    gradients for every batch under DistributedDataParallel.) The trainer's ``accumulation_steps`` sets the number of
+    batches per step.
 
-    ``engine.state.gradients_pending`` is true where gradients were gathered and the optimizer did not step yet.
+    ``engine.state.gradients_pending`` is true while accumulated gradients wait for an optimizer step.
 
     Parameters
     ----------
     clip_gradient_norm
-        Largest 2-norm of all gradients together; 0: they are left as they are.
+        Largest 2-norm of all gradients together; 0 disables clipping.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class TrainingStep:
             engine.fire_event(IterationEvents.LOSS_COMPLETED)
             loss = state.output[Keys.LOSS]
             if group > 1:
-                # Of all processes, which the loss is a mean over once their gradients are averaged.
+                # Images of all processes: averaging the gradients makes the loss a mean over them.
                 size = samples_in_iteration(engine)
                 self._images += size
                 loss = loss * size
@@ -83,7 +83,7 @@ class TrainingStep:
 
 
 def _gradients_kept_here(network: nn.Module, kept: bool) -> contextlib.AbstractContextManager[Any]:
-    """Without an exchange of gradients between processes, where the group goes on."""
+    """Skip the exchange of gradients between processes until the last batch of a group."""
     if kept and isinstance(network, nn.parallel.DistributedDataParallel):
         return network.no_sync()
     return contextlib.nullcontext()

@@ -17,18 +17,18 @@ STOPPED_STATUS = 75
 
 
 class RunStopped(SystemExit):
-    """Ends a run that was told to, with `STOPPED_STATUS`."""
+    """Ends a run on request, with `STOPPED_STATUS`."""
 
     def __init__(self) -> None:
         super().__init__(STOPPED_STATUS)
 
 
 class StopSignal:
-    """Notes SIGTERM, which schedulers send some time before they kill.
+    """Records SIGTERM, which schedulers send some time before they kill a job.
 
-    Ask with `agreed` at the same places in all processes. Each call starts a reduction over the processes in the
+    Call `agreed` at the same points in all processes. Each call starts a reduction over the processes in the
     background and takes the result of the call before, so no process waits for it and all get the same answer, one
-    call late. In a run of one process the answer is immediate.
+    call late. With a single process the answer is immediate.
     """
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class StopSignal:
         self._pending: tuple[Any, torch.Tensor] | None = None
 
     def listen(self) -> None:
-        """Take over SIGTERM, where Python allows it: in the main thread."""
+        """Handle SIGTERM, if Python allows it (only in the main thread)."""
         self.received = self._agreed = False
         self._pending = None
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._note)
 
     def ignore(self) -> None:
-        """Give SIGTERM back to whoever had it before."""
+        """Restore the previous SIGTERM handler."""
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None

@@ -1,4 +1,4 @@
-"""Metrics of many classes, counted batch by batch: no table of predictions, and exact over any number of processes."""
+"""Metrics for many classes, accumulated per batch: no prediction table, and exact for any number of processes."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Predicted:
 
 
 def predicted(engine: Any) -> Predicted:
-    """What an evaluator found in its present iteration.
+    """The predictions of an evaluator's current iteration.
 
     Parameters
     ----------
     engine
-        A ``SupervisedEvaluator`` whose batches hold ``index`` and whose ``pred`` are probabilities by now: with
-        ``decollate=False``, which is much the faster, or with MONAI's lists of dictionaries.
+        A ``SupervisedEvaluator`` whose batches hold ``index`` and whose ``pred`` already holds probabilities: with
+        ``decollate=False``, which is much faster, or with MONAI's lists of dictionaries.
     """
     batch, output = engine.state.batch, engine.state.output
     if not isinstance(output, Mapping):
@@ -63,13 +63,13 @@ def predicted(engine: Any) -> Predicted:
 class CountCollector:
     """Handler that leaves the `StreamingCounts` of each pass in ``engine.state.counts``.
 
-    In a run of several processes every one gets the sum over all of them, which is exactly what one process would have
-    counted; each image must be given to one process only, as `radimagenet_monai.data.EpochSampler` does.
+    With several processes, each gets the sum over all of them, which equals the count of a single process; each image
+    must go to one process only, as with `radimagenet_monai.data.EpochSampler`.
 
     Raises
     ------
     RecordsError
-        During the run, for images without labels.
+        During the run, if images have no labels.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class CountCollector:
 
 
 class StreamingMetric(Metric):
-    """A number of a pass over many classes, as an ignite metric. Several on one engine share what is counted.
+    """A metric over many classes, as an ignite metric. Several on one engine share their counts.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class StreamingMetric(Metric):
     Raises
     ------
     ConfigurationError
-        For another name.
+        For an unknown name.
     """
 
     def __init__(self, measure: str) -> None:

@@ -1,4 +1,4 @@
-"""Writing what an evaluation of many classes found, while it runs: memory does not grow with the number of images."""
+"""Writing results for many classes while the evaluation runs: memory does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ _TOP = 5
 
 
 class StreamingPredictionWriter:
-    """Handler that writes ``predictions.csv``: a row an image, in the order of the dataset.
+    """Handler that writes ``predictions.csv``: one row per image, in the order of the dataset.
 
     A row holds the file (relative to ``root``, with ``/``), the frame, the five most probable classes with their
     probabilities, the decision and, where known, the true class: the columns of `PredictionWriter` for many classes.
-    The empty column ``problem`` is there for readers of both.
+    The column ``problem`` is empty; it keeps the columns of both writers the same.
 
-    Rows go to a hidden file beside it, one a process, and ``predictions.csv`` appears when all are there; a run that
-    is killed leaves the former one. Processes on several machines need a folder that all of them see.
+    Each process writes its rows to a hidden file beside it, and ``predictions.csv`` appears when all are complete; a
+    killed run leaves the previous file. Processes on several machines need a shared folder.
 
     Parameters
     ----------
     folder
-        Where the file goes.
+        Output folder.
     data
         ``data`` of the engine's dataset.
     classes
-        Names in index order.
+        Class names in index order.
     root
-        Folder that the images lie in.
+        Image folder.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class StreamingPredictionWriter:
     def _start(self, engine: Any) -> None:
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._part.open("w", encoding="utf-8", newline="")
-        self._images = os.fspath(images_folder(self.root))  # asked of the file system once, not for each image
+        self._images = os.fspath(images_folder(self.root))  # ask the file system once, not for each image
 
     def _write(self, engine: Any) -> None:
         assert self._stream is not None
@@ -110,27 +110,27 @@ class StreamingPredictionWriter:
             writer = csv.writer(stream, lineterminator="\n")
             tops = [name for place in places for name in (f"top{place}", f"probability_top{place}")]
             writer.writerow(["file", "frame", *tops, "decision", "label", "problem"])
-            # Each process took its images in the order of the dataset.
+            # Each process kept its images in dataset order.
             writer.writerows(cells for _, cells in heapq.merge(*rows, key=lambda row: row[0]))
         for part in parts:
             part.unlink()
 
 
 class StreamingEvaluationWriter:
-    """Handler that writes ``evaluation.json`` and ``confusion.csv`` of labeled images of many classes.
+    """Handler that writes ``evaluation.json`` and ``confusion.csv`` for labeled images of many classes.
 
-    ``evaluation.json`` holds the metrics with their intervals, groups of classes by modality and region where the
-    classes are RadImageNet's, and, for phantoms, the notice that they are none of patients. ``confusion.csv`` has a row
-    a true class and a column a class that was called.
+    ``evaluation.json`` holds the metrics with their intervals, groups of classes by modality and region if the
+    classes are RadImageNet's, and, for phantoms, the notice that they do not come from patients. ``confusion.csv`` has
+    one row per true class and one column per predicted class.
 
     Parameters
     ----------
     folder, classes, root
-        As for `StreamingPredictionWriter`.
+        See `StreamingPredictionWriter`.
     settings
-        The run's settings, kept beside the metrics.
+        The run's settings, saved with the metrics.
     data
-        ``data`` of the engine's dataset: the records of a sealed store know by themselves what its images are.
+        ``data`` of the engine's dataset; the records of a sealed store tell whether its images are phantoms.
     """
 
     def __init__(
@@ -176,6 +176,6 @@ class StreamingEvaluationWriter:
 
 
 def _numbered(stream: IO[str]) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a part without the number that each begins with, and that number."""
+    """The number at the start of each row of a part, and the rest of the row."""
     for number, *cells in csv.reader(stream):
         yield int(number), cells

@@ -1,4 +1,4 @@
-"""TensorBoard files that appear when there is something to write."""
+"""TensorBoard files, created at the first write."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def loss_value(output: dict[str, Any]) -> float:
 class LazySummaryWriter:
     """A ``SummaryWriter`` for MONAI's TensorBoard handlers that creates its files with the first scalar.
 
-    Building a workflow, as checking a bundle does, then leaves nothing on disk. Only the first of several processes
-    writes.
+    Building a workflow, for example to check a bundle, then leaves nothing on disk. Only the first of several
+    processes writes.
 
-    Its state, for `TrainingCheckpoint`, is the last step written: a resumed run goes through the steps after it once
-    more, and what was written of them before it was killed no longer counts.
+    Its state, for `TrainingCheckpoint`, is the last step written: a resumed run repeats the steps after it, and what
+    was written for them before the kill is discarded.
 
     Parameters
     ----------
     log_dir
         Folder of the files.
     enabled
-        Off: nothing is written.
+        Whether to write anything.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], enabled: bool = True) -> None:
@@ -39,16 +39,16 @@ class LazySummaryWriter:
         self._purge_step: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The last step."""
+        """The last step written."""
         return {"last_step": self._last_step}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let the file that is begun next replace what others hold of later steps."""
+        """Let the next file replace later steps in earlier files."""
         self._last_step = int(state_dict["last_step"])
         self._purge_step = self._last_step + 1
 
     def add_scalar(self, tag: str, value: Any, global_step: int = 0, **kwargs: Any) -> None:
-        """As the method of ``torch.utils.tensorboard.SummaryWriter``."""
+        """See ``torch.utils.tensorboard.SummaryWriter``."""
         if not self.enabled or not is_first_process():
             return
         if self._writer is None:
@@ -59,12 +59,12 @@ class LazySummaryWriter:
         self._writer.add_scalar(tag, value, global_step, **kwargs)
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Write buffered events to disk."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

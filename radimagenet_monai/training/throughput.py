@@ -1,4 +1,4 @@
-"""What an epoch cost: images a second, time spent waiting for data, memory of the GPU."""
+"""Cost of an epoch: images per second, time spent waiting for data, GPU memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from radimagenet_monai.training.distributed import process_count
 
 
 class Throughput:
-    """Handler that puts the throughput of every epoch into ``engine.state.metrics`` and ``engine.state.throughput``.
+    """Handler that stores the throughput of every epoch in ``engine.state.metrics`` and ``engine.state.throughput``.
 
     ``images_per_second``
-        of all processes together, validation left out.
+        Images per second over all processes, without validation.
     ``data_wait``
-        Share of that time, 0 to 1, for which this process stood waiting for its loader. On a GPU, which works on while
-        its process waits, an upper bound of what was lost.
+        Share of that time, 0 to 1, that this process spent waiting for its loader. On a GPU, which keeps working while
+        its process waits, this is an upper bound of the time lost.
     ``gpu_memory_gib``
-        Largest memory of tensors on the GPU, in GiB; absent on the CPU.
+        Peak tensor memory on the GPU in GiB; absent on the CPU.
     ``learning_rate``
-        of the last iteration, where a `LearningRateSchedule` is attached.
+        Learning rate of the last iteration, if a `LearningRateSchedule` is attached.
 
     Attach it before the handlers that validate and that log metrics.
     """
@@ -70,7 +70,7 @@ class Throughput:
 
 
 def throughput_words(figures: dict[str, float]) -> list[str]:
-    """The figures of an epoch as parts of a line; none where there are no figures."""
+    """The figures of an epoch as parts of a log line; empty without figures."""
     if not figures:
         return []
     words = [f"{figures['images_per_second']:.4g} images/s", f"data wait {100 * figures['data_wait']:.1f} %"]

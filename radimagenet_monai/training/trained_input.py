@@ -1,4 +1,4 @@
-"""The intensity policy a model was trained with: kept beside it, and asked for again before it is used."""
+"""The intensity policy a model was trained with: saved beside it and compared before the model is used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from radimagenet_monai.data.fingerprint import describe_transform
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.training.model_file import trained_fact
 
-# How strictly a header is believed, and what a record is called, change no pixel of an image that is accepted; what CT
-# images of unknown region show is a fact of the images at hand; windows are compared as such, named or not.
+# Header strictness and record keys change no pixel of an accepted image; the body part of CT images of unknown region
+# is a fact about the data; windows are compared by value, whether named or not.
 _WITHOUT_EFFECT = (
     *("ct_region", "windows_named", "allow_modality_mismatch", "allow_missing_keys"),
     *("keys", "frame_key", "modality_key"),
@@ -24,19 +24,19 @@ def intensity_facts(intensity: Callable[..., Any]) -> Any:
 
 
 def require_trained_intensity(model: str | os.PathLike[str], intensity: Callable[..., Any]) -> None:
-    """Refuse to give a trained model other intensities than it was trained with: it would answer, and be wrong.
+    """Refuse intensities that differ from those of training: the model would give wrong answers without an error.
 
     Parameters
     ----------
     model
-        Path of ``model.pt``, or folder of the bundle that holds it.
+        Path of ``model.pt`` or of the bundle folder.
     intensity
         The policy of this run.
 
     Raises
     ------
     ConfigurationError
-        Names both policies.
+        If the policies differ; the message names both.
     """
     trained = trained_fact(model, "intensity", None)
     given = intensity_facts(intensity)

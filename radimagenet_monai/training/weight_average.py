@@ -1,4 +1,4 @@
-"""The running average of a network's weights, which is what is validated and kept."""
+"""The running average of a network's weights, which is validated and saved."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from radimagenet_monai.training.distributed import unwrap_network
 
 
 def network_to_evaluate(network: nn.Module, decay: float) -> nn.Module:
-    """The network that is validated and saved: a copy for the average of the weights, or the network itself.
+    """The network to validate and save: a copy for the averaged weights, or the network itself.
 
     Parameters
     ----------
     network
-        That is trained, wrapped or not.
+        Network being trained, wrapped or not.
     decay
-        As for `WeightAverage`; 0: no average is kept.
+        Decay of `WeightAverage`; 0 disables averaging.
     """
     trained = unwrap_network(network)
     return copy.deepcopy(trained).requires_grad_(False) if decay else trained
@@ -32,8 +32,8 @@ class WeightAverage:
     """Handler that moves the weights of one network towards those of another after every optimizer step.
 
     ``average = decay * average + (1 - decay) * weights``, for parameters and for the statistics of batch normalization.
-    Over the first steps the decay is ``min(decay, (1 + steps) / (10 + steps))``, so that the average does not hold on
-    to the random initialization.
+    Over the first steps the decay is ``min(decay, (1 + steps) / (10 + steps))``, so that the average
+    forgets the random initialization.
 
     Polyak and Juditsky 1992; Tarvainen and Valpola, Mean teachers, NeurIPS 2017; Morales-Brotons et al., Exponential
     Moving Average of Weights in Deep Learning, TMLR 2024.
@@ -41,16 +41,16 @@ class WeightAverage:
     Parameters
     ----------
     network
-        That is trained.
+        Network being trained.
     averaged
-        From `network_to_evaluate`.
+        Network that receives the average, from `network_to_evaluate`.
     decay
-        0 to less than 1; 0: nothing is done.
+        Decay in [0, 1); 0 disables averaging.
 
     Raises
     ------
     ConfigurationError
-        For another decay.
+        For a decay outside [0, 1).
     """
 
     def __init__(self, network: nn.Module, averaged: nn.Module, decay: float) -> None:
@@ -59,11 +59,11 @@ class WeightAverage:
         self.decay = float(decay)
         self.steps = 0
         self.averaged = averaged
-        # Collected once: training changes these tensors in place, and a deep network has a thousand of them.
+        # Collected once, since training changes these tensors in place and a deep network has a thousand of them.
         state = unwrap_network(network).state_dict()
         pairs = [(tensor, state[name]) for name, tensor in averaged.state_dict().items()] if decay else []
         self._averages = [pair for pair in pairs if pair[0].is_floating_point()]
-        # Counters and marks, which an average would round away from their value.
+        # Counters and flags, which averaging would corrupt by rounding.
         self._copies = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     def attach(self, engine: Engine) -> None:
@@ -76,7 +76,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take one step towards the weights as they are now."""
+        """Move the average one step towards the current weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         averages, weights = (list(side) for side in zip(*self._averages, strict=True))
@@ -85,11 +85,11 @@ class WeightAverage:
             copied.copy_(original)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """State needed to resume."""
         return {"steps": self.steps, "network": self.averaged.state_dict()} if self.decay else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         if self.decay:
             self.steps = int(state["steps"])
             self.averaged.load_state_dict(state["network"])

@@ -1,4 +1,4 @@
-"""Which parameters are decayed."""
+"""Which parameters get weight decay."""
 
 from __future__ import annotations
 
