@@ -1,4 +1,4 @@
-"""What weights exist, what input they expect, and where they are."""
+"""Which weights exist, what input they expect, and where they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights under a wrong input convention: what the right one is worth is measured by taking it away."""
+"""Weights with a wrong input convention, to measure what the right one is worth."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ WRONG_INPUT = "ablation: wrong input"
 def write_ablation(
     weights: str, architecture: str, convention: str | InputConvention, path: str | os.PathLike[str]
 ) -> StoredWeights:
-    """Write an encoder with the tensors of ``weights`` but another input convention, as a file of weights.
+    """Write a weight file with the tensors of ``weights`` but another input convention.
 
-    Everything that takes weights takes the file by its path. It stands for a common mistake, such as RadImageNet's
-    weights fed with ImageNet's mean and deviation, and says so in its specification.
+    The file can be used by path wherever weights are accepted. It reproduces a common mistake, such as RadImageNet
+    weights fed with ImageNet's mean and standard deviation, and says so in its specification.
 
     Parameters
     ----------
@@ -36,17 +36,17 @@ def write_ablation(
         A name of `ARCHITECTURES`.
     convention
         The convention to impose: that of the catalogue's weights of this name for the architecture
-        (``"imagenet_torchvision"``) or, by full name, for any (``"resnet50.imagenet_keras"``, values of 0 to 255 less a
-        mean), or one of your own.
+        (``"imagenet_torchvision"``) or, by full name, for any (``"resnet50.imagenet_keras"``, values 0 to 255 minus a
+        mean), or an `InputConvention`.
     path
-        Of the file, which is replaced where it exists.
+        Output path; an existing file is replaced.
 
     Raises
     ------
     ConfigurationError
-        For random weights, which were trained on no input; for an unknown convention, or the weights' own.
+        For random weights, which have no trained convention; for an unknown convention, or the weights' own.
     WeightsError
-        Where the weights are not in the store or damaged.
+        If the weights are missing from the store or damaged.
     """
     source = find_weights(architecture, weights)
     if source.path is None:

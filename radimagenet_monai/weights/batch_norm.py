@@ -1,4 +1,4 @@
-"""Whether the running statistics of batch norms can be those of a trained network."""
+"""Checks whether batch norm statistics are plausible for a trained network."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class BatchNormReport:
     Attributes
     ----------
     layers, channels
-        How many there are.
+        Number of batch norm layers, and of their channels.
     largest_variance, largest_at
         The largest running variance, and its layer.
     above_bound
         Layers with a running variance over `VARIANCE_BOUND`.
     dead_channels
-        Channels whose running variance is exactly 0: what they see has never varied.
+        Channels whose running variance is exactly 0, i.e. whose input never varied.
     """
 
     layers: int
@@ -40,7 +40,7 @@ class BatchNormReport:
     dead_channels: int
 
     def describe(self) -> list[str]:
-        """Lines for a person: the summary, then one for each thing worth a look."""
+        """Readable lines: a summary, then one for each point worth checking."""
         lines = [
             f"{self.layers} batch norms, {self.channels} channels; largest running variance "
             f"{self.largest_variance:.6g} ({self.largest_at})"
@@ -56,13 +56,12 @@ class BatchNormReport:
 
 
 def inspect_batch_norm(state: Mapping[str, Tensor], origin: object) -> BatchNormReport:
-    """Report on the batch norms of a state dict, and refuse numbers that no training leaves behind.
+    """Report on the batch norms of a state dict, and refuse values that training cannot produce.
 
     Raises
     ------
     WeightsError
-        Where any tensor of ``state``, which came from ``origin``, holds a NaN or an infinity, or a running variance is
-        negative.
+        If any tensor of ``state``, read from ``origin``, holds NaN or infinity, or a running variance is negative.
     """
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

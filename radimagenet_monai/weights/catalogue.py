@@ -1,8 +1,8 @@
-"""The sets of weights this version knows, and how a name is resolved to one. Imports no torch.
+"""The sets of weights known to this version, and the resolution of names. Imports no torch.
 
-There are two unrelated sets of RadImageNet weights, each trained on another presentation of the image, and ImageNet
-baselines with conventions of their own. The same tensors under the wrong convention load without complaint and give
-useless features, so each set is written down here with the one it was trained on.
+There are two unrelated sets of RadImageNet weights, each trained on a different presentation of the image, and ImageNet
+baselines with their own conventions. With the wrong convention the same tensors load without an error and give useless
+features, so each set is listed here with the one it was trained on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HALVES = (0.5, 0.5, 0.5)
 _MIDDLE = (127.5, 127.5, 127.5)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, channels BGR, 0-255
 
-# A network that starts from nothing has no convention to keep; [-1, 1] is centred and symmetric.
+# A randomly initialized network has no convention to keep; [-1, 1] is centred and symmetric.
 _CENTRED = InputConvention("RGB", 1.0, _HALVES, _HALVES)
 _IMAGENET_RGB = InputConvention("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _RADIMAGENET_KERAS = InputConvention("BGR", 255.0, _CAFFE_MEAN, (255.0, 255.0, 255.0))
@@ -173,7 +173,7 @@ CATALOGUE: dict[str, WeightSpec] = {spec.name: spec for spec in _SPECS if spec.a
 
 
 def resolve_weights(architecture: str, weights: str) -> WeightSpec:
-    """The specification of the catalogue's ``weights`` for ``architecture``.
+    """The catalogue's specification of ``weights`` for ``architecture``.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def resolve_weights(architecture: str, weights: str) -> WeightSpec:
 
 
 def refuse_other_architecture(architecture: str, name: str) -> None:
-    """Raise `ConfigurationError` where ``name`` starts with the name of another architecture."""
+    """Raise `ConfigurationError` if ``name`` starts with the name of another architecture."""
     named = name.partition(".")[0]
     if named in ARCHITECTURES and named != architecture:
         raise ConfigurationError(

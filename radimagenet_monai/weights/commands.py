@@ -1,4 +1,4 @@
-"""``radimagenet weights``: what its subcommands do and print. Imports torch only where tensors are read."""
+"""The subcommands of ``radimagenet weights``. Imports torch only to read tensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from radimagenet_monai.weights.store import (
 
 
 def list_(architecture: str | None = None, json: bool = False) -> None:
-    """Show which weights exist, which of them can be used now, and what input each expects.
+    """Show which weights exist, which can be used now, and what input each expects.
 
     Args:
-        architecture: show those of this architecture only.
+        architecture: show only weights of this architecture.
         json: print one JSON list.
     """
     listed = list_weights(None if architecture is None else str(architecture))
@@ -36,16 +36,16 @@ def list_(architecture: str | None = None, json: bool = False) -> None:
 
 
 def import_(file: str, replace: bool = False, prefix: str | None = None, **flags: Any) -> None:
-    """Bring a file of weights into the store.
+    """Import a weight file into the store.
 
     It may be a Keras .h5, a torch file, safetensors, or a trained model, checkpoint or bundle of this package, and is
-    recognized by its content. Where that does not tell RadImageNet from ImageNet, say which with --as NAME, for example
-    --as resnet50.radimagenet_keras; one's own trained encoders get a new name that way.
+    recognized by its content. If the content does not distinguish RadImageNet from ImageNet, say which with --as NAME,
+    for example --as resnet50.radimagenet_keras; use it also to name encoders that you trained yourself.
 
     Args:
-        file: path of the file, or the folder of a bundle.
-        replace: overwrite other weights that are stored under the name.
-        prefix: of a checkpoint with several encoders, what the names of the one that is meant start with: student.
+        file: path of the file, or a bundle folder.
+        replace: overwrite other weights stored under the name.
+        prefix: for a checkpoint with several encoders, the start of the tensor names of the wanted one: student.
         flags: --as NAME, what the weights are.
     """
     name = flags.pop("as", None)  # a keyword of Python, so it cannot be a parameter
@@ -59,10 +59,10 @@ def import_(file: str, replace: bool = False, prefix: str | None = None, **flags
 
 
 def verify(name: str | None = None) -> None:
-    """Check that stored weights are as imported, bit for bit, and compute what they did. Exit status 1 if not.
+    """Check that stored weights are bit for bit as imported and give the same output. Exit status 1 if not.
 
     Args:
-        name: full name of the weights; all that are stored by default.
+        name: full name of the weights; by default all stored weights.
     """
     from radimagenet_monai.weights.verification import verify_stored
 
@@ -81,7 +81,7 @@ def verify(name: str | None = None) -> None:
 
 
 def show(name: str, json: bool = False) -> None:
-    """Show everything known of a set of weights: input, network variant, origin, licence, hashes, references.
+    """Show everything known about a set of weights: input, network variant, origin, licence, hashes, references.
 
     Args:
         name: full name, such as resnet50.radimagenet_keras.
@@ -132,8 +132,8 @@ def ablate(weights: str, architecture: str, convention: str, out: str) -> None:
     Args:
         weights: a name in the store or a path; not random.
         architecture: resnet50, densenet121, inceptionv3 or inceptionresnetv2.
-        convention: the input to give them, by the name of weights that expect it, such as imagenet_torchvision.
-        out: path of the file, ending in .safetensors; --weights takes it.
+        convention: the wrong input convention, named by weights that expect it, such as imagenet_torchvision.
+        out: output path, ending in .safetensors; can be given to --weights.
     """
     from radimagenet_monai.weights.ablation import write_ablation
 

@@ -1,4 +1,4 @@
-"""What kind of file weights are in, told by its first bytes and never by its name. Imports no torch."""
+"""The file format of weights, recognized by its first bytes and never by its name. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from radimagenet_monai.errors import WeightsError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_HDF5_OFFSETS = (0, 512, 1024, 2048)  # the superblock may stand behind a user block (HDF5 file format, II.A)
+_HDF5_OFFSETS = (0, 512, 1024, 2048)  # the superblock may follow a user block (HDF5 file format, II.A)
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _KERAS_ARCHIVE_MEMBER = "model.weights.h5"
@@ -30,8 +30,8 @@ def recognize_container(path: str | os.PathLike[str]) -> Container:
     Raises
     ------
     WeightsError
-        Where there is no such file, or it is none of the three; common accidents, such as a web page that was saved
-        in place of the file, are named.
+        If the file is missing or has none of the three formats; common accidents, such as a web page saved instead
+        of the file, are named.
     """
     path = Path(path)
     if not path.exists():
@@ -43,7 +43,7 @@ def recognize_container(path: str | os.PathLike[str]) -> Container:
         start = stream.read(4096)
     if any(start[offset : offset + len(_HDF5)] == _HDF5 for offset in _HDF5_OFFSETS):
         return Container.HDF5
-    # Before the pickle: a header whose length ends in 0x80 starts as one does.
+    # Checked before pickle: a header whose length ends in 0x80 starts like one.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
         return Container.SAFETENSORS
     if start.startswith((_ZIP, _PICKLE)):
@@ -61,7 +61,7 @@ def _is_keras_archive(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return _KERAS_ARCHIVE_MEMBER in archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False  # not a zip file, or a damaged one, which the reader of torch files says better
+        return False  # not a zip file, or a damaged one, which the torch reader reports better
 
 
 def _describe(start: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What an encoder answers to one fixed picture, so that a change of weights, convention or network shows."""
+"""An encoder's output for one fixed picture, which reveals a change of weights, convention or network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZE = 224
 
 
 def fingerprint_image() -> Tensor:
-    """A canonical image of three unlike channels, (1, 3, 224, 224) in [0, 1], by the formula `PATTERN`."""
+    """A canonical image with three different channels, (1, 3, 224, 224) in [0, 1], by the formula `PATTERN`."""
     channel, row, column = np.meshgrid(np.arange(3), np.arange(_SIZE), np.arange(_SIZE), indexing="ij")
     waves = np.sin(2 * np.pi * (3 + 2 * channel) * row / _SIZE) + np.cos(2 * np.pi * (5 + channel) * column / _SIZE)
     return torch.from_numpy((0.5 + 0.25 * waves).astype(np.float32))[None]
@@ -34,7 +34,7 @@ def take_fingerprint(encoder: Encoder) -> list[float]:
 
 
 def fingerprint_difference(one: Sequence[float], other: Sequence[float]) -> float:
-    """Euclidean distance relative to the norm of the first; infinite where lengths differ."""
+    """Euclidean distance relative to the norm of the first; infinite if the lengths differ."""
     if len(one) != len(other):
         return float("inf")
     first, second = np.asarray(one), np.asarray(other)

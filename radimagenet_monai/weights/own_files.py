@@ -1,4 +1,4 @@
-"""The encoder in what this package saved: trained models, checkpoints, bundles and stored weights."""
+"""The encoder in files of this package: trained models, checkpoints, bundles and stored weights."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CONVENTION_NAMES = ("input_norm.scale", "input_norm.offset", "input_norm.channel
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
-    """``path``, or the trained model of a bundle where it is the folder of one.
+    """``path``, or the trained model if ``path`` is a bundle folder.
 
     Raises
     ------
     WeightsError
-        Where it is a folder without a trained model.
+        For a folder without a trained model.
     """
     path = Path(path)
     if not path.is_dir():
@@ -34,9 +34,9 @@ def file_of(path: str | os.PathLike[str]) -> Path:
 
 
 def encoder_prefix(tensors: Mapping[str, Tensor]) -> str | None:
-    """What stands before the names of the `Encoder` in a network of this package; None where there is no encoder.
+    """Prefix of the `Encoder`'s names in a network of this package; None if there is no encoder.
 
-    It is found by the buffers that hold its input convention, whatever the network around it.
+    It is found by the buffers of the input convention, whatever the surrounding network.
     """
     scale = CONVENTION_NAMES[0]
     prefixes = [name.removesuffix(scale) for name in tensors if name.endswith(scale)]
@@ -51,12 +51,12 @@ def encoder_state(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
 
 
 def convention_of(state: Mapping[str, Tensor]) -> InputConvention:
-    """The input convention in the buffers of an encoder's state dict; a known one exactly as the catalogue has it.
+    """The input convention in the buffers of an encoder's state dict; known ones exactly as in the catalogue.
 
     Raises
     ------
     WeightsError
-        Where the buffers do not describe one.
+        If the buffers do not describe a convention.
     """
     try:
         scale, offset = (state[f"input_norm.{name}"].double().flatten().tolist() for name in ("scale", "offset"))
@@ -72,7 +72,7 @@ def convention_of(state: Mapping[str, Tensor]) -> InputConvention:
 
 
 def _same(one: InputConvention, other: InputConvention) -> bool:
-    """Whether two conventions map every image alike, to the precision of float32."""
+    """Whether two conventions map every image identically, to float32 precision."""
 
     def affine(convention: InputConvention) -> list[float]:
         factors = [convention.scale / std for std in convention.std]

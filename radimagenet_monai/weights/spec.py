@@ -12,10 +12,10 @@ PoolPadding = Literal["counted", "ignored"]
 
 @dataclass(frozen=True)
 class InputConvention:
-    """How weights want a canonical image, value range [0, 1], to be presented.
+    """The presentation of a canonical image, value range [0, 1], that weights expect.
 
-    The network sees ``(image * scale - mean) / std`` a channel, channels in ``order``. ``mean`` and ``std`` are given
-    in that same order, in units of ``scale``.
+    The network sees ``(image * scale - mean) / std`` per channel, with channels in ``order``. ``mean`` and ``std`` are
+    in the same order, in units of ``scale``.
     """
 
     order: ChannelOrder
@@ -24,7 +24,7 @@ class InputConvention:
     std: tuple[float, float, float]
 
     def describe(self) -> str:
-        """The convention in words, for ``x`` the image in [0, 1]: ``"BGR, (x * 255 - 127.5) / 127.5"``."""
+        """The convention as text, with ``x`` the image in [0, 1]: ``"BGR, (x * 255 - 127.5) / 127.5"``."""
         scaled = "x" if self.scale == 1 else f"x * {self.scale:g}"
         divided = "" if set(self.std) == {1.0} else f" / {_per_channel(self.std)}"
         return f"{self.order}, ({scaled} - {_per_channel(self.mean)}){divided}"
@@ -32,7 +32,7 @@ class InputConvention:
 
 @dataclass(frozen=True)
 class NetworkVariant:
-    """Where libraries build the same architecture differently, without a trace in the names of its tensors.
+    """Differences between libraries in the same architecture that leave no trace in its tensor names.
 
     ``stride_on`` is the convolution of a ResNet bottleneck that halves the size: torchvision strides the 3x3 ("v1.5"),
     Keras applications the first 1x1. ``bn_eps`` is the epsilon of every batch normalization. ``pool_padding`` says
@@ -54,13 +54,13 @@ class WeightSpec:
     name
         ``architecture.tag``, e.g. ``"resnet50.random"``.
     origin
-        Where the weights come from, in words.
+        Origin of the weights, as text.
     licence
         Terms of use as far as known.
     file
-        Name under which they are given out, where there is one. Never used to recognize a file.
+        Published file name, if any. Never used to recognize a file.
     obtain
-        Who gives them out, in words that end an error message.
+        How to obtain them, as the end of an error message.
     sha256
         SHA-256 of files known to hold them: whole, or the leading digits that the publisher states.
     """
@@ -81,7 +81,7 @@ class WeightSpec:
         return f"{self.architecture}.{self.tag}"
 
     def describe_network(self) -> str:
-        """What of `variant` matters to this architecture, in words."""
+        """Describe the parts of `variant` that matter to this architecture."""
         words = f"batch norm epsilon {self.variant.bn_eps:g}"
         if self.architecture == "resnet50":
             return f"{words}, stride on the {self.variant.stride_on} convolution"
@@ -95,12 +95,12 @@ class WeightSpec:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> WeightSpec:
-        """The inverse of `to_dict`, also after a round trip through JSON.
+        """The inverse of `to_dict`, even after a round trip through JSON.
 
         Raises
         ------
         TypeError, ValueError, KeyError
-            Where the content is not a specification.
+            If the content is not a valid specification.
         """
         fields = {**content}
         fields.pop("name", None)

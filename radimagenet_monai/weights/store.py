@@ -1,8 +1,8 @@
-"""The weight store: one safetensors file a set of weights, with its specification and provenance in the metadata.
+"""The weight store: one safetensors file per set of weights, with specification and provenance in the metadata.
 
-A file ``<name>.safetensors`` holds the whole state dict of an `Encoder`, so that its input convention and network
-variant are in the tensors themselves; the metadata says, as JSON under ``radimagenet``, where they came from. Only
-reading tensors imports torch; listing and looking up do not.
+A file ``<name>.safetensors`` holds the complete state dict of an `Encoder`, so that its input convention and network
+variant are in the tensors themselves; the metadata gives their origin as JSON under ``radimagenet``. Only reading
+tensors imports torch; listing and look-up do not.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _TAG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """One file of the store, as its header describes it.
+    """One file of the store, as described by its header.
 
     Attributes
     ----------
     spec
-        What the weights are, and the input and network variant they need.
+        Specification of the weights, with the input and network variant they need.
     record
         Provenance: ``source`` (file, SHA-256, size, layout), ``tool``, ``num_parameters``, ``tensors_sha256``,
         ``fingerprint``.
@@ -54,16 +54,16 @@ class StoredWeights:
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where weights that were asked for come from.
+    """Where requested weights come from.
 
     Attributes
     ----------
     spec
-        What an `Encoder` is built from; the state dict, if any, has the last word.
+        Specification to build an `Encoder` from; a loaded state dict overrides it.
     path
         The file to load, or None for random initialization.
     stored
-        The header, where the file is one of the weight store.
+        The header, if the file is in the weight store.
     """
 
     spec: WeightSpec
@@ -78,11 +78,11 @@ class ListedWeights:
     Attributes
     ----------
     name
-        ``architecture.tag``, as `load_encoder` takes it.
+        ``architecture.tag``, as accepted by `load_encoder`.
     available
         Whether they can be used now: random, or imported into the store.
     input
-        The input convention in words, for an image in [0, 1]. The encoder applies it by itself.
+        The input convention as text, for an image in [0, 1]. The encoder applies it itself.
     """
 
     name: str
@@ -96,7 +96,7 @@ class ListedWeights:
 
 
 def weights_folder() -> Path:
-    """The folder of the store: ``$RADIMAGENET_HOME/weights``, by default in the platform's folder for user data."""
+    """The folder of the store: ``$RADIMAGENET_HOME/weights``, by default in the platform's user data folder."""
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home).expanduser() / "weights"
@@ -110,17 +110,17 @@ def weights_folder() -> Path:
 
 
 def stored_path(name: str) -> Path:
-    """Where weights of that full name are kept, imported or not."""
+    """Path for weights of that full name, imported or not."""
     return weights_folder() / f"{name}{_SUFFIX}"
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """``"resnet50.radimagenet_keras"`` as architecture and tag.
+    """Split ``"resnet50.radimagenet_keras"`` into architecture and tag.
 
     Raises
     ------
     ConfigurationError
-        Where it is not of that form.
+        If the name does not have that form.
     """
     architecture, _, tag = name.partition(".")
     if architecture not in ARCHITECTURES or not _TAG.fullmatch(tag):
@@ -132,24 +132,24 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def list_weights(architecture: str | None = None) -> list[ListedWeights]:
-    """All weights of the catalogue and of the store, by name. Reads no tensor and imports no torch.
+    """All weights of the catalogue and the store. Reads no tensors and does not import torch.
 
     Parameters
     ----------
     architecture
-        Only those of this architecture.
+        Restrict the list to this architecture; None lists all.
 
     Returns
     -------
     list of ListedWeights
-        In the order of the catalogue, then what was imported under names of one's own.
+        In catalogue order, followed by weights imported under custom names.
 
     Raises
     ------
     ConfigurationError
         For an unknown architecture.
     WeightsError
-        Where a file of the store is damaged.
+        If a file in the store is damaged.
 
     Examples
     --------
@@ -185,12 +185,12 @@ def list_weights(architecture: str | None = None) -> list[ListedWeights]:
 
 
 def stored_names() -> list[str]:
-    """Full names of what is in the store, sorted."""
+    """Full names of the stored weights, sorted."""
     return sorted(path.name.removesuffix(_SUFFIX) for path in weights_folder().glob(f"[!.]*{_SUFFIX}"))
 
 
 def find_weights(architecture: str, weights: str) -> WeightSource:
-    """What ``weights`` means for ``architecture``: a name of the catalogue or the store, or a path.
+    """Find ``weights`` for ``architecture``, by a name in the catalogue or the store, or by path.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def find_weights(architecture: str, weights: str) -> WeightSource:
     ConfigurationError
         For an unknown architecture or name, or a name of another architecture.
     WeightsError
-        Where the weights are known but not in the store, the store's file is damaged or out of date, or the path does
+        If the weights are known but not in the store, the store's file is damaged or out of date, or the path does
         not exist.
     """
     get_architecture(architecture)
@@ -228,12 +228,12 @@ def find_weights(architecture: str, weights: str) -> WeightSource:
 
 
 def read_source(source: WeightSource) -> dict[str, Tensor]:
-    """The state dict of an `Encoder` from where `find_weights` found it.
+    """Read the state dict of an `Encoder` from the source found by `find_weights`.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged or holds no encoder of this package.
+        If the file is damaged or holds no encoder of this package.
     """
     from radimagenet_monai.weights.own_files import encoder_prefix, encoder_state, file_of
     from radimagenet_monai.weights.strict import recognize_architecture
@@ -261,7 +261,7 @@ def read_source(source: WeightSource) -> dict[str, Tensor]:
 
 
 def identify_weights(architecture: str, weights: str) -> dict[str, str]:
-    """Name and hashes that say which weights a run started from, for its ``run.json``.
+    """Name and hashes that identify the initial weights of a run, for its ``run.json``.
 
     Returns
     -------
@@ -287,18 +287,18 @@ def identify_weights(architecture: str, weights: str) -> dict[str, str]:
 def write_stored(
     spec: WeightSpec, state: Mapping[str, Tensor], provenance: Mapping[str, Any], path: Path | None = None
 ) -> StoredWeights:
-    """Write the state dict of an encoder into the store, atomically, in place of what has its name.
+    """Write the state dict of an encoder to the store, atomically, replacing any weights of that name.
 
     Parameters
     ----------
     spec
-        What the weights are.
+        Specification of the weights.
     state
         State dict of an `Encoder`.
     provenance
         ``source``, ``num_parameters`` and ``fingerprint`` of the record; the rest is added here.
     path
-        Where to write instead, outside of the store.
+        Output path outside the store; None writes to the store.
     """
     from safetensors.torch import save
 
@@ -310,7 +310,7 @@ def write_stored(
         "tensors_sha256": tensors_sha256(tensors),
     }
     path = path or stored_path(spec.name)
-    # One key alone: safetensors writes several in any order, and the same import should give the same bytes.
+    # A single key: safetensors writes several in any order, and the same import should give the same bytes.
     atomic_write_bytes(path, save(tensors, {_METADATA_KEY: json.dumps(record, sort_keys=True)}))
     return read_stored(path)
 
@@ -321,12 +321,12 @@ def is_stored(path: Path) -> bool:
 
 
 def read_stored(path: str | os.PathLike[str]) -> StoredWeights:
-    """The header of a file of the store.
+    """Read the header of a stored file.
 
     Raises
     ------
     WeightsError
-        Where the file is missing, damaged, or was not written by this package.
+        If the file is missing, damaged, or was not written by this package.
     """
     path = Path(path)
     metadata = read_metadata(path)
@@ -347,12 +347,12 @@ def read_stored(path: str | os.PathLike[str]) -> StoredWeights:
 
 
 def read_stored_tensors(stored: StoredWeights) -> dict[str, Tensor]:
-    """The state dict of a file of the store, checked against the hash that was taken when it was imported.
+    """Read the state dict of a stored file and check it against the hash taken at import.
 
     Raises
     ------
     WeightsError
-        Where a single bit has changed.
+        If any bit has changed.
     """
     from radimagenet_monai.weights.tensor_file import read_tensors
 
@@ -368,7 +368,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises
     ------
     WeightsError
-        Where it has no readable header.
+        If the file has no readable header.
     """
     try:
         with path.open("rb") as stream:

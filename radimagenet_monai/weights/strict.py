@@ -1,4 +1,4 @@
-"""Loading where every tensor is used or nothing is: what is missing, left over or misshaped, in one line."""
+"""All-or-nothing loading; an error names missing, unexpected and misshaped tensors in one line."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ENOUGH_TO_RECOGNIZE = 0.5
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str | os.PathLike[str]) -> None:
-    """``load_state_dict(strict=True)``, in place, with an error of one line.
+    """``load_state_dict(strict=True)``, in place, with a one-line error.
 
     Raises
     ------
     WeightsError
-        Where ``state``, which came from ``origin``, does not fit ``network`` tensor by tensor.
+        If ``state``, read from ``origin``, does not match ``network`` tensor by tensor.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problem = describe_mismatch(expected, {name: tuple(tensor.shape) for name, tensor in state.items()})
@@ -34,7 +34,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str |
 
 
 def describe_mismatch(expected: Shapes, found: Shapes) -> str:
-    """What keeps ``found`` from being loaded as ``expected``: ``"2 missing (first: fc.bias)"``; empty where nothing."""
+    """What keeps ``found`` from being loaded as ``expected``: ``"2 missing (first: fc.bias)"``; empty if nothing."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     misshaped = [
@@ -60,9 +60,9 @@ def backbone_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 
 def recognize_architecture(found: Shapes) -> str | None:
-    """The architecture with the most of its tensors among ``found``; None where none has half of its own.
+    """The architecture with most of its tensors in ``found``; None if none has at least half of them.
 
-    A tensor counts by name and shape, so that a wider or shallower relative is not taken for a damaged file.
+    Name and shape must match, so that a wider or shallower relative is not mistaken for a damaged file.
     """
     share = {
         architecture: sum(found.get(name) == shape for name, shape in backbone_shapes(architecture).items())

@@ -1,4 +1,4 @@
-"""Tensors out of torch and safetensors files. Nothing in a file is executed."""
+"""Reads tensors from torch and safetensors files. Nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.weights.container import Container, recognize_container
 
-# Where training programs keep the state dict in what they save; "network" is this package's own.
+# Keys under which training programs save the state dict; "network" is this package's own.
 _WRAPPERS = ("state_dict", "model_state_dict", "network", "model")
 _DEEPEST = 4  # wrappers around a state dict
 _NEEDS_CODE = re.compile(r"\bGLOBAL ([\w.]+)")
@@ -27,13 +27,13 @@ _NEEDS_CODE = re.compile(r"\bGLOBAL ([\w.]+)")
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """All tensors of the state dict in the file, on the CPU, by name.
 
-    A checkpoint that keeps its state dict under one of the usual keys is opened, and a ``module.`` before every name,
-    which data-parallel training leaves, is taken off.
+    A state dict under one of the usual checkpoint keys is found, and the ``module.`` that data-parallel training puts
+    before every name is removed.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged, needs code to load, or holds no state dict.
+        If the file is damaged, needs code to load, or holds no state dict.
     """
     path = Path(path)
     container = recognize_container(path)
@@ -47,12 +47,12 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def read_state_dicts(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]]:
-    """Every state dict in the file, by the keys under which it lies, joined by dots; usual places first.
+    """Every state dict in the file, by its keys joined with dots; usual places first.
 
     Raises
     ------
     WeightsError
-        As of `read_tensors`.
+        See `read_tensors`.
     """
     path = Path(path)
     container = recognize_container(path)
@@ -73,7 +73,7 @@ def _nested(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[st
     if tensors:
         yield place, tensors
     for name, item in content.items():
-        if isinstance(name, str):  # the state of an optimizer goes by numbers
+        if isinstance(name, str):  # optimizer states have integer keys
             yield from _nested(item, f"{place}.{name}" if place else name, depth - 1)
 
 
@@ -85,18 +85,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_torch_file(path: Path) -> Any:
-    """What a torch file holds: tensors and plain containers, nothing that needs code.
+    """Content of a torch file: tensors and plain containers, nothing that needs code.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged or needs code to load.
+        If the file is damaged or needs code to load.
     OSError
-        Where it does not exist or may not be read.
+        If the file does not exist or is not readable.
     """
     try:
         with warnings.catch_warnings():
-            # About pickle protocols; such a file is refused below, or fine.
+            # Warnings about pickle protocols; such a file is either fine or refused below.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError):

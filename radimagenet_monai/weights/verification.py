@@ -1,4 +1,4 @@
-"""Whether stored weights are still what was imported, and still compute what they did."""
+"""Checks that stored weights are unchanged since import and give the same output."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from radimagenet_monai.weights.store import find_weights, split_name
 
 
 def verify_stored(name: str) -> str:
-    """Check one set of the store, and say in words what was found.
+    """Check one set of stored weights and return a description of the result.
 
-    The header is read, every tensor compared with the hash taken at import, numbers and batch norms inspected, and the
-    pooled features of the test pattern computed and compared with those recorded.
+    The header is read, every tensor compared with the hash taken at import, values and batch norms inspected, and the
+    pooled features of the test pattern compared with those recorded.
 
     Raises
     ------
     ConfigurationError
-        Where there are no weights of that name.
+        If no weights have that name.
     WeightsError
-        Where anything differs.
+        If anything differs from the import.
     """
     architecture, _ = split_name(name)
     source = find_weights(architecture, name)

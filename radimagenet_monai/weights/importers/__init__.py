@@ -1,1 +1,1 @@
-"""From the files that others give out to the weight store."""
+"""Importing published weight files into the weight store."""

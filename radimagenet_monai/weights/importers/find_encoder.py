@@ -1,4 +1,4 @@
-"""Which part of a checkpoint is the encoder: prefixes, wrappers, and what else a training program saved beside it."""
+"""Finds the encoder in a checkpoint, despite prefixes, wrappers and whatever else a training program saved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.weights.strict import ENOUGH_TO_RECOGNIZE, backbone_shapes, recognize_architecture
 
-# torchvision before 0.3 named the members of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.
+# torchvision before 0.3 named the parts of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 # DenseNet121 keeps its encoder in this module, which some training programs keep alone.
 _FEATURES = "features."
@@ -32,13 +32,13 @@ class FoundEncoder:
     Attributes
     ----------
     place
-        Keys of the state dict that it is in, joined by dots; empty for the file's top level.
+        Keys of its state dict, joined by dots; empty for the file's top level.
     prefix
-        What stands before all of its names there.
+        Prefix of all its names there.
     architecture
-        Of which it has at least half of the tensors.
+        Architecture of which it has at least half of the tensors.
     tensors
-        What stands under the prefix, by the names of torchvision or timm; with a head, where one stands there.
+        Tensors under the prefix, with torchvision or timm names; includes a head, if there is one.
     beside
         Names of the file's other tensors.
     """
@@ -51,24 +51,24 @@ class FoundEncoder:
 
     @property
     def full_prefix(self) -> str:
-        """Place and prefix, as the option ``prefix`` takes them."""
+        """Place and prefix, in the form of the option ``prefix``."""
         return _joined(self.place, self.prefix)
 
 
 def without_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` without the ``module.`` that data-parallel training leaves before every name."""
+    """``state`` without the ``module.`` that data-parallel training puts before every name."""
     if state and all(name.startswith(_DATA_PARALLEL) for name in state):
         return {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in state.items()}
     return dict(state)
 
 
 def below(path: Path, states: States, prefix: str) -> dict[str, dict[str, Tensor]]:
-    """What stands under ``prefix``, a prefix of names or the keys of a state dict in the file, or both.
+    """Tensors under ``prefix``: a prefix of names, the keys of a state dict in the file, or both.
 
     Raises
     ------
     WeightsError
-        Where nothing does.
+        If there are none.
     """
     wanted = prefix.rstrip(".") + "."
     kept = {
@@ -87,21 +87,21 @@ def below(path: Path, states: States, prefix: str) -> dict[str, dict[str, Tensor
 
 
 def find_encoder(path: Path, states: States, rename_children: Rename) -> FoundEncoder | None:
-    """The encoder of a file; ``None`` where none is recognized.
+    """The encoder in a file; ``None`` if none is recognized.
 
-    Encoders of which every tensor is the same, as a module that is registered twice leaves them, are one.
+    Encoders with identical tensors, as saved for a module registered twice, count as one.
 
     Parameters
     ----------
     states
-        State dicts of the file by their place in it.
+        State dicts of the file, by place.
     rename_children
-        Gives ``0.weight``, the children of a torchvision network, their names in the network, or raises `WeightsError`.
+        Maps numbered children of a torchvision network (``0.weight``) to their names, or raises `WeightsError`.
 
     Raises
     ------
     WeightsError
-        Where several differ: their prefixes, and the way to choose one.
+        If several encoders differ; the message lists their prefixes and how to choose one.
     """
     found = [encoder for place, state in states.items() for encoder in _encoders(place, state, rename_children)]
     if not found:
@@ -121,7 +121,7 @@ def find_encoder(path: Path, states: States, rename_children: Rename) -> FoundEn
 
 
 def _encoders(place: str, state: Mapping[str, Tensor], rename_children: Rename) -> Iterator[FoundEncoder]:
-    shares: Counter[tuple[str, str, str]] = Counter()  # prefix, what is to stand behind it, architecture
+    shares: Counter[tuple[str, str, str]] = Counter()  # prefix, expected start after it, architecture
     named = {_OLD_DENSE_LAYER.sub(r"\1\2.", name): name for name in state}
     for name, original in named.items():
         shape = tuple(state[original].shape)
@@ -157,7 +157,7 @@ def _divisions(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _children(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """By prefix, the tensors whose names go on with a number."""
+    """By prefix, the tensors whose names continue with a number."""
     children: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in state.items():
         for prefix, rest in _divisions(name):

@@ -1,4 +1,4 @@
-"""Recognize a file, say what it is, and bring it into the weight store whole or not at all."""
+"""Recognize a weight file, report what it is, and import it into the weight store completely or not at all."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from radimagenet_monai.weights.strict import load_strictly
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was imported, and how much is known of it.
+    """What was imported, and how much is known about it.
 
     Attributes
     ----------
     evidence
-        Why the weights are taken for what they are.
+        How the weights were recognized.
     hash_known
-        Whether the file's SHA-256 is one that the catalogue knows for these weights.
+        Whether the catalogue lists the file's SHA-256 for these weights.
     """
 
     stored: StoredWeights
@@ -49,7 +49,7 @@ class ImportReport:
     batch_norm: BatchNormReport
 
     def describe(self) -> list[str]:
-        """Lines for a person."""
+        """Readable lines."""
         record, spec, published = self.stored.record, self.stored.spec, self.published
         known = "equal to the known one" if self.hash_known else "not known, recorded"
         lines = [
@@ -82,10 +82,10 @@ def import_weights(
     replace_existing: bool = False,
     prefix: str | None = None,
 ) -> ImportReport:
-    """Bring a file of weights into the store.
+    """Import a weight file into the store.
 
-    The file is recognized by its content. Every tensor of the encoder has to be in it; what may be absent are counters
-    of batches, and what may be left over is a classification head. Nothing in the file is executed.
+    The file is recognized by its content. It must hold every tensor of the encoder; only batch counters may be
+    missing, and a classification head may be left over. Nothing in the file is executed.
 
     Parameters
     ----------
@@ -93,13 +93,13 @@ def import_weights(
         A Keras ``.h5``, a torch file or safetensors with one of the published layouts, a model, checkpoint or bundle
         of this package, or a file of another weight store.
     name
-        What the weights are, as ``"resnet50.radimagenet_keras"`` or the tag alone; needed where the content does not
-        tell RadImageNet from ImageNet. For one's own trained encoders, a new name.
+        Full name, such as ``"resnet50.radimagenet_keras"``, or the tag alone; needed if the content does not
+        distinguish RadImageNet from ImageNet. For encoders you trained yourself, a new name.
     replace_existing
-        Overwrite other weights that are stored under the name.
+        Overwrite other weights stored under the name.
     prefix
-        Of a torch file or safetensors with several encoders, such as a student and a teacher: what the names of the one
-        that is meant start with, or the key of its state dict. A prefix alone need not be stated.
+        For a torch or safetensors file with several encoders, such as a student and a teacher: start of the tensor
+        names of the wanted one, or the key of its state dict. Not needed if there is only one encoder.
 
     Returns
     -------
@@ -108,10 +108,10 @@ def import_weights(
     Raises
     ------
     WeightsError
-        Where the file is damaged, needs code to load, is of another architecture, holds numbers that are not finite,
-        or contradicts ``name``. The store is then as it was.
+        If the file is damaged, needs code to load, has an unknown architecture, holds NaN or infinity,
+        or contradicts ``name``. The store is then unchanged.
     ConfigurationError
-        Where ``name`` is missing or not possible.
+        If ``name`` is required but missing, or not allowed.
     """
     path = file_of(path)
     container = recognize_container(path)
@@ -159,7 +159,7 @@ def _read_stored(path: Path) -> PublishedWeights:
 
 
 def _choose(published: PublishedWeights, sha256: str, name: str | None) -> tuple[WeightSpec, str]:
-    """Which weights these are, and why; refuses where that is open or contradicted."""
+    """Which weights these are, and why; raises if that is ambiguous or contradicted."""
     full = _full_name(published, name)
     if published.spec is not None:
         return _choose_own(published, published.spec, full)
@@ -260,7 +260,7 @@ def _refuse_overwriting(spec: WeightSpec, sha256: str, replace_existing: bool) -
     try:
         there = read_stored(path).record["source"]["sha256"]
     except WeightsError:
-        return  # a damaged file is there to be replaced
+        return  # a damaged file may be replaced
     if there != sha256:
         raise WeightsError(
             f"{spec.name} is already in the weight store, from another file (SHA-256 {there[:12]}...); give --replace "

@@ -1,8 +1,8 @@
 """The layers of the four Keras applications, each with the module it becomes in our encoder.
 
-A Keras file numbers or names its layers; nothing in it says what a layer is for. What does is the order in which Keras
-builds or sorts them, so each network is written down here once as a graph of layers in the order of construction.
-From the graph follow both numberings that Keras has used:
+A Keras file numbers or names its layers; nothing in it says what a layer is for. Only the order in which Keras builds
+or sorts them does, so each network is defined here once as a graph of layers in the order of construction. Both
+numberings that Keras has used follow from the graph:
 
 - layer *names* without a name of their own (``conv2d_17``) count in the order of construction, from an offset that
   depends on what the session had built before;
@@ -28,15 +28,15 @@ class KerasLayer:
     Attributes
     ----------
     kind
-        ``"conv"``, ``"bn"``, or ``"other"`` for what has no weights.
+        ``"conv"``, ``"bn"``, or ``"other"`` for a layer without weights.
     module
-        Name of the module of our backbone that holds its weights.
+        Name of the module in our backbone that holds its weights.
     name
-        Its name in Keras, or None where Keras numbers it.
+        Its name in Keras, or None if Keras numbers it.
     weights
         Its weights, in the order in which Keras saves them.
     inputs
-        Indices of the layers it takes.
+        Indices of its input layers.
     folds_into
         For a convolution with a bias that our backbone does not have: the batch norm behind it.
     """

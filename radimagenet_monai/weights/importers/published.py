@@ -1,4 +1,4 @@
-"""What the readers of published files have in common: how they name their tensors, and what they found."""
+"""Common types of the readers of published files: tensor layouts, and the weights read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from radimagenet_monai.weights.spec import WeightSpec
 
 
 class Layout(StrEnum):
-    """How a file names its tensors, which says more about its origin than anything else in it."""
+    """How a file names its tensors, the best evidence of its origin."""
 
     KERAS = "layers of a Keras application"
     CHILDREN = "backbone.N.*, the children of a torchvision network as the authors of RadImageNet saved them"
@@ -26,24 +26,24 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A file of weights, read whole.
+    """A weight file, read completely.
 
     Attributes
     ----------
     tensors
-        State dict of our backbone: every name that it has, float32 (int64 for counters of batches).
+        Complete state dict of our backbone, float32 (int64 for batch counters).
     num_values
-        Numbers in the file's encoder, with running statistics and biases: what Keras calls parameters.
+        Number of values in the file's encoder, including running statistics and biases: what Keras calls parameters.
     head
-        Names of the tensors that are not of the encoder: a classification head, and what a training program saved.
+        Names of tensors outside the encoder: a classification head, and what a training program saved.
     head_classes
-        Number of classes of that head, where there is one.
+        Number of classes of that head, if there is one.
     folded_biases
-        How many convolution biases went into the running means of the batch norms behind them.
+        Number of convolution biases folded into the running means of the batch norms that follow.
     prefix
-        What stood before all names of the encoder, as in ``model.encoder.conv1.weight``.
+        Prefix of all names of the encoder, as in ``model.encoder.conv1.weight``.
     spec
-        For `Layout.OWN` and `Layout.STORED`: what the file itself says of its weights.
+        For `Layout.OWN` and `Layout.STORED`: the specification in the file itself.
     source
         For `Layout.STORED`: the file that the other store imported.
     """

@@ -1,4 +1,4 @@
-"""State dicts as others name them, as tensors of our backbone."""
+"""Converts state dicts of other libraries to tensors of our backbone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from radimagenet_monai.weights.spec import WeightSpec
 from radimagenet_monai.weights.strict import backbone_shapes, describe_mismatch, recognize_architecture
 from radimagenet_monai.weights.tensor_file import read_state_dicts
 
-# Modules of which an encoder has no counterpart, at the top of the network: torchvision, torchvision, timm, Cadene.
+# Top-level modules without a counterpart in an encoder: torchvision, torchvision, timm, Cadene.
 _HEADS = ("fc.", "classifier.", "classif.", "last_linear.", "AuxLogits.")
-# What else training programs keep in one module with the encoder: their own heads, weights of a loss, metrics.
+# What training programs keep in the same module as the encoder: their own heads, weights of a loss, metrics.
 _OF_TRAINING = re.compile(
     r"(?:\w+_)?(?:heads?|fc\d?|classifier|linear|projector|projection|criterion|loss|loss_fn|class_weights?|pos_weight|"
     r"metrics?|acc|accuracy|auc|auroc|f1|confmat)(?:_\w+)?(?:\.|$)"
@@ -47,14 +47,14 @@ _AUXILIARY_AT = 15
 def read_torch(path: str | os.PathLike[str], prefix: str | None = None) -> PublishedWeights:
     """A torch or safetensors file of any known layout, as tensors of our backbone.
 
-    A prefix that all names of the encoder share, as Lightning and other training programs leave it, is taken off;
-    ``prefix`` says which encoder is meant where there are several.
+    A prefix common to all names of the encoder, as added by Lightning and other training programs, is removed;
+    ``prefix`` selects the encoder if there are several.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged, needs code, holds several encoders, or not every tensor of one of the four networks
-        is there, or more in its modules than those.
+        If the file is damaged, needs code, holds several encoders, or its encoder's tensors are not exactly those of
+        one of the four networks.
     """
     path = Path(path)
     states = {place: without_data_parallel(state) for place, state in read_state_dicts(path).items()}
@@ -133,7 +133,7 @@ def _name_children(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]
         names = _DENSENET_CHILDREN
     elif "backbone.0.conv.weight" in state:
         order = list(_INCEPTION_CHILDREN)
-        # An auxiliary head among the children shifts all behind it by one.
+        # An auxiliary head among the children shifts all later ones by one.
         if f"backbone.{_AUXILIARY_AT}.fc.weight" in state:
             order.insert(_AUXILIARY_AT, "AuxLogits")
         names = dict(enumerate(order))
@@ -151,7 +151,7 @@ def _name_children(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _fold_biases(architecture: str, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
-    """Take biases of convolutions that our backbone has none of into the batch norms behind them, exactly."""
+    """Fold biases of convolutions that have none in our backbone into the following batch norms, exactly."""
     folded = dict(state)
     pairs = [(layer.module, layer.folds_into) for layer in keras_layers(architecture) if layer.folds_into]
     biases = {norm: folded.pop(f"{conv}.bias") for conv, norm in pairs if f"{conv}.bias" in folded}
@@ -159,14 +159,14 @@ def _fold_biases(architecture: str, state: Mapping[str, Tensor]) -> tuple[dict[s
         mean = folded.get(f"{norm}.running_mean")
         if mean is not None and mean.shape == bias.shape:
             folded[f"{norm}.running_mean"] = (mean.double() - bias.double()).float()
-    # A file that has some of the biases only is damaged: put them back, to be named as unexpected.
+    # A file with only some of the biases is damaged: put them back, to be reported as unexpected.
     if 0 < len(biases) < len(pairs):
         return dict(state), 0
     return folded, len(biases)
 
 
 def _complete(path: Path, architecture: str, state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """The backbone's whole state dict, in its order and types; ``prefix`` is what was taken off the names."""
+    """The backbone's complete state dict, in its order and types; ``prefix`` was removed from the names."""
     expected = backbone_shapes(architecture)
     # Files older than the counters (PyTorch before 0.4.1) have none, and inference needs none.
     needed = {name: shape for name, shape in expected.items() if not name.endswith(_COUNTER) or name in state}
