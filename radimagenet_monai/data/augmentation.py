@@ -97,7 +97,7 @@ class AffineAugmentation:
         Parameters
         ----------
         epoch, index
-            As for `parameters`.
+            See `parameters`.
         size
             Rows and columns of the image.
 

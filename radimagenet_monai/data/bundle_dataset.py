@@ -1,4 +1,4 @@
-"""The dataset of a bundle's config: out of a sealed store where there is one, else packed from the source images."""
+"""The dataset of a bundle's config: read from a sealed store if there is one, else packed from source images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def packed_dataset(
     findings: Sequence[str] | None = None,
     require_mask: bool = False,
 ) -> PackedImages:
-    """`PackedDataset`, which a sealed store can give without records and without their images.
+    """`PackedDataset`, or the same items from a sealed store without records and source images.
 
     Records that are given decide: their images are packed into the store where they are not yet in it. Without
     records, and with a store that ``radimagenet pack`` has sealed, the records are the store's own; nothing is written
@@ -55,21 +55,21 @@ def packed_dataset(
     Parameters
     ----------
     data, transform, store_dir, image_size, keep_aspect, transform_keys, num_workers
-        As for `PackedDataset`.
+        See `PackedDataset`.
     unreadable, augmentation, progress, path_keys, with_mask
-        As for `PackedDataset`.
+        See `PackedDataset`.
     classes, split, fold, findings, require_mask
-        Which of a sealed store's records, and with which labels: as for
+        Selection and labels of a sealed store's records, see
         `radimagenet_monai.datasets.records.to_datalist`.
 
     Raises
     ------
     StoreError
-        As `PackedDataset`; for a store that is sealed, but not for this size and transform, or not whole.
+        See `PackedDataset`; if a sealed store is incomplete or has another size or transform.
     RecordsError
-        As `PackedDataset` and `SealedRecords`.
+        See `PackedDataset` and `SealedRecords`.
     ConfigurationError
-        As `PackedDataset` and `SealedRecords`.
+        See `PackedDataset` and `SealedRecords`.
     """
     if is_address(store_dir) and data:
         raise ConfigurationError(
@@ -117,7 +117,7 @@ def _open_sealed(
     keep_aspect: bool,
     transform_keys: Sequence[str],
 ) -> tuple[SealedIndex, ImageSource] | None:
-    """Index and images of what a sealed store holds for that size and transform; ``None`` where nothing is sealed."""
+    """Index and images of what a sealed store holds for that size and transform; ``None`` if nothing is sealed."""
     wanted = PackedStore(store_dir, transform, image_size, keep_aspect, transform_keys=transform_keys)
     if is_address(store_dir):
         remote = RemoteStore(os.fspath(store_dir))

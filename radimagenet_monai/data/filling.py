@@ -45,7 +45,7 @@ class Row:
     hashes
         SHA-256 of the source file and of the pixels, 32 bytes each.
     questions
-        What is doubtful about it, of `radimagenet_monai.intensity.plausibility`.
+        Doubts about its values, from `radimagenet_monai.intensity.plausibility`.
     """
 
     pixels: np.ndarray | None

@@ -74,13 +74,13 @@ def image_key(path: str, frame: int | None, stamp: Stamp, sha256: str | None, ex
     Parameters
     ----------
     path
-        Made absolute here.
+        Path of the file; made absolute here.
     frame
-        As in the record; ``None`` where the record has none.
+        Frame of the record; ``None`` if it has none.
     stamp
         From `file_stamp`.
     sha256
-        Of the file, if the record has it.
+        SHA-256 of the file, if the record has it.
     extra
         JSON values of further columns that the transform reads.
     """

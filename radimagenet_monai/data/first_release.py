@@ -44,18 +44,18 @@ def is_of_first_release(manifest: Path) -> bool:
 
 @lru_cache(_REMEMBERED)
 def changes_since(path: str, stamp: Stamp, plane: PlaneChoice, modality: str, by_region: bool) -> tuple[str, ...]:
-    """What is made otherwise of an image today; nothing for one that cannot be read.
+    """What is done differently to an image today; empty if it cannot be read.
 
     Parameters
     ----------
     path, stamp
         A file or folder that is no picture, and its state.
     plane
-        As for `read_frame`.
+        See `read_frame`.
     modality
-        What the record says, or ``""``.
+        Modality in the record, or ``""``.
     by_region
-        Whether the window of CT goes by the region.
+        Whether the CT window depends on the body region.
     """
     del stamp  # part of the key of what is remembered
     try:

@@ -60,7 +60,7 @@ def build_loader(
     batch_size
         Images in a batch of this process.
     shuffle, seed, num_replicas, rank
-        As for `EpochSampler`.
+        See `EpochSampler`.
     num_workers
         Processes that read and augment; 0: this one.
     drop_last

@@ -14,7 +14,7 @@ def start_worker(worker_id: int) -> None:
     """Keep OpenCV to this process' own thread, and leave SIGTERM to the parent.
 
     A scheduler, and torchrun, send SIGTERM to a whole group of processes. The training process then finishes its
-    iteration and saves; were its workers to die at once, the iteration would fail for want of images.
+    iteration and saves; if its workers died at once, the iteration would fail without images.
     """
     cv2.setNumThreads(0)
     parent = multiprocessing.parent_process()

@@ -85,9 +85,9 @@ def list_native_images(
     Raises
     ------
     RecordsError
-        Where there is no image.
+        If no image is found.
     UnreadableImageError
-        Where ``root`` does not exist.
+        If ``root`` does not exist.
     ConfigurationError
         For an unknown rule or plane.
     """
@@ -192,9 +192,9 @@ def left_out_of(data: Any) -> LeftOut:
 
 
 def white_level_of(data: Sequence[Mapping[str, Any]]) -> str | None:
-    """The white level that the records of a data set state, for a run's settings; ``None`` where they state none.
+    """The white level that the records of a data set state, for a run's settings; ``None`` if they state none.
 
-    Of several, as of pictures and arrays in one data set, the most frequent.
+    If they state several, as for pictures and arrays in one data set, the most frequent.
     """
     stated = Counter(str(record["white_level"]) for record in data if record.get("white_level"))
     return stated.most_common(1)[0][0] if stated else None
@@ -211,11 +211,11 @@ class NativeDataset(Dataset):
     Parameters
     ----------
     data
-        One dictionary an image: ``image``, a path, and optionally ``frame``.
+        One dictionary per image: ``image``, a path, and optionally ``frame``.
     transform
-        Gives a canonical image of fixed size under ``image``.
+        Returns a canonical image of fixed size under ``image``.
     unreadable
-        ``"skip"`` goes on after an image that cannot be read; ``"stop"`` raises.
+        ``"skip"`` continues after an unreadable image; ``"stop"`` raises.
     placeholder
         Shape of the zeros.
 

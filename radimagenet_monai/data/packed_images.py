@@ -74,7 +74,7 @@ class PackedImages(Dataset):
     Parameters
     ----------
     data
-        The record of each image.
+        Record of each image.
     source
         Its images.
     places
@@ -84,7 +84,7 @@ class PackedImages(Dataset):
     augmentation
         Applied to each image on the CPU, in uint8.
     image_key
-        Where records hold the path and items the image.
+        Key of the path in records and of the image in items.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One part of a packed store: how it is built, told whole from torn, and read back."""
+"""One part of a packed store: how it is built, checked for completeness, and read back."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Target:
     Attributes
     ----------
     path
-        Of ``images.npy``.
+        Path of ``images.npy``.
     first_byte
-        Where row 0 begins.
+        Byte offset of row 0.
     shape
         Rows, columns and channels of each row, uint8.
     """
@@ -70,9 +70,9 @@ class NewPart:
     Parameters
     ----------
     folder
-        Of the store's size and transform.
+        Folder of the store's size and transform.
     number
-        Of the part.
+        Number of the part.
     keys
         uint8 ``(rows, 16)``: the images that the rows are meant for.
     shape
@@ -296,7 +296,7 @@ def verify_part(part: Path, num_threads: int) -> Iterator[tuple[int, list[Damage
     Parameters
     ----------
     num_threads
-        That hash at the same time.
+        Number of hashing threads.
     """
     try:
         keys, hashes, images = read_keys(part), read_hashes(part), open_images(part / _IMAGES)

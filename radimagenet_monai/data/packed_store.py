@@ -262,7 +262,7 @@ class PackedStore:
         records
             Each is asked for when it is handed to a worker, so that a table may make them as they are needed.
         keys
-            Of `keys`.
+            Keys of the records, from `keys`.
         retry_unreadable
             Whether images that are known to be unreadable are tried once more, after all others.
 
@@ -550,9 +550,9 @@ class PackedDataset(PackedImages):
         dictionary an image: a path under ``image_key``, optionally a frame under ``frame_key`` and the file's
         ``sha256`` (then checked), and free columns.
     transform, store_dir, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers
-        As for `PackedStore`.
+        See `PackedStore`.
     progress, path_keys, with_mask
-        As for `PackedStore`.
+        See `PackedStore`.
     unreadable
         ``"stop"``: raise if any image cannot be packed, after all have been tried and listed in
         ``store_dir/quarantine.csv``. ``"skip"``: leave them out, with one warning.
@@ -574,7 +574,7 @@ class PackedDataset(PackedImages):
     IntensityError
         If a record states a modality that the transform does not take, before any image is read.
     ConfigurationError
-        As `PackedStore`, and for an unknown value of ``unreadable``.
+        See `PackedStore`; also for an unknown value of ``unreadable``.
     """
 
     def __init__(

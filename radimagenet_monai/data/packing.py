@@ -53,19 +53,19 @@ class PackSummary:
     Attributes
     ----------
     folder
-        Of the store's size and transform.
+        Folder of the store's size and transform.
     images
-        Records whose image is in the store.
+        Number of records whose image is in the store.
     packed
-        Those of them that this run packed.
+        Images packed by this run.
     unreadable, blank
         Records whose image is not in the store, for each of the two reasons; ``quarantine.csv`` lists them.
     parts, size
-        Of the folder: parts, and bytes of all their images.
+        Number of parts in the folder, and bytes of all their images.
     seconds
-        From the first look at the records' files to the seal.
+        Time from the first access to the records' files to the seal.
     questions
-        How many of the images in the store have each question about their values.
+        Number of images in the store for each question about their values.
     """
 
     folder: Path
@@ -89,9 +89,9 @@ class TableRecords(Sequence[dict[str, Any]]):
     Parameters
     ----------
     frame
-        As `radimagenet_monai.datasets.records.check_records` gives it.
+        Records from `radimagenet_monai.datasets.records.check_records`.
     root
-        What relative paths start from.
+        Folder that relative paths start from.
     """
 
     def __init__(self, frame: pd.DataFrame, root: str | os.PathLike[str]) -> None:
@@ -161,14 +161,13 @@ def pack_records(
 ) -> PackSummary:
     """Pack the images of a records table into a store, and seal it.
 
-    After an interruption the same call goes on behind the last part that is whole. Images that were unreadable are
-    tried again.
+    After an interruption the same call continues after the last complete part. Unreadable images are tried again.
 
     Parameters
     ----------
     records
-        The table, the folder that holds ``records.csv``, or a folder that is the task's dataset as its authors give it
-        out.
+        The table, the folder that holds ``records.csv``, or a folder that is the task's dataset as distributed by its
+        authors.
     out
         Folder of the store.
     size
@@ -179,7 +178,7 @@ def pack_records(
         Folder that the table's paths start from; by default the one that ``radimagenet prepare`` noted, or the
         table's own.
     workers
-        Processes; by default one for each core.
+        Number of processes; by default one per core.
     keep_aspect
         Fit images on black instead of stretching them.
     unreadable
@@ -194,14 +193,14 @@ def pack_records(
     share
         Folder for a copy to give away, see `radimagenet_monai.data.shared_store.share_store`; it must not exist.
     share_salt, share_columns
-        As ``salt`` and ``columns`` there.
+        See ``salt`` and ``columns`` there.
 
     Raises
     ------
     StoreError
         If the store cannot be written, no image can be read, or any with ``"stop"``; if ``verify`` finds damage.
     RecordsError
-        For a table that is none, or images that are not where it says.
+        For an invalid table or missing image files.
     IntensityError
         For a row whose ``modality`` is not the task's, before any image is read.
     ConfigurationError

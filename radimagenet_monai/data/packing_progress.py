@@ -22,12 +22,12 @@ class PackingProgress:
     Parameters
     ----------
     images
-        In all.
+        Total number of images.
     progress
         ``True``: a bar on a terminal, nothing elsewhere; ``"lines"``: a bar on a terminal, elsewhere a log line with
         rate and time to finish every ten seconds; ``False``: nothing.
     word
-        What is done to them.
+        Word for the activity.
     """
 
     def __init__(self, images: int, progress: Progress, word: str = "packing") -> None:

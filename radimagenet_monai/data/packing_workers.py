@@ -37,11 +37,11 @@ class Job:
     Attributes
     ----------
     row
-        Of the part that it is meant for.
+        Row of the part to write to.
     record
-        The keys that the transform sees.
+        Keys visible to the transform.
     sha256
-        That its file must have, if known.
+        Expected SHA-256 of its file, if known.
     """
 
     row: int
@@ -63,7 +63,7 @@ class PackingWorkers:
     num_workers
         Processes; 0 packs in this one, as does a daemon, such as a data loader's worker, which may not have children.
     images
-        How many there are to pack in all; few are dealt out in smaller chunks, and to no more workers than images.
+        Total number of images; small numbers are split into smaller chunks, over no more workers than images.
     """
 
     def __init__(self, packer: Packer, num_workers: int, images: int) -> None:
@@ -103,14 +103,14 @@ class PackingWorkers:
         return next(outcome for _, outcome in list(self.fill([job], None)))
 
     def fill(self, jobs: Iterable[Job], target: Target | None) -> Iterator[Outcome]:
-        """Pack ``jobs``; gives what became of each as it comes, in no fixed order.
+        """Pack ``jobs``; yields the outcome of each, in no fixed order.
 
         Parameters
         ----------
         jobs
-            Taken as they are needed, so that they may be made while others are packed.
+            Consumed lazily, so that they can be made while others are packed.
         target
-            Where rows are written; ``None`` gives their pixels back.
+            Target for the rows; with ``None`` their pixels are returned.
 
         Raises
         ------

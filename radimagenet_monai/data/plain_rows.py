@@ -52,11 +52,11 @@ def plain_row(
     Parameters
     ----------
     content
-        Of the file, as `radimagenet_monai.io.plain_picture.read_plain_file` gives it.
+        Content of the file, from `radimagenet_monai.io.plain_picture.read_plain_file`.
     record
-        What the transforms would be given.
+        Record that the transforms would get.
     size, keep_aspect
-        As for `resize_to_uint8`.
+        See `resize_to_uint8`.
     """
     if record.get("frame") or (record.get("modality") or POLICIES[0]) not in POLICIES:
         return None

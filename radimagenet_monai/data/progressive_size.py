@@ -23,14 +23,14 @@ class ProgressiveSize:
     image_size
         Rows and columns of the images as they are packed; one number.
     epochs
-        Over which the size grows evenly; every later one is at full size. 0: all are.
+        Epochs over which the size grows evenly; later ones use full size. 0: all epochs use full size.
     first_size
-        Of the first epoch: a multiple of 32.
+        Image size in the first epoch, a multiple of 32.
 
     Raises
     ------
     ConfigurationError
-        For sizes that are no multiple of 32 or larger than the images.
+        For sizes that are not multiples of 32 or larger than the images.
     """
 
     def __init__(self, image_size: int, epochs: int = 0, first_size: int = 128) -> None:

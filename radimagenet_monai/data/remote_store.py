@@ -58,9 +58,9 @@ class RemoteStore:
     Raises
     ------
     ConfigurationError
-        For another kind of address, or where litdata is not installed.
+        For another kind of address, or if litdata is not installed.
     StoreError
-        Where there is no sealed store, or it cannot be reached.
+        If there is no sealed store at the address, or it cannot be reached.
     """
 
     def __init__(self, address: str) -> None:
@@ -133,16 +133,16 @@ class RemoteStore:
 
 
 class RemoteParts:
-    """Images of a sealed store at an address, out of blocks that are fetched when they are needed.
+    """Images of a sealed store at an address, in blocks fetched on demand.
 
     Parameters
     ----------
     address, folder
-        Where the parts are.
+        Address of the store, and name of its folder.
     cache
         Folder for blocks, shared by all processes of this machine.
     index
-        Of the store.
+        Index of the store.
     """
 
     def __init__(self, address: str, folder: str, cache: Path, index: SealedIndex) -> None:
@@ -293,7 +293,7 @@ class _Bucket:
 
 
 def cache_folder() -> Path:
-    """Where stores at addresses are kept on this machine."""
+    """Cache folder for remote stores on this machine."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "radimagenet").expanduser()
 
 

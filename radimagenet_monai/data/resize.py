@@ -32,8 +32,8 @@ class ResizeCanonicald(MapTransform):
     keep_aspect
         Fit inside the size on black instead of stretching.
     geometry_key
-        Where to leave how to get back: an int64 tensor of rows and columns of the original image, and first row, first
-        column, end row and end column of the part that was taken for the canonical image. ``spacing`` is then left
+        Key for the geometry needed to map back: an int64 tensor of rows and columns of the original image, and first
+        row, first column, end row and end column of the part used for the canonical image. ``spacing`` is then left
         too: a float64 tensor of the mm between rows and between columns of the original image, zeros where the file
         does not state them; and ``content``, an int64 tensor of first row, first column, end row and end column of the
         image within its resized form. Needs a single key.

@@ -16,14 +16,14 @@ def pixel_aspect_of(image: Any) -> float:
 def content_box(
     shape: tuple[int, int], size: tuple[int, int], keep_aspect: bool, pixel_aspect: float
 ) -> tuple[int, int, int, int]:
-    """Where an image lies in its resized form: first row, first column, end row and end column.
+    """Position of an image in its resized form: first row, first column, end row and end column.
 
     Parameters
     ----------
     shape
         Rows and columns of the image.
     size, keep_aspect, pixel_aspect
-        As for `resize_to_uint8`.
+        See `resize_to_uint8`.
     """
     rows, columns = size
     if keep_aspect or pixel_aspect != 1:
@@ -48,7 +48,7 @@ def resize_to_uint8(
     image
         float32 ``(C, H, W)`` in [0, 1].
     size
-        Rows and columns wanted.
+        Rows and columns of the result.
     keep_aspect
         Fit inside ``size``, centered on 0, instead of stretching.
     pixel_aspect

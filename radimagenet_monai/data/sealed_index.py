@@ -43,7 +43,7 @@ _ROWS_AT_ONCE = 65536
 
 
 class CodedColumn:
-    """Text of few different values: ``values[codes[row]]``."""
+    """Text with few distinct values: ``values[codes[row]]``."""
 
     def __init__(self, values: Sequence[str], codes: np.ndarray) -> None:
         self.values = list(values)
@@ -53,7 +53,7 @@ class CodedColumn:
         return self.values[self.codes[row]]
 
     def filled(self) -> np.ndarray:
-        """Where there is text, booleans ``(N,)``."""
+        """Whether each row has text, booleans ``(N,)``."""
         return np.array([bool(value) for value in self.values], dtype=bool)[self.codes]
 
 
@@ -69,7 +69,7 @@ class TextColumn:
         return self._text[start:end].tobytes().decode("utf-8", "surrogateescape")
 
     def filled(self) -> np.ndarray:
-        """Where there is text, booleans ``(N,)``."""
+        """Whether each row has text, booleans ``(N,)``."""
         return np.diff(self._offsets) > 0
 
 
@@ -84,7 +84,7 @@ class SealedIndex:
     Raises
     ------
     StoreError
-        If there is no index, it is of another format or not whole.
+        If the index is missing, of another format or incomplete.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

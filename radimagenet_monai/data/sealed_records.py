@@ -35,9 +35,9 @@ class SealedRecords(Sequence[dict[str, Any]]):
     Parameters
     ----------
     index
-        Of a sealed store.
+        Index of a sealed store.
     classes, split, fold, findings, require_mask
-        As for `to_datalist`.
+        See `to_datalist`.
 
     Raises
     ------

@@ -58,7 +58,7 @@ def pseudonymized(
     Parameters
     ----------
     frame
-        As `radimagenet_monai.datasets.records.check_records` gives it.
+        Records from `radimagenet_monai.datasets.records.check_records`.
     findings
         Label columns of a task with several findings; they are kept.
     columns
@@ -112,11 +112,11 @@ def share_store(
     folder
         Folder of one size and transform in a store.
     out
-        What to give away.
+        Folder for the copy.
     frame
-        From `pseudonymized`.
+        Records from `pseudonymized`.
     places, phantoms
-        As for `seal_store`.
+        See `seal_store`.
 
     Raises
     ------

@@ -24,7 +24,7 @@ def require_fitting_modality(
     records
         With ``modality``, where it is stated, and their position in the table under ``record``.
     transform
-        What prepares the images; anything without an intensity policy takes all.
+        Image preparation; without an intensity policy it accepts all modalities.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def require_fitting_column(
     Raises
     ------
     IntensityError
-        As there.
+        See there.
     """
     for policy in _policies(transform):
         if policy.modality_key != "modality":
