@@ -83,7 +83,7 @@ class Packer:
     refuse_blank: bool = False
 
     def __call__(self, record: Mapping[str, Any], sha256: str | None) -> Row | Unreadable:
-        """Row of one record, or why there is none.
+        """Pack one record; returns its row, or why there is none.
 
         Raises
         ------

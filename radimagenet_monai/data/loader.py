@@ -1,4 +1,4 @@
-"""Batches out of a packed dataset, and their way to the device."""
+"""Batches from a packed dataset, and their transfer to the device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EpochLoader(DataLoader):
 
     @property  # type: ignore[override]  # torch has a plain attribute
     def sampler(self) -> EpochSampler:
-        """Where the order of the epoch comes from."""
+        """The sampler that gives the order of the epoch."""
         return self.batch_sampler.sampler
 
     @sampler.setter
@@ -62,7 +62,7 @@ def build_loader(
     shuffle, seed, num_replicas, rank
         See `EpochSampler`.
     num_workers
-        Processes that read and augment; 0: this one.
+        Number of processes that read and augment; 0 uses this process.
     drop_last
         Leave out a last batch that is not full in every process. Else a last shuffled batch of a single image joins the
         one before.
@@ -108,7 +108,7 @@ def collate_packed(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class PrepareBatch(engine_utils.PrepareBatch):
-    """From a collated batch to what MONAI's engines give to the network and the loss.
+    """Convert a collated batch to the inputs of the network and the loss in MONAI's engines.
 
     The image goes to the device as uint8 and becomes float32 in [0, 1], channels-last, there.
 

@@ -38,7 +38,7 @@ KnownReason = tuple[str, int | None, str, str]
 
 @dataclass(frozen=True)
 class Target:
-    """Where workers write rows: a file that is there in its full length already.
+    """Where workers write rows: a file that already has its full length.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Damage:
 
 
 class NewPart:
-    """A part under way, in a hidden folder that becomes ``part-N`` when it is whole.
+    """A part being written, in a hidden folder that becomes ``part-N`` when complete.
 
     Parameters
     ----------
@@ -126,12 +126,12 @@ class NewPart:
         self._unreadable[self._wanted[row].tobytes()] = reason
 
     def finish(self) -> None:
-        """Bring it to the disk and give it its name.
+        """Flush the part to disk and rename it.
 
         Raises
         ------
         OSError
-            If the disk does not take it.
+            If writing to disk fails.
         """
         try:
             with self._images as images:
@@ -152,19 +152,19 @@ class NewPart:
             self.discard()
 
     def discard(self) -> None:
-        """Remove it; nothing happens to one that is finished."""
+        """Remove the part; does nothing if it is finished."""
         if self._images is not None:
             self._images.close()
         shutil.rmtree(self._building, ignore_errors=True)
 
 
 def write_arrays(part: Path, keys: np.ndarray, hashes: np.ndarray) -> None:
-    """Bring the keys and the hashes of a part to the disk.
+    """Write and flush the keys and hashes of a part.
 
     Raises
     ------
     OSError
-        If the disk does not take them.
+        If writing to disk fails.
     """
     for name, array in ((_KEYS, keys), (_HASHES, hashes)):
         with open(part / name, "wb") as stream:
@@ -173,12 +173,12 @@ def write_arrays(part: Path, keys: np.ndarray, hashes: np.ndarray) -> None:
 
 
 def write_row(descriptor: int, target: Target, row: int, pixels: np.ndarray) -> None:
-    """Write a row to its place in a file that is open.
+    """Write a row to its place in an open file.
 
     Raises
     ------
     OSError
-        If the disk does not take it.
+        If writing to disk fails.
     """
     content = np.ascontiguousarray(pixels).data.cast("B")
     place = target.first_byte + row * len(content)
@@ -193,7 +193,7 @@ def rows_of_a_part(shape: tuple[int, int, int]) -> int:
 
 
 def rows_in(part: Path) -> int:
-    """Rows of a finished part; 0 where it is damaged."""
+    """Number of rows in a finished part; 0 if it is damaged."""
     try:
         return len(open_images(part / _IMAGES))
     except StoreError:
@@ -216,7 +216,7 @@ def images_file(part: Path) -> Path:
 
 
 def read_keys(part: Path) -> np.ndarray:
-    """Which image each row holds, uint8 ``(rows, 16)``; zeros for none.
+    """Key of the image in each row, uint8 ``(rows, 16)``; zeros for an empty row.
 
     Raises
     ------
@@ -334,7 +334,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _reserve(descriptor: int, length: int) -> None:
-    """Let a disk that is too small fail at once and not after hours."""
+    """Make a disk that is too small fail at once and not after hours."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, length)

@@ -16,7 +16,7 @@ On disk::
             part-00001/ …
             index/                   the records themselves, once `radimagenet_monai.data.sealed_store` has sealed it
 
-What is to be packed is cut into parts of a fixed number of images, about 1 GiB, in the order of the records. A part is
+Images are packed in record order into parts with a fixed number of images, about 1 GiB. A part is
 written in a hidden folder beside it, reaches the disk, and is then renamed; it never changes afterwards. So a kill, a
 full disk or a crash leaves parts that are whole, and hidden folders that the next writer removes; it goes on with the
 first image that no part was meant for, and ends with the same files, byte for byte, as without the interruption. Images
@@ -122,17 +122,15 @@ class PackedStore:
     image_key, frame_key
         Record keys of the path and of the frame.
     transform_keys
-        Further record keys (with JSON values) that the transform reads; a change of theirs repacks the image.
+        Further record keys (with JSON values) that the transform reads; a changed value repacks the image.
     path_keys
-        Those of ``transform_keys`` that hold a mask reference or a list of them; a change of these files repacks the
-        image, too.
+        Those of ``transform_keys`` that hold one or more mask references; changes to these files also repack it.
     with_mask
         The last channel of the transform's result is a mask: C = 2 or 4.
     refuse_blank
-        Leave images out that are blank by `radimagenet_monai.intensity.plausibility.is_blank`, as if they were
-        unreadable.
+        Treat images that are blank by `radimagenet_monai.intensity.plausibility.is_blank` as unreadable.
     num_workers
-        Processes that pack; ``None``: one for each core; 0: this process.
+        Number of packing processes; ``None``: one per core; 0: this process.
     progress
         ``True``: a bar on a terminal; ``"lines"``: elsewhere a log line now and then; ``False``: nothing.
 
@@ -207,7 +205,7 @@ class PackedStore:
         return b"".join(self._key(records[position], position, stamp, old) for position in range(start, stop))
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
-        """Part (in the order of their numbers) and row of each key, int64 ``(N, 2)``; -1 where no part holds it.
+        """Part (in the order of their numbers) and row of each key, int64 ``(N, 2)``; -1 if no part holds it.
 
         Raises
         ------
@@ -234,11 +232,11 @@ class PackedStore:
         return [images_file(part) for part in part_folders(self.folder)]
 
     def unreadable(self) -> dict[bytes, Unreadable]:
-        """What is known not to be packable, and why, by key."""
+        """Images known to be unpackable, and why, by key."""
         return {key: Unreadable(stage, cause) for key, (_, _, stage, cause) in self._known_reasons().items()}
 
     def verify(self) -> list[Damage]:
-        """Read all rows again and compare them with their hashes; gives what is damaged, and nothing for a good store.
+        """Read all rows again and compare them with their hashes; returns the damaged ones.
 
         The folder of a damaged part can be deleted; packing again makes its images anew.
         """
@@ -260,11 +258,11 @@ class PackedStore:
         Parameters
         ----------
         records
-            Each is asked for when it is handed to a worker, so that a table may make them as they are needed.
+            Records, accessed when handed to a worker, so that a table can create them lazily.
         keys
             Keys of the records, from `keys`.
         retry_unreadable
-            Whether images that are known to be unreadable are tried once more, after all others.
+            Whether to retry images known to be unreadable, after all others.
 
         Raises
         ------
@@ -405,7 +403,7 @@ class PackedStore:
         return rows, columns, channels
 
     def _require_space(self, rows: int, shape: tuple[int, int, int]) -> None:
-        """Refuse a disk that is too small before hours have gone into it."""
+        """Refuse a disk that is too small before hours of work."""
         needed, free = rows * int(np.prod(shape)), shutil.disk_usage(self.folder).free
         if needed > free:
             reason = f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
@@ -480,7 +478,7 @@ class PackedStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from adding to it; waits for one that does."""
+        """Keep other processes from adding to the store; waits for one that is adding."""
         lock = filelock.FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -728,7 +726,7 @@ def _first_of_each(keys: np.ndarray) -> np.ndarray:
 
 
 def _looked_up(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The place of each wanted key; -1 for none."""
+    """The place of each wanted key; -1 if not found."""
     found = np.full((len(wanted), 2), -1, np.int64)
     # Halves of a key as numbers: a sorted column takes a tenth of the memory of a dictionary of bytes.
     halves, wanted_halves = keys.view(">u8").astype(np.uint64), wanted.view(">u8").astype(np.uint64)

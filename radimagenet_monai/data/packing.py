@@ -1,4 +1,4 @@
-"""Packing a data set into a store that training reads in place of the images: ``radimagenet pack``.
+"""Packing a data set into a store that training reads instead of the images: ``radimagenet pack``.
 
 The images are prepared as the bundle of a task prepares them, and so are found by it: `PackedStore` names the folder
 of a store after the preparation.
@@ -48,7 +48,7 @@ Blank = Literal["skip", "keep"]
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What a packing did.
+    """Result of a packing run.
 
     Attributes
     ----------

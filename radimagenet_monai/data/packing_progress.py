@@ -1,4 +1,4 @@
-"""How far packing has come: a bar on a terminal, a line now and then in a log."""
+"""Progress of packing: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PackingProgress:
         self._bar.close()
 
     def update(self, images: int = 1) -> None:
-        """So many more are done."""
+        """Add to the number of finished images."""
         self._done += images
         self._bar.update(images)
         now = time.monotonic()

@@ -10,12 +10,12 @@ from radimagenet_monai.data.augmentation import AffineAugmentation
 def augmentation_in_workers(
     augmentation: AffineAugmentation | None, device: str | torch.device
 ) -> AffineAugmentation | None:
-    """What to give to `PackedDataset`: the augmentation where training runs on the CPU, else nothing."""
+    """The augmentation for `PackedDataset` if training runs on the CPU, otherwise None."""
     return augmentation if torch.device(device).type == "cpu" else None
 
 
 def augmentation_on_device(
     augmentation: AffineAugmentation | None, device: str | torch.device
 ) -> AffineAugmentation | None:
-    """What to give to `PrepareBatch`: the augmentation where training runs on a GPU, else nothing."""
+    """The augmentation for `PrepareBatch` if training runs on a GPU, otherwise None."""
     return None if torch.device(device).type == "cpu" else augmentation

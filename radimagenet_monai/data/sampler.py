@@ -14,7 +14,7 @@ from radimagenet_monai.errors import ConfigurationError
 
 
 class SampleKey(NamedTuple):
-    """What a dataset is asked for: which image, and in which epoch, so that no worker has to keep an epoch."""
+    """Index of a requested image with its epoch, so that no worker has to track the epoch."""
 
     epoch: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a key
@@ -29,7 +29,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
     makes equal numbers of batches of them.
 
     It is a ``DistributedSampler``, so MONAI's engines call `set_epoch` at the start of each epoch (counted from 1).
-    In a loop of your own call it yourself; without it every pass is the same epoch.
+    In your own training loop, call it yourself; otherwise every pass is the same epoch.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
     Raises
     ------
     ConfigurationError
-        If rank, number of replicas, seed, shards or window make no sense, or there are fewer samples than processes.
+        If rank, number of replicas, seed, shards or window is invalid, or there are fewer samples than processes.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class EpochBatches(Sampler[list[SampleKey]]):
     epoch is split evenly, so that sizes differ by one at most. Were it fewer than ``at_least`` samples for each
     process, they join the batch before, in which some ranks then have a sample or two more than ``batch_size``.
 
-    One case cannot be split: an epoch that is gone on with where fewer samples are left than there are processes.
+    One case cannot be split: a resumed epoch with fewer samples left than there are processes.
     Every process is given all of them, which counts each of them once in the mean over processes.
 
     Parameters
@@ -152,7 +152,7 @@ class EpochBatches(Sampler[list[SampleKey]]):
     batch_size
         Samples of a process in a full batch.
     drop_last
-        Leave out what does not fill a global batch.
+        Leave out samples that do not fill a global batch.
     at_least
         Samples of each process in the last batch. 2 for training: batch norm in training cannot take a single image
         whose last feature map is 1 x 1. A ``batch_size`` of 1 stays as it is.

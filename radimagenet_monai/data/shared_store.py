@@ -1,4 +1,4 @@
-"""A copy of a packed store to give away: pixels and labels, and nobody's name.
+"""A copy of a packed store to give away: pixels and labels, without names.
 
 What a sealed store needs for training is kept: the images, ``label``, ``split``, ``fold``, ``frame``, findings,
 modality and plane. Patients and exams become pseudonyms, keyed hashes that still group; images and masks get names of
@@ -40,7 +40,7 @@ _DIGITS = 16
 
 
 def check_shared_folder(out: str | os.PathLike[str]) -> None:
-    """Refuse a folder that is there already: what lies in it would be given away as well.
+    """Refuse an existing folder: its contents would be given away as well.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def check_shared_folder(out: str | os.PathLike[str]) -> None:
 def pseudonymized(
     frame: pd.DataFrame, findings: Sequence[str] = (), columns: Sequence[str] = (), salt: str | None = None
 ) -> pd.DataFrame:
-    """Records without patient ids, names of files, or columns that nobody asked for.
+    """Records without patient ids, file names, or columns that were not requested.
 
     Parameters
     ----------

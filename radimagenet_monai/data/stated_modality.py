@@ -1,4 +1,4 @@
-"""The column ``modality`` of a table against the intensity policy, before any image is read."""
+"""Checks the column ``modality`` of a table against the intensity policy, before any image is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_fitting_modality(
     Raises
     ------
     IntensityError
-        Names the row, its file, what it states and the way out.
+        If a record does not fit; the message names its row, file and modality, and how to fix it.
     """
     for policy in _policies(transform):
         stated = (record.get(policy.modality_key) for record in records)
