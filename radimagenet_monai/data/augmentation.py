@@ -1,4 +1,4 @@
-"""The protocol's augmentation as one affine warp an image, the same on the CPU and on a GPU.
+"""The protocol's augmentation as one affine warp per image, identical on the CPU and on a GPU.
 
 The affine model is that of Keras' ``ImageDataGenerator``, with which the RadImageNet authors ran their downstream
 tasks: in (x, y) coordinates about the image center, the output pixel ``p`` shows the input at
@@ -28,7 +28,7 @@ class AffineAugmentation:
 
     The parameters of an image are drawn from a counter-based generator (Philox, Salmon et al., SC 2011) keyed by
     ``(seed, epoch, index)``. They are a pure function of these three numbers: workers, order, batch size, device and
-    the global random state have no part in them. All ranges are uniform. The defaults are the authors' protocol for
+    the global random state do not affect them. All ranges are uniform. The defaults are the authors' protocol for
     the small tasks; for the large ones set ``rotation_degrees=0`` and ``horizontal_flip=False``.
 
     Parameters
@@ -125,7 +125,7 @@ class AffineAugmentation:
         return warp_with_opencv(image, self.matrices(epoch, index, (image.shape[0], image.shape[1]))[0])
 
     def warp_batch(self, images: torch.Tensor, epoch: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Augment a batch on the device where it lies.
+        """Augment a batch on its device.
 
         Parameters
         ----------

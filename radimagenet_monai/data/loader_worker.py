@@ -1,4 +1,4 @@
-"""What a data loader's worker process does before its first image."""
+"""Set-up of a data loader's worker process."""
 
 from __future__ import annotations
 

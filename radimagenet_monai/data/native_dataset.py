@@ -1,4 +1,4 @@
-"""Native images without records: what inference runs on."""
+"""Native images without records, for inference."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _plane_and_reason_against(
 
 
 def _notes_of_one(root: str | os.PathLike[str], plane: str, trained: str | Sequence[str] | None) -> list[str]:
-    """What is odd about a single file that was given by name, and is used all the same."""
+    """Oddities of a single file given by name, which is used anyway."""
     wanted = [trained] if isinstance(trained, str) else list(trained or ())
     notes = []
     if plane in PLANES and wanted and plane not in wanted:

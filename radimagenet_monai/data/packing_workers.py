@@ -1,4 +1,4 @@
-"""Worker processes that write rows of a packed store, and say which image was in hand when one dies.
+"""Worker processes that write rows of a packed store; if one dies, the error names its current image.
 
 The parent hands out chunks of records and gets back hashes and reasons; the pixels go from a worker straight into the
 file of the part.
@@ -161,7 +161,7 @@ class _Worker:
     chunks: deque[Sequence[Job]] = field(default_factory=deque)
 
     def death(self, image_key: str) -> StoreError:
-        """What to tell the user, once the process is gone."""
+        """The error to report after the process has died."""
         self.process.join()
         code = self.process.exitcode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

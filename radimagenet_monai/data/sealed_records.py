@@ -29,8 +29,8 @@ _FINDING_VALUES = {"1": 1.0, "0": 0.0, "": np.nan}
 class SealedRecords(Sequence[dict[str, Any]]):
     """The records that `radimagenet_monai.datasets.to_datalist` selects, read from the index of a sealed store.
 
-    Each item is the same dictionary as in that list, made when it is asked for; paths are as the records table had
-    them. Opening looks at a few columns of small integers only, and processes share all of it.
+    Each item is the same dictionary as in that list, created on access; paths are as in the records table.
+    Opening reads only a few columns of small integers, and processes share all of it.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class SealedRecords(Sequence[dict[str, Any]]):
 
     @property
     def are_phantoms(self) -> bool:
-        """Whether the images are phantoms, and so nobody's."""
+        """Whether the images are phantoms, not images of patients."""
         return self._index.phantoms
 
     def labels(self) -> np.ndarray:

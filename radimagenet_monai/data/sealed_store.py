@@ -1,4 +1,4 @@
-"""Sealing: a packed store gets an index of its own, so that it is read without the images it was made from."""
+"""Sealing: a packed store gets its own index, so that it can be read without the source images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.n
         Integers ``(len(frame), 2)``: part (in the order of the folders' names) and row of each image; -1 where
         it is not packed, which leaves the record out.
     phantoms
-        The images are phantoms, which results on them have to say.
+        Whether the images are phantoms, which results must then state.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def seal_store(folder: str | os.PathLike[str], frame: pd.DataFrame, places: np.n
         length = images_file(part).stat().st_size
         digest = hashlib.sha256(of_part.tobytes()).hexdigest()
         described.append({"name": part.name, "rows": int(lengths[number]), "bytes": length, "sha256": digest})
-    building = folder / f"{BUILDING}index"  # packing removes what a kill leaves of it
+    building = folder / f"{BUILDING}index"  # packing removes what a killed run leaves
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
@@ -84,7 +84,7 @@ def sealed_folders(store_dir: str | os.PathLike[str]) -> list[Path]:
 
 
 def is_sealed(store_dir: str | os.PathLike[str]) -> bool:
-    """Whether a store can be read without the images it was made from; one at an address, such as s3://…, has to be."""
+    """Whether a store can be read without its source images; one at an address, such as s3://…, has to be."""
     return is_address(store_dir) or bool(sealed_folders(store_dir))
 
 
