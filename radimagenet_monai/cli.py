@@ -44,7 +44,7 @@ def prepare(
     audit: Literal["auto", "true", "false"] = "auto",
     **options: Any,
 ) -> None:
-    """Turn a dataset, as its authors give it out, into records.csv with patient-disjoint splits and folds; audit it.
+    """Turn a dataset, as published by its authors, into records.csv with patient-disjoint splits and folds; audit it.
 
     What the audit finds is printed and shown in audit.html; the exit status stays 0, since published datasets have
     known flaws. "radimagenet audit" has an exit status.
@@ -54,9 +54,9 @@ def prepare(
             for your own data.
         root: folder of the dataset.
         out: folder that receives records.csv, summary.json, audit.html and audit.json.
-        seed: of the split.
+        seed: random seed of the split.
         audit: auto reads the images of up to 20 000; true reads any number; false leaves the audit out.
-        options: of the dataset, see docs/reference/datasets; a wrong one is refused with a list of those there are.
+        options: of the dataset, see docs/reference/datasets; an unknown option is refused with a list of valid ones.
     """
     from radimagenet_monai.datasets.readers import prepare as write_prepared
 
@@ -104,10 +104,10 @@ def phantom(name: str, out: str, patients: Count = 200, seed: Whole = 0, workers
     Args:
         name: the dataset to imitate, e.g. busi.
         out: folder to write to.
-        patients: how many; a dataset has one or several images of each.
-        seed: of all random draws.
-        workers: processes that draw.
-        options: of the dataset, such as --size in pixels; a wrong one is refused with a list of those there are.
+        patients: number of patients; a dataset has one or several images of each.
+        seed: random seed of the images.
+        workers: processes to draw with.
+        options: of the dataset, such as --size in pixels; an unknown option is refused with a list of valid ones.
     """
     from radimagenet_monai.phantoms import write_phantom
 
@@ -118,8 +118,8 @@ def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
     """Write bundles from the task catalogue.
 
     Args:
-        names: of the bundles; all released ones by default.
-        out: folder that receives a folder a bundle.
+        names: bundles to write; by default all released ones.
+        out: output folder; each bundle gets a folder in it.
     """
     from radimagenet_monai.collection.render import write_bundles
 
@@ -131,7 +131,7 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
     """Check that bundles are up to date, follow MONAI's metadata schema and have all properties. Exit status 1 if not.
 
     Args:
-        path: folder of one bundle, or of bundles.
+        path: folder of one bundle, or folder that holds several bundles.
     """
     from radimagenet_monai.collection.check import check_bundles
 
@@ -153,9 +153,9 @@ def demo(
     Args:
         out: folder that receives everything; removed first if it is an earlier demo.
         images: number of phantom images.
-        epochs: of training.
+        epochs: number of training epochs.
         image_size: in pixels.
-        seed: of phantoms and training.
+        seed: random seed of phantoms and training.
     """
     from radimagenet_monai.experiments.demo import run_demo
 
@@ -165,12 +165,12 @@ def demo(
 def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> None:
     """Train and test every bundle on its phantom and print one table. Exit status 1 where one has not learnt enough.
 
-    Takes about an hour on two cores; what is finished is not repeated when the command is given again.
+    Takes about an hour on two cores. The same command resumes a stopped rehearsal.
 
     Args:
-        names: of the bundles; all by default.
-        out: folder that receives phantoms, trained bundles and rehearsal.md.
-        seed: of phantoms, splits and training.
+        names: bundles to rehearse; by default all.
+        out: output folder for phantoms, trained bundles and rehearsal.md.
+        seed: random seed of phantoms, splits and training.
     """
     from radimagenet_monai.experiments.rehearsal import rehearse as run_rehearsal
 
@@ -183,11 +183,11 @@ def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> Non
 def miniature(out: str = "miniature_output", seed: Whole = 0) -> None:
     """Do the paper's experiment in miniature, on phantoms: pack, pretrain on 165 classes, compare with random weights.
 
-    Takes about half an hour on two cores; what is finished is not repeated when the command is given again.
+    Takes about half an hour on two cores. The same command resumes a stopped run.
 
     Args:
         out: folder that receives everything; miniature.md holds the figures, comparisons/report.html the report.
-        seed: of phantoms, splits, training and comparisons.
+        seed: random seed of phantoms, splits, training and comparisons.
     """
     from radimagenet_monai.experiments.miniature import Recipe, run_miniature
 
