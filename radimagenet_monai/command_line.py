@@ -228,7 +228,7 @@ def _bind(
     missing = [item for item in known.values() if item.default is _REQUIRED and item.name not in values]
     if further and options_of is None:
         flag = next(iter(further))
-        raise UsageError(f"{name} has no --{flag}: {_meant(flag, list(known))} Nothing was run")
+        raise UsageError(f"{name} has no --{flag}: {did_you_mean(flag, list(known), '--')} Nothing was run")
     if missing:
         about = f" ({missing[0].about.rstrip('.')})" if missing[0].about else ""
         raise UsageError(f"{name} needs --{missing[0].name}{about}")
@@ -239,14 +239,9 @@ def _bind(
         for flag, text in further.items():
             if flag not in extra:
                 names = [*known, *extra]
-                raise UsageError(f"{options.owner} has no --{flag}: {_meant(flag, names)} Nothing was run")
+                raise UsageError(f"{options.owner} has no --{flag}: {did_you_mean(flag, names, '--')} Nothing was run")
             values[flag] = _converted(flag, text, extra[flag].hint)
     return [str(word) for word in left] if has_words else [], values
-
-
-def _meant(flag: str, known: Sequence[str]) -> str:
-    sentence = did_you_mean(flag, known, "--")
-    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def _resolved(flag: str, text: str, known: Mapping[str, Parameter]) -> tuple[str, str]:

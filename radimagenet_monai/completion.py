@@ -12,7 +12,9 @@ _HELP = "--help"
 
 
 def completion_script(commands: Mapping[str, Any], program: str, shell: str) -> str:
-    """Script that completes ``program`` in a shell; file names are completed behind a flag.
+    """Script that completes ``program`` in a shell: commands, the flags of each, and otherwise file names.
+
+    Flags that a command has only with certain arguments, such as those of one dataset, are not offered.
 
     Parameters
     ----------
@@ -52,19 +54,20 @@ def _bash(program: str, choices: Mapping[str, list[str]]) -> str:
   case "$path" in
 {cases}
   esac
-  if [[ $current != -* && ${{COMP_WORDS[COMP_CWORD-1]}} == --* ]]; then
-    COMPREPLY=($(compgen -f -- "$current"))
-  else
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-    [[ ${{#COMPREPLY[@]}} -eq 0 ]] && COMPREPLY=($(compgen -f -- "$current"))
-  fi
+  # An empty answer lets bash complete file names.
+  [[ $current != -* && ${{COMP_WORDS[COMP_CWORD-1]}} == --* ]] && words=""
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
-complete -o filenames -F {name} {program}
+complete -o default -F {name} {program}
 """
 
 
 def _zsh(program: str, choices: Mapping[str, list[str]]) -> str:
-    return f"autoload -Uz bashcompinit && bashcompinit\n{_bash(program, choices)}"
+    # Without compinit, which an interactive zsh need not have run, bashcompinit lacks compdef.
+    ready = (
+        "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\nautoload -Uz bashcompinit && bashcompinit"
+    )
+    return f"{ready}\n{_bash(program, choices)}"
 
 
 def _fish(program: str, choices: Mapping[str, list[str]]) -> str:

@@ -61,11 +61,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:
-    """``did you mean --weights?``, or else the names there are."""
+    """A sentence: ``did you mean --weights?``, or the valid names."""
     found = nearest(name, known)
     if found is not None:
         return f"did you mean {prefix}{found}?"
-    return f"known: {', '.join(f'{prefix}{item}' for item in known)}" if known else "there are none"
+    return f"known: {', '.join(f'{prefix}{item}' for item in known)}." if known else "there are none."
 
 
 _COMMAND = re.compile(r"'(?:radimagenet|python|pip|torchrun) [^']*'")

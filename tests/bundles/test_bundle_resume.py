@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -110,23 +111,29 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["monai.engines", "monai.handlers", "pandas", "radimagenet_monai.training.checkpoint"])
 
 
-def train_until(bundle: str, options: dict, moment: int) -> None:
-    """Train, and be killed by SIGKILL at a given number of operations on files of the bundle; 0: never."""
-    left = moment
+def train_until(bundle: str, options: dict, moment: int, first_checkpoint: Any = None) -> None:
+    """Train, and be killed by SIGKILL at a given number of operations on files of the bundle; 0: never.
+
+    ``first_checkpoint``, a shared integer, receives the number at which the first checkpoint got its name.
+    """
+    done = 0
 
     def count(event: str, arguments: tuple) -> None:
-        nonlocal left
+        nonlocal done
         if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod") and str(arguments[0]).startswith(bundle):
-            left -= 1
-            if left == 0:
+            done += 1
+            if done == moment:
                 os.kill(os.getpid(), signal.SIGKILL)
+            renamed = event == "os.rename" and str(arguments[1]).endswith("checkpoint.pt")
+            if renamed and first_checkpoint is not None and first_checkpoint.value == 0:
+                first_checkpoint.value = done
 
     sys.addaudithook(count)
     run_workflow(Path(bundle), "train", **options)
 
 
-def exit_code_of(bundle: Path, options: dict, moment: int = 0) -> int | None:
-    process = _FORKS.Process(target=train_until, args=(str(bundle), options, moment))
+def exit_code_of(bundle: Path, options: dict, moment: int = 0, first_checkpoint: Any = None) -> int | None:
+    process = _FORKS.Process(target=train_until, args=(str(bundle), options, moment, first_checkpoint))
     process.start()
     process.join()
     return process.exitcode
@@ -136,10 +143,13 @@ def exit_code_of(bundle: Path, options: dict, moment: int = 0) -> int | None:
 def test_killed_at_ten_random_moments_and_gone_on_with_each_time(busi: Path, trained: Path, tmp_path: Path) -> None:
     """A moment is a place between two things done to the bundle's files; a step and its checkpoint have three."""
     whole, killed = (copy_bundle(NAME, tmp_path / folder) for folder in ("whole", "killed"))
-    options = settings(busi, trained / "output" / "store", 0)
-    assert exit_code_of(whole, options) == 0
-    options |= {"checkpoint_minutes": 1e-6, "resume": True}
-    for moment in np.random.default_rng(7).integers(3, 14, 10).tolist():
+    options = {**settings(busi, trained / "output" / "store", 0), "checkpoint_minutes": 1e-6}
+    first = _FORKS.Value("i", 0)
+    assert exit_code_of(whole, options, first_checkpoint=first) == 0
+    assert first.value > 0
+    options["resume"] = True
+    # From shortly before the first checkpoint of a start to about three steps behind it.
+    for moment in np.random.default_rng(7).integers(first.value - 2, first.value + 10, 10).tolist():
         assert exit_code_of(killed, options, moment) == -signal.SIGKILL
         assert not (killed / "models" / "model.pt").exists()
     saved = torch.load(killed / "output" / "checkpoint.pt", weights_only=True)
