@@ -1,6 +1,6 @@
-"""Public datasets in their own on-disk formats, turned into records.
+"""Readers that turn public datasets in their original formats into records.
 
-pandas is imported when one of the names below is asked for.
+pandas is imported on first access to one of the names below.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The CSV files that the RadImageNet authors give out with their downstream tasks, read for any task.
+"""Read the CSV files that the RadImageNet authors provide with their downstream tasks, for any task.
 
-Mei et al. publish, in the folder ``dataframe`` of each task, which images they used, under which label and in which
-split: ``thyroid_train_fold1.csv``, ``thyroid_val_fold1.csv``, ``thyroid_test_fold1.csv`` ... ``_fold5.csv`` for the
-small tasks (``acl``: ``train_fold1.csv``), and ``covid19_train.csv``, ``_val.csv``, ``_test.csv`` for the large ones.
-The columns differ from task to task:
+In the folder ``dataframe`` of each task, Mei et al. publish which images they used, with label and split:
+``thyroid_train_fold1.csv``, ``thyroid_val_fold1.csv``, ``thyroid_test_fold1.csv`` ... ``_fold5.csv`` for the small
+tasks (``acl``: ``train_fold1.csv``), and ``covid19_train.csv``, ``_val.csv``, ``_test.csv`` for the large ones. The
+columns differ from task to task:
 
 ============ =========================================================
 thyroid      ``img_dir,label`` (malignant, benign)
@@ -16,7 +16,7 @@ SARS-CoV-2   row number, ``imgpath,pid,label,filename`` (CP, NCP)
 hemorrhage   ``pid,label,dir`` (yes, no)
 ============ =========================================================
 
-A reader of a dataset takes the three steps one by one, or `select_listed`, which does all of them::
+A dataset reader takes the three steps one by one, or calls `select_listed`, which does all of them::
 
     table = read_authors_csv(csv)                        # filename, label, and pid, split, fold where given
     matches = match_files(table["filename"], files)      # files: POSIX paths below the dataset's folder
@@ -41,7 +41,7 @@ from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, pl
 from radimagenet_monai.datasets.text_table import read_text_table
 from radimagenet_monai.errors import RecordsError
 
-# Where a file has several of these columns, the first of them counts.
+# If a file has several of these columns, the first one counts.
 FILENAME_COLUMNS = ("imgpath", "img_dir", "dir", "filename", "image", "path")
 LABEL_COLUMNS = ("acl_label", "label", "target")
 PATIENT_COLUMNS = ("pid", "patient_id", "patientid")
@@ -58,29 +58,29 @@ def read_authors_csv(source: str | os.PathLike[str], fold: int | None = None) ->
     Parameters
     ----------
     source
-        A CSV file: labels, and which images are used. Or a folder of CSV files, or several of them joined by commas,
-        whose names contain *train*, *val* and *test*, and the number of a fold or none (``thyroid_val_fold3.csv``,
-        ``test_1.csv``; case makes no difference). Columns are found by name, see `FILENAME_COLUMNS`,
-        `LABEL_COLUMNS` and `PATIENT_COLUMNS`.
+        A CSV file with labels and the images used. Or a folder of CSV files, or several files joined by commas, whose
+        names contain *train*, *val* and *test*, and optionally the number of a fold (``thyroid_val_fold3.csv``,
+        ``test_1.csv``; case-insensitive). Columns are found by name, see `FILENAME_COLUMNS`, `LABEL_COLUMNS` and
+        `PATIENT_COLUMNS`.
     fold
-        ``None`` reads all. A number, as the file names have it, takes the authors' train, validation and test files
-        of that fold alone.
+        ``None`` reads all files. A number, as in the file names, selects the authors' train, validation and test files
+        of that fold only.
 
     Returns
     -------
     pandas.DataFrame
-        One row an image, in the order of the files: ``filename`` as listed, with ``/`` between folders; ``label``, the
-        raw text; ``pid`` where a file has it; ``split`` (``train``, ``validation``, ``test``) for a set of files
-        without folds, or with ``fold`` given; ``fold`` (0, 1, ... as text, or empty) for a set with folds: the fold in
-        whose test file, or where there are none validation file, an image stands. The authors' validation files of
-        several folds have no place in a records table, where the fold after the test fold is the validation set.
-        ``attrs["notes"]`` says in one sentence each what was odd.
+        One row per image, in the order of the files: ``filename`` as listed, with ``/`` between folders; ``label``, the
+        raw text; ``pid`` if a file has it; ``split`` (``train``, ``validation``, ``test``) for a set of files without
+        folds, or if ``fold`` is given; ``fold`` (0, 1, ... as text, or empty) for a set with folds: the fold whose test
+        file, or validation file if there are no test files, lists the image. The authors' validation files of several
+        folds do not fit a records table, where the fold after the test fold is the validation set. ``attrs["notes"]``
+        has one sentence on each anomaly.
 
     Raises
     ------
     RecordsError
-        For files that are no such tables or whose names do not tell what they are, a missing column, an image in two
-        splits or in two test folds, and a patient (``pid``) in two splits.
+        For files that are not such tables or whose names do not identify them, a missing column, an image in two splits
+        or in two test folds, and a patient (``pid``) in two splits.
     """
     notes: list[str] = []
     parts = _parts(_csv_files(source), notes)
@@ -116,16 +116,16 @@ def read_authors_csv(source: str | os.PathLike[str], fold: int | None = None) ->
 
 @dataclass(frozen=True)
 class MatchedFiles:
-    """What `match_files` found.
+    """Result of `match_files`.
 
     Attributes
     ----------
     files
-        ``(n,)`` the file of each listed name, ``""`` where there is none.
+        ``(n,)`` file of each listed name, ``""`` if there is none.
     missing
-        Listed names that no file has.
+        Listed names that match no file.
     ambiguous
-        Listed names that fit several files equally well.
+        Listed names that match several files equally well.
     """
 
     files: list[str]
@@ -134,7 +134,7 @@ class MatchedFiles:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences that say how many names have no file."""
+        """Sentences with the number of names without a file."""
         sentences = []
         if self.missing:
             sentences.append(f"{len(self.missing)} listed images are not there, first {_shown(self.missing)}")
@@ -149,17 +149,17 @@ class MatchedFiles:
 def match_files(
     filenames: Sequence[str] | pd.Series, files: Iterable[str], ignore_suffix: bool = False
 ) -> MatchedFiles:
-    """Find the files that names in a table mean, by the longest common end of their paths.
+    """Match the names in a table to files, by the longest common end of their paths.
 
-    ``images/CP/1082/3127/0031.jpg`` means ``CC-CCII/CP/1082/3127/0031.jpg``. An end that several files share, or
-    several listed names, tells nothing: another patient's ``0031.jpg`` is never taken for a missing one.
+    ``images/CP/1082/3127/0031.jpg`` matches ``CC-CCII/CP/1082/3127/0031.jpg``. A path end shared by several files or
+    several listed names is ignored: another patient's ``0031.jpg`` is never used for a missing one.
 
     Parameters
     ----------
     filenames
         ``(n,)`` listed names; ``\\`` counts as ``/``.
     files
-        Paths there are, with ``/``, relative to the dataset's folder.
+        Existing paths, with ``/``, relative to the dataset's folder.
     ignore_suffix
         Whether ``x.png`` in the table may be ``x.dcm`` on disk.
 
@@ -178,7 +178,7 @@ def match_files(
     found = [there.get(name, "") if name not in doubtful else "" for name in listed]
     rest = [index for index, file in enumerate(found) if not file and listed[index]]
     wanted = {listed[index][-1] for index in rest}
-    # Ends are indexed for the file names still looked for only: all ends of a million files would not fit in memory.
+    # Index only the path ends of names still unmatched: all ends of a million files would not fit in memory.
     holders: dict[tuple[str, ...], list[str]] = {}
     for key, file in there.items():
         if key and key[-1] in wanted:
@@ -207,7 +207,7 @@ def select_listed(
     fold: int | None = None,
     ignore_suffix: bool = False,
 ) -> pd.DataFrame:
-    """The listed images that are there, with the task's own class names.
+    """The listed images that exist, with the task's own class names.
 
     Parameters
     ----------
@@ -221,13 +221,13 @@ def select_listed(
     Returns
     -------
     pandas.DataFrame
-        ``image`` (out of ``files``), ``label``, and ``pid``, ``split``, ``fold`` where the files give them. Names
-        without a file are counted in ``attrs["notes"]``.
+        ``image`` (from ``files``), ``label``, and ``pid``, ``split``, ``fold`` if the files give them. Names without a
+        file are counted in ``attrs["notes"]``.
 
     Raises
     ------
     RecordsError
-        As the three functions do, and where no listed image is there.
+        As the three functions do, and if no listed image exists.
     """
     table = read_authors_csv(source, fold)
     notes = table.attrs["notes"]

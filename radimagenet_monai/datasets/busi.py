@@ -1,13 +1,13 @@
-"""BUSI, the breast ultrasound images of Al-Dhabyani et al., as it lies on disk, turned into records.
+"""Turn BUSI, the breast ultrasound images of Al-Dhabyani et al., into records.
 
 Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. *Dataset of breast ultrasound images.* Data in Brief 2020;28:104863.
 
-The folder ``Dataset_BUSI_with_GT`` holds ``benign``, ``malignant`` and ``normal``. Beside ``benign (1).png`` stands its
-mask ``benign (1)_mask.png``; further lesions of the image are ``benign (1)_mask_1.png`` and so on.
+The folder ``Dataset_BUSI_with_GT`` holds ``benign``, ``malignant`` and ``normal``. The mask of ``benign (1).png`` is
+``benign (1)_mask.png`` beside it; further lesions of the image are ``benign (1)_mask_1.png`` and so on.
 
-The data name no patients, although the 780 images are of 600 women. Every image is therefore taken for a patient of
-its own, except that files with the same content and pictures that look the same are one: near-duplicates are known in
-BUSI, and on both sides of a split they would flatter the result.
+The data identify no patients, although the 780 images are of 600 women. Each image therefore counts as a separate
+patient, except that files with the same content and pictures that look the same count as one: BUSI is known to contain
+near-duplicates, which would inflate the results if they were on both sides of a split.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NAME = re.compile(r"(?P<finding>[a-z]+) \((?P<number>\d+)\)(?P<mask>_mask(?:_(?
 
 
 def looks_like_busi(root: str | os.PathLike[str]) -> bool:
-    """Whether ``root`` is a BUSI folder, or holds one named ``Dataset_BUSI_with_GT``."""
+    """Whether ``root`` is a BUSI folder, or contains one named ``Dataset_BUSI_with_GT``."""
     return _find_folder(Path(root)) is not None
 
 
@@ -59,24 +59,24 @@ def read_busi(
     Parameters
     ----------
     root
-        ``Dataset_BUSI_with_GT`` or the folder it lies in; paths in the table are relative to it.
+        ``Dataset_BUSI_with_GT`` or its parent folder; paths in the table are relative to it.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`. The ``fold`` column stays empty where a class has
-        fewer patients than folds.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`. The ``fold`` column stays
+        empty if a class has fewer patients than folds.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in order of finding and number. ``label`` is ``malignant`` or ``benign``, and normal counts as
-        benign, as in the RadImageNet paper's breast task; the free column ``finding`` keeps ``normal`` apart. ``mask``
-        joins the masks of an image by ``;``. ``attrs["notes"]`` names the files that are odd, one sentence each.
+        A records table in order of finding and number. ``label`` is ``malignant`` or ``benign``; normal counts as
+        benign, as in the RadImageNet paper's breast task, and the free column ``finding`` distinguishes ``normal``.
+        ``mask`` joins the masks of an image by ``;``. ``attrs["notes"]`` has one sentence on each anomalous file.
 
     Raises
     ------
     RecordsError
-        For a folder that is not BUSI or holds no image, and for a class with fewer patients than splits.
+        For a folder that is not BUSI or has no image, and for a class with fewer patients than splits.
     """
     root = Path(root)
     folder = _find_folder(root)
@@ -106,7 +106,7 @@ def read_busi(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_busi` against the published dataset, see `summarize`."""
+    """Compare the counts of a `read_busi` table with the published dataset, see `summarize`."""
     found = {finding: int((frame["finding"] == finding).sum()) for finding in FINDINGS}
     several = int(frame["mask"].str.contains(MASK_SEPARATOR, regex=False).sum())
     return summarize(frame, PUBLISHED_COUNTS, found, images_with_several_masks=several)
@@ -139,7 +139,7 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _list_pictures(folder: Path, finding: str, root: Path, notes: list[str]) -> list[_Picture]:
-    """Images of one finding in order of their numbers, each with its masks in order of lesions."""
+    """Images of one finding in numerical order, each with its masks in order of lesions."""
     if not (folder / finding).is_dir():
         notes.append(f"folder '{finding}' is missing")
         return []
@@ -168,7 +168,7 @@ def _list_pictures(folder: Path, finding: str, root: Path, notes: list[str]) -> 
 
 
 def _inspect(picture: _Picture, root: Path, notes: list[str]) -> None:
-    """Fill in hash and bits, and drop masks that do not cover the image."""
+    """Compute hash and bits, and drop masks that do not match the size of the image."""
     content = (root / picture.path).read_bytes()
     picture.sha256 = hashlib.sha256(content).hexdigest()
     gray = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
@@ -197,7 +197,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def _group(pictures: Sequence[_Picture], notes: list[str]) -> list[str]:
-    """Patient ids: the name of the first picture among those with the same content or nearly the same look."""
+    """Patient ids: the name of the first picture among those with the same content or near-identical appearance."""
     leader = list(range(len(pictures)))
 
     def find(index: int) -> int:

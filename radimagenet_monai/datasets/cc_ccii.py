@@ -1,10 +1,10 @@
-"""CC-CCII, the chest CT slices of the China Consortium of Chest CT Image Investigation, turned into records.
+"""Turn CC-CCII, the chest CT slices of the China Consortium of Chest CT Image Investigation, into records.
 
 Zhang K, Liu X, Shen J, et al. *Clinically Applicable AI System for Accurate Diagnosis, Quantitative Measurements, and
 Prognosis of COVID-19 Pneumonia Using Computed Tomography.* Cell 2020;181(6):1423-1433.
 
-``{CP,NCP,Normal}/<patient>/<scan>/<slice>.png`` (or ``.jpg``): common pneumonia, pneumonia of the novel coronavirus,
-and neither. Patients, scans and slices are numbers. The slices are pictures that have been windowed already.
+``{CP,NCP,Normal}/<patient>/<scan>/<slice>.png`` (or ``.jpg``): common pneumonia, novel coronavirus pneumonia, and
+neither. Patients, scans and slices are numbers. The slices are pictures that are already windowed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SHOWN = 3
 
 
 def looks_like_cc_ccii(root: str | os.PathLike[str]) -> bool:
-    """Whether ``root``, or a folder in it, holds the folders CP and NCP with folders in them."""
+    """Whether ``root``, or a folder in it, has subfolders CP and NCP that contain folders."""
     return _find_folder(Path(root)) is not None
 
 
@@ -60,32 +60,32 @@ def read_cc_ccii(
     Parameters
     ----------
     root
-        The folder that holds ``CP`` and ``NCP``, or the one it lies in; paths in the table are relative to ``root``.
+        The folder that holds ``CP`` and ``NCP``, or its parent; paths in the table are relative to ``root``.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`.
     progress
         Whether to show a progress bar on a terminal.
     slices
-        Which slices of each scan, see `radimagenet_monai.datasets.slices.choose_slices`.
+        Slices to take from each scan, see `radimagenet_monai.datasets.slices.choose_slices`.
     authors_csv
-        The RadImageNet authors' CSV files (see `radimagenet_monai.datasets.authors_csv`): their selection, labels and
-        split. Goes with ``slices="all"`` only.
+        The RadImageNet authors' CSV files (see `radimagenet_monai.datasets.authors_csv`), which define selection,
+        labels and split. Requires ``slices="all"``.
     hash_files
         Whether to fill the ``sha256`` column, which reads every file.
 
     Returns
     -------
     pandas.DataFrame
-        A records table, one row a slice, ordered by class, patient, scan and slice number. ``patient_id`` is the
-        patient's folder; one that occurs under both classes counts as one patient and so stays on one side of a split.
-        ``exam`` is the scan. ``attrs["notes"]`` says what was odd and how many normal patients were left out.
+        A records table, one row per slice, ordered by class, patient, scan and slice number. ``patient_id`` is the
+        patient's folder; a number that occurs under both classes counts as one patient and so stays on one side of a
+        split. ``exam`` is the scan. ``attrs["notes"]`` describes anomalies and the number of normal patients left out.
 
     Raises
     ------
     RecordsError
         For a folder that is not CC-CCII, and for a class with fewer patients than splits.
     ConfigurationError
-        For an unknown rule of slices, or one beside the authors' selection.
+        For an unknown slice rule, or a rule combined with the authors' selection.
     """
     root = Path(root)
     choose_slices(1, slices)
@@ -131,7 +131,7 @@ def read_cc_ccii(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_cc_ccii` against the authors' selection, see `summarize`."""
+    """Compare the counts of a `read_cc_ccii` table with the authors' selection, see `summarize`."""
     patients = frame.groupby("label")["patient_id"].nunique()
     exams = frame.drop_duplicates(["label", "patient_id", "exam"])["label"].value_counts()
     return summarize(
@@ -188,7 +188,7 @@ def _folders(folder: Path, root: Path, notes: list[str]) -> list[Path]:
 
 
 def _slices(scan: Path, root: Path, notes: list[str]) -> list[str]:
-    """Slice files of one scan in order of their numbers; of ``7.png`` and ``7.jpg`` the first alone."""
+    """Slice files of one scan in numerical order; only the first of ``7.png`` and ``7.jpg``."""
     names: dict[str, str] = {}
     others, twins = [], 0
     for name in sorted((entry.name for entry in os.scandir(scan)), key=lambda name: (_suffix_rank(name), name)):
@@ -215,7 +215,7 @@ def _suffix_rank(name: str) -> int:
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Order in which ``2`` comes before ``10``, whatever stands around the numbers."""
+    """Sorting key that puts ``2`` before ``10``, whatever surrounds the numbers."""
     return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in _DIGITS.split(name)]
 
 

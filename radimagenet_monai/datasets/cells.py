@@ -1,15 +1,15 @@
-"""What a cell of a table means, in one place for every table that is read.
+"""The meaning of a table cell, defined once for every table that is read.
 
-Two cells that a person would call the same are one value: Unicode composition (``é`` as one character or two), no-break
-and other odd blanks, blanks around and doubled, and ``7`` as a spreadsheet writes it (``7.0``, ``7,0``) make no
-difference. For patients, upper and lower case and compatibility characters (full-width digits) make none either:
-a person who is written in two ways must not stand on both sides of a split.
+Cells that a person would read as the same are one value: Unicode composition (``é`` as one character or two),
+no-break and other unusual spaces, surrounding and repeated spaces, and ``7`` as a spreadsheet writes it (``7.0``,
+``7,0``) make no difference. For patients, upper and lower case and compatibility characters (full-width digits) make
+no difference either: a person written in two ways must not be on both sides of a split.
 
-Zeros in front stay, since ``007`` is often another patient than ``7``. A table in which both occur is refused.
+Leading zeros are kept, since ``007`` is often another patient than ``7``. A table with both is refused.
 
-Words for nothing are of two kinds. ``nan``, ``null``, ``N/A`` and the like are nothing in every column. ``None``,
-``NA``, ``-``, ``?``, ``unknown`` are nothing too where something is identified (patient, image, mask, exam, split,
-fold, frame), but may be the name of a class or of a subgroup: a label is one of them only where the classes say so.
+Words for "no value" are of two kinds. ``nan``, ``null``, ``N/A`` and the like mean no value in every column. ``None``,
+``NA``, ``-``, ``?``, ``unknown`` also mean no value in identifying columns (patient, image, mask, exam, split, fold,
+frame), but may name a class or a subgroup: as a label, they are kept only if they are among the classes.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ NOBODY = frozenset(
 """Words that stand for any patient whose name was taken out."""
 
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0{1,2}|\.0{4,}|,0{1,2})")
-_NUMBERED = re.compile(r"([^\d/]*?)0*(\d+)(?:[.,]000)?")  # a path is no number
+_NUMBERED = re.compile(r"([^\d/]*?)0*(\d+)(?:[.,]000)?")  # a path is not a number
 _INVISIBLE = frozenset("\ufeff\u200b\u2060\u00ad\u200e\u200f")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _SHOWN = 3
 
 
 def clean(text: str) -> str:
-    """``text`` in composed Unicode (NFC) without invisible characters, with single blanks between words only.
+    """``text`` in composed Unicode (NFC), without invisible characters, with single spaces between words only.
 
     Examples
     --------
@@ -63,41 +63,41 @@ def clean(text: str) -> str:
 
 
 def whole_number(text: str) -> str:
-    """``7`` for ``7.0``, ``7.00``, ``7,0``; any other text as it is.
+    """``7`` for ``7.0``, ``7.00``, ``7,0``; any other text unchanged.
 
-    Three zeros behind the sign stay: ``1.000`` and ``1,000`` are a thousand in half of the world.
+    Three zeros after the separator are kept: ``1.000`` or ``1,000`` means a thousand in many countries.
     """
     match = _WHOLE.fullmatch(text)
     return match[1] if match else text
 
 
 def says_nothing(text: str, identifies: bool = False) -> bool:
-    """Whether a cell is empty or holds a word for nothing.
+    """Whether a cell is empty or holds a word for "no value".
 
     Parameters
     ----------
     text
-        The cell.
+        Content of the cell.
     identifies
-        Whether the column names a patient, image, mask, exam, split, fold or frame, where ``None`` and ``-`` name
-        nothing either.
+        Whether the column names a patient, image, mask, exam, split, fold or frame, where ``None`` and ``-`` also mean
+        no value.
     """
     word = clean(text).casefold()
     return word in NOTHING or (identifies and word in PERHAPS_NOTHING)
 
 
 def names_nobody(text: str) -> bool:
-    """Whether a cell that should name a patient says nothing, or that the name was taken out."""
+    """Whether a patient cell has no value, or says that the name was removed."""
     return says_nothing(text, identifies=True) or clean(text).casefold() in NOBODY
 
 
 def is_nothing(values: pd.Series) -> pd.Series:
-    """Which cells of a column that identifies say nothing, ``(n,)`` booleans."""
+    """``(n,)`` booleans: cells of an identifying column without a value."""
     return mapped(values, lambda text: "1" if says_nothing(text, identifies=True) else "") == "1"
 
 
 def without_nothing(values: pd.Series, identifies: bool = False) -> pd.Series:
-    """A column of text with ``""`` for words for nothing, everything else cleaned."""
+    """A text column with ``""`` for words that mean no value, and all other cells cleaned."""
 
     def cell(text: str) -> str:
         return "" if says_nothing(text, identifies) else clean(text)
@@ -106,7 +106,7 @@ def without_nothing(values: pd.Series, identifies: bool = False) -> pd.Series:
 
 
 def identity(text: str) -> str:
-    """What two spellings of one patient have in common: no case, no compatibility characters, ``7`` for ``7.0``."""
+    """The common form of all spellings of one patient: no case, no compatibility characters, ``7`` for ``7.0``."""
     return whole_number(clean(unicodedata.normalize("NFKC", text)).casefold())
 
 
@@ -118,33 +118,32 @@ def one_name_each(
     notes: list[str] | None = None,
     refuse_zeros: bool = True,
 ) -> pd.Series:
-    """A column that identifies people, with one spelling of each and ``""`` for nothing.
+    """A column that identifies people, with one spelling per person and ``""`` for no value.
 
     Parameters
     ----------
     values
-        ``(n,)`` text.
+        Cells, ``(n,)`` text.
     places
-        ``(n,)`` where each value stands, as errors name it: ``"row 17"``, a path.
+        ``(n,)`` position of each value for error messages: ``"row 17"``, a path.
     source
-        What errors call the table.
+        Name of the table in error messages.
     what
-        The column.
+        Name of the column.
     notes
-        Receives a sentence on spellings that were made one, and one on words for nothing.
+        Receives a sentence on merged spellings, and one on words for "no value".
     refuse_zeros
-        Whether values that differ by zeros in front only are refused.
+        Whether to refuse values that differ only in leading zeros.
 
     Returns
     -------
     pandas.Series
-        The most frequent of the spellings, the first of a tie; ``7`` for ``7.0``.
+        The most frequent spelling, or the first in a tie; ``7`` for ``7.0``.
 
     Raises
     ------
     RecordsError
-        Where two values differ by zeros in front only, such as ``007`` and ``7``: whether that is one person or two
-        cannot be told.
+        If two values differ only in leading zeros, such as ``007`` and ``7``: they could be one person or two.
     """
     codes, distinct = pd.factorize(values.astype(object))
     counts = Counter(codes.tolist())
@@ -196,7 +195,7 @@ def _refuse_zeros(
 
 
 def without_zeros(key: str) -> str:
-    """An `identity` without zeros in front of its number, and without the zeros of ``7.000``: ``p1`` for ``p001``."""
+    """An `identity` without leading zeros in its number and without the zeros of ``7.000``: ``p1`` for ``p001``."""
     match = _NUMBERED.fullmatch(key)
     return match[1] + match[2] if match else key
 
@@ -206,7 +205,7 @@ def _first_with(key: str, codes: Sequence[int], names: Sequence[str]) -> int:
 
 
 def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
-    """A column with ``function`` of each value, called once for each distinct one: of a million cells few differ."""
+    """A column with ``function`` applied, called once per distinct value: a million cells have few distinct values."""
     codes, distinct = pd.factorize(values.astype(object))
     results = [function(str(value)) for value in distinct]
     return pd.Series([results[code] for code in codes.tolist()], index=values.index, dtype=object, name=values.name)

@@ -1,9 +1,9 @@
-"""Your own chest CT for the COVID-19 task, described by a CSV table, turned into records.
+"""Turn your own chest CT for the COVID-19 task, described by a CSV table, into records.
 
-The cohort of the RadImageNet paper is private. What takes its place is a table ``labels.csv`` with ``filename,label``
-(positive or negative) and, where patients are known, a column ``patient``: one row a series folder, volume or slice,
-in any format that `radimagenet_monai.io.read_image` reads. The paper used 10 slices a patient without saying which;
-here they are the central ones.
+The cohort of the RadImageNet paper is private. Instead, provide a table ``labels.csv`` with ``filename,label``
+(positive or negative) and, if patients are known, a column ``patient``: one row per series folder, volume or slice, in
+any format that `radimagenet_monai.io.read_image` reads. The paper used 10 slices per patient without saying which; here
+they are the central ones.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ def read_covid19_ct(
     patient_salt: str = "",
     hash_files: bool = False,
 ) -> pd.DataFrame:
-    """Read a table of COVID-19 CT images as records, one row a slice.
+    """Read a table of COVID-19 CT images as records, one row per slice.
 
     Parameters
     ----------
     root
-        Folder that the table's paths start from, or the one that folder ``covid19_ct`` lies in.
+        Folder that the table's paths are relative to, or the parent of a folder ``covid19_ct``.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`; a column ``split`` of the table stays.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`; a column ``split`` is kept.
     progress
         Whether to show progress bars on a terminal.
     csv
-        The table; by default ``labels.csv`` in ``root``.
+        Path of the table; by default ``labels.csv`` in ``root``.
     slices
-        Of series and volumes, see `radimagenet_monai.datasets.slices.choose_slices`.
+        Slices to take from series and volumes, see `radimagenet_monai.datasets.slices.choose_slices`.
     missing, patient_from_header, patient_salt, hash_files
         See `radimagenet_monai.datasets.csv_table.read_csv`.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in the table's order with labels ``negative`` and ``positive``; also read from 0 and 1, no and
-        yes. ``exam`` names the series or volume. ``attrs["notes"]`` says what was odd.
+        A records table in the table's order with labels ``negative`` and ``positive``, also read from 0 and 1, or no
+        and yes. ``exam`` names the series or volume. ``attrs["notes"]`` describes anomalies.
 
     Raises
     ------
     RecordsError
-        Where there is no such table, it names files that are not there, or a class has fewer patients than splits.
+        If there is no such table, it names missing files, or a class has fewer patients than splits.
     ConfigurationError
-        For unknown options and columns that cannot be told apart.
+        For unknown options and ambiguous columns.
     """
     root = Path(root)
     folder = _find_folder(root)

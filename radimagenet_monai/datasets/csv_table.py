@@ -1,7 +1,7 @@
-"""Anybody's own data, described by a CSV table: reader ``csv``.
+"""Read your own data described by a CSV table: reader ``csv``.
 
-One row an image, volume or series folder, in any readable format. Columns are found by usual names or named in
-options; every other column is kept and can become a subgroup.
+One row per image, volume or series folder, in any readable format. Columns are found by their usual names or named
+in options; every other column is kept and can become a subgroup.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _SHOWN = 3
 
 
 def looks_like_csv(root: str | os.PathLike[str]) -> bool:
-    """Whether the folder holds one CSV file with a column of images."""
+    """Whether the folder holds exactly one CSV file with an image column."""
     files = _csv_files(Path(root))
     if len(files) != 1:
         return False
@@ -111,65 +111,63 @@ def read_csv(
     Parameters
     ----------
     root
-        Folder that relative paths of the table start from.
+        Folder that relative paths in the table start from.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`. A split or fold in the table stays, except that where
-        it has train and test rows only, patients of the train rows become validation.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`. A split or fold in the table
+        is kept; if it has only train and test rows, some patients of the train rows become validation.
     progress
         Whether to show progress bars on a terminal.
     csv
-        The table; by default the only CSV file in ``root``. See `radimagenet_monai.datasets.text_table`.
+        Path of the table; by default the only CSV file in ``root``. See `radimagenet_monai.datasets.text_table`.
     classes
-        Names in the order of the network's outputs, ``"benign,malignant"``; for two classes the last is the positive
-        one and may be written 1, yes, positive, ... in the table (see `radimagenet_monai.datasets.spellings`). By
-        default all labels of the table, in alphabetical order, numbers by value. A class that is called None, NA or
-        the like has to be named here: otherwise those words mean that the row has no label.
+        Names in the order of the network's outputs, ``"benign,malignant"``; of two classes the last is positive and may
+        be written 1, yes, positive, ... in the table (see `radimagenet_monai.datasets.spellings`). By default all
+        labels of the table, in alphabetical order, numbers by value. A class called None, NA or the like has to be
+        named here; otherwise those words mean that the row has no label.
     image_column, label_column, patient_column, mask_column, split_column, exam_column, frame_column
-        Columns, where they have none of the `USUAL_NAMES`; ``none`` says that there is no such column, whatever the
-        names. A column that only its name makes a split (``set``) or a frame (``slice``) stays a free one where its
-        cells hold no split, or the images have one frame each.
+        Column names, if they are not among the `USUAL_NAMES`; ``none`` means that there is no such column, whatever the
+        names. A column recognized only by its name as split (``set``) or frame (``slice``) is kept as a free column if
+        its cells hold no split, or the images have one frame each.
     mask_values
-        Which values of the masks are the lesion, ``"2"`` or ``"1,2"``, optionally with their names,
-        ``"edema=1,core=2"``. By default told by the content of each mask, which is refused where it holds several
-        labels (`radimagenet_monai.datasets.masks.values`).
+        Mask values that are the lesion, ``"2"`` or ``"1,2"``, optionally with their names, ``"edema=1,core=2"``. By
+        default the content of each mask decides; a mask with several labels is then refused
+        (`radimagenet_monai.datasets.masks.values`).
     mask_at_least
-        The least value that is lesion, for masks with many gray values.
+        Smallest value that is lesion, for masks with many gray values.
     first_frame
-        Whether the column of frames counts from 0 or 1. By default the files decide: 0 where it occurs, 1 where the
-        number of frames itself does; where neither does, the question is asked.
+        Whether the frame column counts from 0 or 1. By default the files decide: 0 if 0 occurs, 1 if the number of
+        frames itself occurs; if neither does, an error asks for this option.
     missing
-        ``"error"`` refuses a table that names files which are not there, ``"skip"`` leaves them out with a note.
+        ``"error"`` refuses a table that names missing files, ``"skip"`` leaves them out with a note.
     slices
-        Of volumes, multi-frame files, series folders and the DICOM files of one series in a folder: ``"all"``,
-        ``"central:N"`` or ``"every:N"``, counted by position along the normal of the slices, in each volume of a file
-        of several.
+        Slices to take from volumes, multi-frame files, series folders and the DICOM files of one series in a folder:
+        ``"all"``, ``"central:N"`` or ``"every:N"``, counted by position along the slice normal, in each volume of a
+        file with several.
     plane
-        Of the slices of volumes: ``"acquired"``, the one in which they were acquired, or ``"axial"``, ``"coronal"`` or
-        ``"sagittal"``. Frames of the table are counted in it. Slices of another plane that are files of their own are
-        left out.
+        Plane of the slices of volumes: ``"acquired"``, the plane of acquisition, or ``"axial"``, ``"coronal"`` or
+        ``"sagittal"``. Frames in the table are counted in this plane. Single-slice files in another plane are left out.
     modality
-        ``CT``, ``MR``, ``US`` or ``radiograph``, where files do not say it themselves.
+        ``CT``, ``MR``, ``US`` or ``radiograph``, for files that do not state their modality.
     patient_from_header
-        Where no column names patients, use a pseudonym of the Patient ID of DICOM files: the id itself is not kept.
+        If no column names patients, use a pseudonym of the Patient ID of DICOM files; the id itself is not kept.
     patient_salt
-        Secret text that the pseudonym depends on.
+        Secret text that enters the pseudonym.
     hash_files
-        Fill the column ``sha256`` also for more than 20 000 files.
+        Fill the column ``sha256`` even for more than 20 000 files.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in the table's order. Images without a known patient are patients of their own, which
-        ``attrs["notes"]`` says; ``attrs["classes"]`` holds the classes. Without a column of labels but with masks,
-        ``label`` is empty.
+        A records table in the table's order. Each image without a known patient counts as a separate patient, which
+        ``attrs["notes"]`` states; ``attrs["classes"]`` holds the classes. ``label`` is empty if the table has masks but
+        no label column.
 
     Raises
     ------
     RecordsError
-        For a table that cannot be read or names files that are not there, and for a class with fewer patients than
-        splits.
+        For a table that cannot be read or names missing files, and for a class with fewer patients than splits.
     ConfigurationError
-        For a column that the table lacks or two that fit, and unknown options.
+        For a missing column, two matching columns, or unknown options.
     """
     if missing not in ("error", "skip"):
         raise ConfigurationError(f"missing '{missing}' is unknown; expected error or skip")
@@ -251,7 +249,7 @@ def _table(root: Path, csv: str) -> Path:
 
 
 def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path, notes: list[str]) -> pd.DataFrame:
-    """Rename the columns that mean something to those of a records table; `ROW` says where each row stands."""
+    """Rename known columns to those of a records table; `ROW` holds the position of each row."""
     by_plain: dict[str, str] = {}
     for column in table.columns:
         by_plain.setdefault(plain(str(column)).replace(" ", "_"), str(column))
@@ -296,7 +294,7 @@ def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path, n
     taken = set(source.values())
     for name in table.columns:
         free = str(name).strip()
-        # A nameless column is the row number that pandas writes.
+        # An unnamed column is the row number that pandas writes.
         if name in taken or free in ("", "sha256"):
             continue
         columns[f"{free} column" if free in columns or free in RECORD_COLUMNS else free] = table[name]
@@ -307,7 +305,7 @@ def _with_our_names(table: pd.DataFrame, given: Mapping[str, str], path: Path, n
 
 
 def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
-    """Cells as `radimagenet_monai.datasets.cells` understands them; labels and patients are looked at later."""
+    """Cells as interpreted by `radimagenet_monai.datasets.cells`; labels and patients are handled later."""
     frame = frame.copy(deep=False)
     for name in frame.columns:
         if name in ("image", "mask", "label", "patient_id", ROW):
@@ -333,7 +331,7 @@ def says_nothing_here(cell: str) -> bool:
 def _with_paths(
     frame: pd.DataFrame, root: Path, path: Path, missing: str, notes: list[str], left_out: LeftOut
 ) -> pd.DataFrame:
-    """Image and mask paths relative to ``root`` where they lie in it, and only those that are there."""
+    """Existing image and mask paths only, relative to ``root`` if they lie in it."""
     nameless = frame["image"] == ""
     if nameless.any():
         for row in frame.loc[nameless, ROW]:
@@ -415,7 +413,7 @@ def _with_labels(
 
 
 def _without_repeated(frame: pd.DataFrame, path: Path, left_out: LeftOut) -> pd.DataFrame:
-    """Leave out rows that say the same as one before; refuse those that say something else of the same image."""
+    """Leave out rows that repeat an earlier one; refuse rows that contradict an earlier one about the same image."""
     cells = [name for name in frame.columns if name != ROW]
     same = frame.duplicated(cells)
     for row in frame.loc[same, ROW]:
@@ -438,7 +436,7 @@ def _without_repeated(frame: pd.DataFrame, path: Path, left_out: LeftOut) -> pd.
 
 
 def _classes_of(labels: pd.Series, rows: pd.Series, source: str) -> list[str]:
-    """One name, the most frequent spelling, for each label; numbers by value, then names."""
+    """One name, the most frequent spelling, per label; sorted by value for numbers, then by name."""
     given = ~labels.map(says_nothing_here)
     counts = labels[given].value_counts()
     names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Where the data of a run come from, as far as their records table says: which reader prepared it, or nobody."""
+"""The origin of a run's data according to its records table: the reader that prepared it, or unknown."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from radimagenet_monai.datasets.readers import READERS, SUMMARY_FILE
 from radimagenet_monai.datasets.records import RECORDS_FILE
 from radimagenet_monai.tasks import DATASETS, NOT_A_DEVICE, Dataset, Task
 
-# The cohort of that name is private: whoever uses its reader has data of their own.
+# The cohort of that name is private: users of its reader have their own data.
 _YOURS = "your own"
 _MOST_NAMED = 6  # classes in a title
 _OWN_READERS = ("csv", "folder", "covid19_ct")
 
 
 def source_of_table(table: str | os.PathLike[str]) -> dict[str, Any]:
-    """What ``summary.json`` beside a records table tells of the data.
+    """Facts about the data from ``summary.json`` beside a records table.
 
     Returns
     -------
     dict
-        ``table`` (name of the file), ``reader`` (``None`` where nothing says it), ``options`` of the reader that decide
-        what the labels mean, and ``left_out``, reason to number.
+        ``table`` (file name), ``reader`` (``None`` if unknown), the reader ``options`` that decide what the labels
+        mean, and ``left_out``, reason to number.
     """
     path = Path(table)
     try:
@@ -45,7 +45,7 @@ def source_of_table(table: str | os.PathLike[str]) -> dict[str, Any]:
 def source_of_bundle(
     task: Task, dataset_dir: str | os.PathLike[str], datalist: str | os.PathLike[str] | None
 ) -> dict[str, Any]:
-    """As `source_of_table`, of what a bundle is given: a table, a folder that holds one, or the dataset itself."""
+    """As `source_of_table`, for a bundle's input: a table, a folder that holds one, or the dataset itself."""
     table = Path(datalist) if datalist else Path(dataset_dir or ".") / RECORDS_FILE
     if datalist or not dataset_dir or table.exists():
         return source_of_table(table)
@@ -55,21 +55,21 @@ def source_of_bundle(
 def described(
     task: Task, classes: Sequence[str], source: Mapping[str, Any] | None, owner: str = _YOURS
 ) -> tuple[Task, Dataset]:
-    """The task and dataset as far as they describe these data.
+    """The task and dataset, limited to what is true of these data.
 
-    A bundle's title, limits and dataset are those of a published dataset. For anybody's own data only modality and
-    classes are known.
+    A bundle's title, limits and dataset are those of a published dataset. For other data only modality and classes are
+    known.
 
     Parameters
     ----------
     task
-        Whose bundle is used.
+        Task of the bundle.
     classes
-        In index order, as they were trained.
+        Class names in index order, as trained.
     source
-        As `source_of_table` gives it; ``None`` where nothing is known.
+        Result of `source_of_table`; ``None`` if nothing is known.
     owner
-        What own data are called where the text is not read by who has them.
+        Phrase for own data in text that is read by others than their owner.
     """
     known = source or {}
     reader, table = known.get("reader"), known.get("table") or "a table"

@@ -1,12 +1,12 @@
-"""DDTI, the open access thyroid ultrasound images of Pedraza et al., as they lie on disk, turned into records.
+"""Turn DDTI, the open access thyroid ultrasound images of Pedraza et al., into records.
 
 Pedraza L, Vargas C, Narváez F, Durán O, Muñoz E, Romero E. *An open access thyroid ultrasound image database.*
 Proc. SPIE 9287 (2015) 92870W.
 
-Beside ``12.xml``, which describes case 12, stand its images ``12_1.jpg``, ``12_2.jpg``, ...; mirrors put the two kinds
-into folders of their own. The XML file holds the TI-RADS category and the radiologists' outlines of nodules, see
-`radimagenet_monai.datasets.ddti_case`. The label of the RadImageNet paper's task follows the category: 2 and 3 are
-benign, 4a, 4b, 4c and 5 malignant. It is a reading of the image, not histology.
+``12.xml``, which describes case 12, lies beside its images ``12_1.jpg``, ``12_2.jpg``, ...; some mirrors use separate
+folders for the two kinds. The XML file holds the TI-RADS category and the radiologists' outlines of nodules, see
+`radimagenet_monai.datasets.ddti_case`. As in the RadImageNet paper, the label follows the category: 2 and 3 are benign,
+4a, 4b, 4c and 5 malignant. It is a reading of the image, not histology.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SHOWN = 5
 
 
 def looks_like_ddti(root: str | os.PathLike[str]) -> bool:
-    """Whether ``root``, together with the folders in it, holds ``N.xml`` and an image ``N_K.jpg`` of the same case."""
+    """Whether ``root``, including its subfolders, holds ``N.xml`` and an image ``N_K.jpg`` of the same case."""
     root = Path(root)
     if not root.is_dir():
         return False
@@ -73,35 +73,35 @@ def read_ddti(
     Parameters
     ----------
     root
-        The folder of XML files and images, or one above it; paths in the table are relative to it.
+        The folder of XML files and images, or its parent; paths in the table are relative to it.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`. The ``fold`` column stays empty where a class has
-        fewer patients than folds.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`. The ``fold`` column stays
+        empty if a class has fewer patients than folds.
     progress
         Whether to show a progress bar on a terminal.
     target
-        ``"malignancy"``: the images of cases with a TI-RADS category from 2, outlined or not. ``"nodule"``: the images
-        with an outline, scored or not; ``label`` is empty where no category is known.
+        ``"malignancy"``: images of cases with a TI-RADS category of 2 or more, outlined or not. ``"nodule"``: images
+        with an outline, scored or not; ``label`` is empty if no category is known.
     authors_csv
-        The RadImageNet authors' CSV file or files (see `radimagenet_monai.datasets.authors_csv`): they choose the
-        images, and give labels and folds.
+        The RadImageNet authors' CSV file or files (see `radimagenet_monai.datasets.authors_csv`), which define the
+        images, labels and folds.
     authors_fold
-        With ``authors_csv``: 1 to 5 takes the authors' train, validation and test files of that fold as the split; 0
-        their five test files as folds.
+        With ``authors_csv``: 1 to 5 uses the authors' train, validation and test files of that fold as the split; 0
+        uses their five test files as folds.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in order of case and image. ``patient_id`` is the case number; ``mask`` names the outlines of
-        an image as ``12.xml#1`` (see `radimagenet_monai.datasets.masks`). Free columns: ``tirads`` and what else the
-        radiologists noted. ``attrs["notes"]`` names what is odd, one sentence each.
+        A records table in order of case and image. ``patient_id`` is the case number; ``mask`` names the outlines of an
+        image as ``12.xml#1`` (see `radimagenet_monai.datasets.masks`). Free columns: ``tirads`` and the radiologists'
+        other notes. ``attrs["notes"]`` has one sentence on each anomaly.
 
     Raises
     ------
     RecordsError
         For a folder without such files, and for a class with fewer patients than splits.
     ConfigurationError
-        For another target, or a fold without the authors' files.
+        For an unknown target, or a fold without the authors' files.
     """
     if target not in TARGETS:
         raise ConfigurationError(f"target '{target}' is unknown; expected {' or '.join(TARGETS)}")
@@ -126,7 +126,7 @@ def read_ddti(
         raise RecordsError(f"'{root}' holds no DDTI image that can be used for {target}: {'; '.join(notes[-3:])}")
     table["sha256"] = hash_files(root, table["image"].tolist(), progress)
     known = table["label"]
-    # Unscored images are spread over the parts like a class of their own.
+    # Unscored images are spread over the parts like a separate class.
     table = divide(table.assign(label=known.replace("", "not scored")), notes, seed, fractions, folds)
     table["label"] = known
     table.attrs = {"notes": notes, "target": target}
@@ -134,9 +134,9 @@ def read_ddti(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_ddti` against the images of the RadImageNet paper, see `summarize`.
+    """Compare the counts of a `read_ddti` table with the images of the RadImageNet paper, see `summarize`.
 
-    The paper's counts are of the target *malignancy*; for *nodule* there are none to compare with.
+    The paper's counts are for the target *malignancy*; there are none for *nodule*.
     """
     found = {"images": len(frame)} | {name: int((frame["label"] == name).sum()) for name in reversed(CLASSES)}
     found["patients"] = int(frame["patient_id"].nunique())
@@ -166,7 +166,7 @@ class _Image:
 
 
 def _find(root: Path, notes: list[str]) -> list[_Image]:
-    """Images with the case they belong to, in order of case and image."""
+    """Images with their case, in order of case and image."""
     cases: dict[int, Path] = {}
     pictures: dict[tuple[int, int], Path] = {}
     for file in walk_files(root) if root.is_dir() else ():
@@ -237,7 +237,7 @@ def _row(image: _Image, root: Path) -> dict[str, str]:
 
 
 def tirads_category(text: str) -> str:
-    """A TI-RADS category in its usual spelling (``2``, ``4a``), ``""`` where the text is none.
+    """A TI-RADS category in its usual spelling (``2``, ``4a``), or ``""`` if the text is not one.
 
     Examples
     --------
@@ -249,7 +249,7 @@ def tirads_category(text: str) -> str:
 
 
 def _oddities(images: Sequence[_Image]) -> list[str]:
-    """Sentences on images that no choice of rows depends on."""
+    """Sentences on images that do not depend on the choice of rows."""
     notes = [f"'{image.path.name}' is not a readable picture" for image in images if image.size is None]
     outside = [image.path.name for image in images if image.outlines and not image.is_outlined]
     if outside:
@@ -289,7 +289,7 @@ def _outlined(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _as_listed(table: pd.DataFrame, authors_csv: str, fold: int, notes: list[str]) -> pd.DataFrame:
-    """The images that the authors' files list, with their labels and split."""
+    """The images listed in the authors' files, with their labels and split."""
     listed = select_listed(authors_csv, table["image"], CLASSES, fold=fold or None)
     notes.extend(listed.attrs["notes"])
     own = table.set_index("image")["label"]

@@ -1,4 +1,4 @@
-"""The XML file of one DDTI case: what the radiologists recorded, and their outlines of nodules.
+"""Read the XML file of one DDTI case: the radiologists' records and their outlines of nodules.
 
 Pedraza L, Vargas C, Narváez F, Durán O, Muñoz E, Romero E. *An open access thyroid ultrasound image database.*
 Proc. SPIE 9287 (2015) 92870W.
@@ -26,22 +26,22 @@ FIELDS = ("number", "age", "sex", "composition", "echogenicity", "margins", "cal
 
 _POINT = re.compile(r'\{\s*"x"\s*:\s*(-?\d+(?:\.\d+)?)\s*,\s*"y"\s*:\s*(-?\d+(?:\.\d+)?)\s*\}')
 _CLOSED_POINTS = re.compile(r'"points"\s*:\s*\[([^\[\]]*)\]')
-_FARTHEST = 32_000  # pixels; OpenCV draws with 16 bits before the point
+_FARTHEST = 32_000  # pixels; OpenCV draws with 16 integer bits
 
 
 @dataclass(frozen=True)
 class ThyroidCase:
-    """One XML file.
+    """Content of one XML file.
 
     Attributes
     ----------
     facts
-        Text of each of `FIELDS`, stripped, ``""`` where empty or missing.
+        Text of each of `FIELDS`, stripped; ``""`` if empty or missing.
     outlines
-        Of each image number that a mark names: polygons of ``(n, 2)`` float64 x (right) and y (down) in pixels from
-        the image's top left corner, n at least 3. Images whose marks are empty have an empty list.
+        Outlines by image number: polygons of ``(n, 2)`` float64 x (right) and y (down) in pixels from the image's top
+        left corner, n at least 3. Images with empty marks have an empty list.
     problems
-        What could not be used, in words.
+        Descriptions of what could not be used.
     """
 
     facts: dict[str, str]
@@ -52,13 +52,13 @@ class ThyroidCase:
 def read_case(path: str | os.PathLike[str]) -> ThyroidCase:
     """Read the XML file of a case.
 
-    An outline cut off after its points, as in 197.xml and 205.xml of the published set, is used; other damage to the
+    An outline that ends after its points, as in 197.xml and 205.xml of the published set, is used; other damage to the
     outlines of an image is named in ``problems``.
 
     Raises
     ------
     RecordsError
-        Where the file cannot be read, is no XML, or is not that of a case.
+        If the file cannot be read, is not XML, or is not a case file.
     """
     try:
         content = Path(path).read_bytes()
@@ -86,12 +86,12 @@ def read_case(path: str | os.PathLike[str]) -> ThyroidCase:
 
 
 def read_outlines(path: str | os.PathLike[str], image: int) -> list[np.ndarray]:
-    """The outlines of one image, see `ThyroidCase`; the file is read again only when it has changed.
+    """The outlines of one image, see `ThyroidCase`; the file is read again only after a change.
 
     Raises
     ------
     RecordsError
-        As `read_case`, and where the case has no outline of that image.
+        As `read_case`, and if the case has no outline of that image.
     """
     try:
         changed = Path(path).stat().st_mtime_ns
@@ -104,12 +104,12 @@ def read_outlines(path: str | os.PathLike[str], image: int) -> list[np.ndarray]:
 
 
 def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Everything inside any of the polygons, their edges included.
+    """Fill the polygons, including their edges.
 
     Parameters
     ----------
     polygons
-        Each ``(n, 2)`` x (right) and y (down) in pixels, rounded to whole ones. What leaves the image is cut off.
+        Each ``(n, 2)`` x (right) and y (down) in pixels, rounded to integers. Parts outside the image are cut off.
     shape
         ``(rows, columns)`` of the image.
 
@@ -120,7 +120,7 @@ def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
     """
     mask = np.zeros(shape, np.uint8)
     for polygon in polygons:
-        # One at a time: drawn together, OpenCV would leave out where two of them overlap.
+        # Draw one at a time: OpenCV would leave out the overlap of polygons drawn together.
         cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
     return mask.astype(bool)
 

@@ -1,4 +1,4 @@
-"""A few header elements of many DICOM files as a table: read without pixels, in worker processes, kept in a file."""
+"""Read a few header elements of many DICOM files into a table: without pixels, in worker processes, with a cache."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAULT = "fault"
 
 _NAME = "name"
 _CHUNK = 256
-_WORTH_A_POOL = 4000  # files; below, processes take longer to start than to read
+_WORTH_A_POOL = 4000  # files; with fewer, starting processes takes longer than reading
 _MOST_WORKERS = 16
 
 
@@ -40,37 +40,37 @@ def read_header_table(
     workers: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Read header elements of DICOM files, without their pixels.
+    """Read header elements of DICOM files without their pixels.
 
     Parameters
     ----------
     folder
-        Where the files lie.
+        Folder of the files.
     names
-        File names in it, each once.
+        File names in the folder, each once.
     keywords
-        Of the elements.
+        Keywords of the header elements to read.
     cache
-        CSV file that keeps the table. Files that it lists are not opened again, whatever became of them; those missing
-        from it are read and, where readable, added. It holds what the headers say, patient ids included: keep it
-        where the images are kept. Empty keeps none.
+        CSV file that caches the table; empty for no cache. Listed files are not opened again, even if they have
+        changed; files missing from it are read and added if readable. It contains header values, including patient ids:
+        store it together with the images.
     workers
-        Processes that read; 0 takes one a processor (16 at most), and this process alone for few files.
+        Reader processes; 0 means one per processor (16 at most), and only this process for few files.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by ``names``, in their order; one text column a keyword, ``""`` where the element is absent or empty
-        and values of several joined by ``\\``, and the column ``fault``.
+        Indexed by ``names``, in their order; one text column per keyword, ``""`` if the element is absent or empty, and
+        multiple values joined by ``\\``; and the column ``fault``.
 
     Raises
     ------
     RecordsError
-        For a cache file that is no such table.
+        For a cache file that is not such a table.
     ConfigurationError
-        Where worker processes cannot start, as in a script without ``if __name__ == "__main__"``.
+        If worker processes cannot start, as in a script without ``if __name__ == "__main__"``.
     """
     columns = [*keywords, FAULT]
     known = _read_cache(Path(cache), columns) if cache else None
@@ -80,7 +80,7 @@ def read_header_table(
         bar = tqdm(total=len(unread), desc="Reading headers", unit="file", disable=None if progress else True)
         with bar:
             for chunk in _read_chunks(os.fspath(folder), unread, tuple(keywords), workers):
-                # Ids repeat from slice to slice; one copy of each keeps a million rows small.
+                # Ids repeat from slice to slice; sharing one copy keeps a million rows small.
                 rows += (tuple(map(sys.intern, row)) for row in chunk)
                 bar.update(len(chunk))
     table = pd.DataFrame(rows, index=pd.Index(unread, dtype=str), columns=columns, dtype=str)
@@ -95,7 +95,7 @@ def read_header_table(
 def list_dicom_files(folder: str | os.PathLike[str], notes: list[str]) -> list[str]:
     """Names of the ``.dcm`` files in a folder, sorted.
 
-    Hidden files, thumbnails and the like are passed over; ``notes`` receives a sentence on anything else.
+    Hidden files, thumbnails and the like are skipped; ``notes`` receives a sentence on anything else.
     """
     names, others = [], []
     with os.scandir(folder) as entries:
@@ -138,7 +138,7 @@ def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) 
 def _read_header(path: str, keywords: tuple[str, ...]) -> tuple[str, ...]:
     try:
         dataset = load_dataset(path, header_only=True, tags=keywords)
-        with stage(path, "header"):  # keeps pydicom from printing values that the standard does not allow
+        with stage(path, "header"):  # keeps pydicom from printing invalid values
             values = tuple(_value(dataset, keyword) for keyword in keywords)
     except UnreadableImageError as error:
         return *itertools.repeat("", len(keywords)), error.cause
@@ -152,7 +152,7 @@ def _value(dataset: Dataset, keyword: str) -> str:
             return ""
         return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
     except (AttributeError, NotImplementedError, TypeError, UnicodeError, ValueError):
-        # pydicom converts an element when it is first touched; a damaged one counts as empty.
+        # pydicom converts an element on first access; a damaged one counts as empty.
         return ""
 
 

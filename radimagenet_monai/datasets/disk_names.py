@@ -1,7 +1,7 @@
-"""Files under the names that a disk gives them, where a table writes the same name in other Unicode characters.
+"""Find files on disk whose names a table writes with other Unicode characters.
 
-``ö`` is one character (NFC) or two, ``o`` and a diaeresis (NFD). A table and an archive packed on a Mac differ in that,
-and to Linux these are two names.
+``ö`` is one character (NFC) or two, ``o`` and a diaeresis (NFD). A table and an archive packed on a Mac may differ in
+this, and Linux treats them as two names.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import unicodedata
 
 
 class DiskNames:
-    """Looks up paths, listing each folder once: a look-up per file takes minutes for a million on a network disk."""
+    """Looks up paths and lists each folder once: one look-up per file takes minutes for a million on a network disk."""
 
     def __init__(self) -> None:
         self._names: dict[str, tuple[str, dict[str, str]] | None] = {}
 
     def find(self, path: str) -> str | None:
-        """``path`` as it lies on disk, or ``None`` where neither a file nor a folder is."""
+        """``path`` as spelled on disk, or ``None`` if neither a file nor a folder exists."""
         folder, name = os.path.split(path)
         listed = self._listed(folder)
         if listed is None:
@@ -29,7 +29,7 @@ class DiskNames:
         return path if found == name and there == folder else os.path.join(there, found)
 
     def alike(self, path: str) -> str | None:
-        """A name in the folder of ``path`` that differs from it in case or suffix only, for an error."""
+        """A name in the folder of ``path`` that differs only in case or suffix, for an error message."""
         folder, name = os.path.split(path)
         listed = self._listed(folder)
         if listed is None:
@@ -42,7 +42,7 @@ class DiskNames:
         )
 
     def _listed(self, folder: str) -> tuple[str, dict[str, str]] | None:
-        """Where a folder is on disk, and its names, each also by its composed form."""
+        """The folder as spelled on disk, and its names, keyed by both the name and its composed form."""
         if folder not in self._names:
             there: str | None = folder
             names = _names_in(folder)

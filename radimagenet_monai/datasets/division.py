@@ -1,4 +1,4 @@
-"""The split and fold columns of a records table, filled where the dataset's files do not give them."""
+"""Fill the split and fold columns of a records table if the dataset's files do not give them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def divide(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     folds: int = DEFAULT_FOLDS,
 ) -> pd.DataFrame:
-    """Give every row a split and a fold, by patient and stratified by label.
+    """Assign a split and a fold to every row, by patient and stratified by label.
 
     Parameters
     ----------
     frame
-        With ``label`` and ``patient_id`` filled. A ``split`` or ``fold`` column that holds anything is the dataset's
-        own and stays as it is.
+        Table with ``label`` and ``patient_id`` filled. A non-empty ``split`` or ``fold`` column comes from the dataset
+        and is kept.
     notes
-        Receives a sentence where no folds can be made: a class has fewer patients than folds.
+        Receives a sentence if folds are impossible because a class has fewer patients than folds.
     seed, fractions, folds
         As for `assign_splits` and `assign_folds`; ``folds=0`` leaves the column empty.
 
@@ -38,7 +38,7 @@ def divide(
     Raises
     ------
     RecordsError
-        When a class has fewer patients than splits, or a patient id is empty.
+        If a class has fewer patients than splits, or a patient id is empty.
     """
     frame = frame.copy(deep=False)
     if not _is_given(frame, "split"):

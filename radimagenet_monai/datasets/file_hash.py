@@ -1,4 +1,4 @@
-"""The ``sha256`` column of a records table, for datasets that fill it on request only."""
+"""The ``sha256`` column of a records table, for datasets that fill it only on request."""
 
 from __future__ import annotations
 

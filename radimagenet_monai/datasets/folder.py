@@ -1,7 +1,7 @@
-"""Anybody's own data, sorted into a folder a class: reader ``folder``.
+"""Read your own data sorted into one folder per class: reader ``folder``.
 
-``root/<class>/...`` or ``root/<split>/<class>/...``, with images of any readable format at any depth below. The next
-folder below the class is the patient, where there is one, and a folder below that a scan.
+``root/<class>/...`` or ``root/<split>/<class>/...``, with images of any readable format at any depth below. A folder
+below the class is the patient, and a folder below that a scan.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OTHER_CLASS = "image in a folder of another class"
 
 
 def looks_like_folder(root: str | os.PathLike[str]) -> bool:
-    """Whether the folder holds two folders or more that may be classes or splits."""
+    """Whether the folder has two or more subfolders that may be classes or splits."""
     root = Path(root)
     return root.is_dir() and sum(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()) > 1
 
@@ -68,44 +68,43 @@ def read_folder(
     Parameters
     ----------
     root
-        The folder; paths in the table are relative to it.
+        Folder to read; paths in the table are relative to it.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`. Splits that the folders give stay, except that where
-        there are train and test only, patients of train become validation.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`. Splits given by folders are
+        kept; if there are only train and test, some patients of train become validation.
     progress
         Whether to show progress bars on a terminal.
     classes
-        Names in the order of the network's outputs, ``"benign,malignant"``; folders may spell them otherwise (see
-        `radimagenet_monai.datasets.spellings`), and folders of other names are left out. By default the names of the
-        folders in alphabetical order.
+        Names in the order of the network's outputs, ``"benign,malignant"``; folders may spell them differently (see
+        `radimagenet_monai.datasets.spellings`), and other folders are left out. By default the folder names in
+        alphabetical order.
     layout
         ``"class"``: class folders in ``root``; ``"split"``: folders of train, validation and test (or val, valid, dev)
         that hold class folders; ``"auto"``: by the names of the folders in ``root``.
     patient_pattern
-        Regular expression that is searched in the path below ``root``; its first group is the patient, as in
-        ``"/(\\\\d+)_"``. By default the folder below the class is, and where there is none, each file for itself.
+        Regular expression searched in the path below ``root``; its first group is the patient, as in ``"/(\\\\d+)_"``.
+        By default the folder below the class, or each file separately if there is none.
     slices
-        Of volumes, multi-frame files and series of DICOM files in one folder: ``"all"``, ``"central:N"`` or
-        ``"every:N"``, counted by position along the normal of the slices, in each volume of a file of several.
+        Slices to take from volumes, multi-frame files and DICOM series in one folder: ``"all"``, ``"central:N"`` or
+        ``"every:N"``, counted by position along the slice normal, in each volume of a file with several.
     plane
-        Of the slices of volumes: ``"acquired"``, the one in which they were acquired, or ``"axial"``, ``"coronal"`` or
-        ``"sagittal"``. Slices of another plane that are files of their own are left out.
+        Plane of the slices of volumes: ``"acquired"``, the plane of acquisition, or ``"axial"``, ``"coronal"`` or
+        ``"sagittal"``. Single-slice files in another plane are left out.
     modality, patient_from_header, patient_salt, hash_files
         As for `radimagenet_monai.datasets.csv_table.read_csv`.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in order of the paths. ``exam`` names the series, the volume, or the folder below the patient
-        that an image belongs to.
-        ``attrs["notes"]`` names what is odd, ``attrs["classes"]`` holds the classes.
+        A records table in order of the paths. ``exam`` names the series, the volume, or the folder below the patient.
+        ``attrs["notes"]`` describes anomalies, ``attrs["classes"]`` holds the classes.
 
     Raises
     ------
     RecordsError
         For a folder without class folders that hold images, and for a class with fewer patients than splits.
     ConfigurationError
-        For unknown options, and a pattern that is no regular expression with a group or does not fit a path.
+        For unknown options, and a pattern that is invalid, has no group, or does not match a path.
     """
     if layout not in LAYOUTS:
         raise ConfigurationError(f"layout '{layout}' is unknown; expected one of {', '.join(LAYOUTS)}")
@@ -161,8 +160,8 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def _listed(root: Path, layout: str, notes: list[str]) -> tuple[pd.DataFrame, LeftOut]:
-    """``image``, ``label`` (the class folder's name), ``patient_id`` and ``scan_folder`` where there are such folders,
-    and ``split`` where folders give it; and what of the folder is not in the table."""
+    """``image``, ``label`` (the class folder's name), ``patient_id`` and ``scan_folder`` if there are such folders,
+    and ``split`` if folders give it; and the files that are not in the table."""
     if not root.is_dir():
         raise RecordsError(f"'{root}' is not a folder; give one that holds a folder for each class")
     try:
@@ -189,7 +188,7 @@ def _listed(root: Path, layout: str, notes: list[str]) -> tuple[pd.DataFrame, Le
     elif layout == "split" and len(splits) < len(tops):
         odd = next(top for top in tops if top not in splits)
         raise RecordsError(f"'{root}': folder '{odd}' is neither train, validation nor test; say --layout class")
-    depth = 1 if layout == "split" else 0  # parts of a path above the class
+    depth = 1 if layout == "split" else 0  # path parts above the class
     loose = [path.as_posix() for path in paths if len(path.parts) < depth + 2]
     for name in loose:
         left_out.add(NO_CLASS_FOLDER, name)
@@ -242,7 +241,7 @@ def _with_classes(
 
 
 def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
-    """Folders that differ in spelling only, such as ``train/Benign`` and ``test/benign``, are one class."""
+    """Merge folders that differ only in spelling, such as ``train/Benign`` and ``test/benign``, into one class."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for folder, _ in sorted(labels.value_counts().items(), key=lambda counted: (-counted[1], counted[0])):
         spellings[plain(str(folder))].append(str(folder))
@@ -265,7 +264,7 @@ def _by_pattern(images: pd.Series, pattern: re.Pattern[str]) -> list[str]:
 
 
 def _with_series(frame: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Name the series of single-frame DICOM files."""
+    """Add the series of single-frame DICOM files."""
     images = frame["image"].tolist()
     position_of = {image: position for position, image in enumerate(images)}
     series = [""] * len(images)
@@ -281,7 +280,7 @@ def _with_series(frame: pd.DataFrame, root: Path) -> pd.DataFrame:
             continue
         folder = Path(image).parent.as_posix()
         numbers[folder] += 1
-        # A second series in the folder needs a name of its own.
+        # A second series in the folder needs a separate name.
         name = folder if numbers[folder] == 1 else f"{folder}#{numbers[folder]}"
         for sibling in siblings:
             series[position_of[sibling]] = name

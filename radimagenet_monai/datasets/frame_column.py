@@ -1,4 +1,4 @@
-"""Whether a column of a table names frames, and from which number it counts: the files decide."""
+"""Whether a table column names frames, and whether it counts from 0 or 1: the files decide."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def with_frames(
     progress: bool = True,
     plane: str = "acquired",
 ) -> pd.DataFrame:
-    """Make the column ``frame`` of a foreign table zero-based, or a free column where it does not name frames.
+    """Make the column ``frame`` of a foreign table zero-based, or a free column if it does not name frames.
 
     Parameters
     ----------
     frame
-        With ``image`` and, where the table has it, ``frame`` as text.
+        Table with ``image`` and, if it has frames, ``frame`` as text.
     root
         Folder that relative paths start from.
     places
-        ``(n,)`` where each row stands, as errors name it.
+        ``(n,)`` position of each row for error messages.
     source, column
-        What errors call the table, and the column in it.
+        Names of the table, and of its column, in error messages.
     first_frame
-        ``"0"``, ``"1"``, or ``"auto"``: 0 where 0 occurs; 1 where 0 does not and the number of frames of an image does;
-        where neither does, 0 for a column that is called ``frame``.
+        ``"0"``, ``"1"``, or ``"auto"``: 0 if 0 occurs; 1 if 0 does not occur but the number of frames of an image does;
+        if neither occurs, 0 for a column called ``frame``.
     named
-        Whether the user said that the column holds frames, by an option or the name ``frame``.
+        Whether the user declared the column as frames, by an option or the name ``frame``.
     notes
-        Receives what was decided.
+        Receives the decision.
     progress
         Whether to show a progress bar on a terminal.
     plane
-        The plane in which the column counts.
+        Plane in which the column counts.
 
     Raises
     ------
     RecordsError
-        For a frame that its image does not have, and where the files do not tell from which number the column counts.
+        For a frame that its image does not have, and if the files do not show from which number the column counts.
     ConfigurationError
-        For another ``first_frame``.
+        For any other ``first_frame``.
     """
     if first_frame not in FIRST_FRAMES:
         raise ConfigurationError(f"first_frame '{first_frame}' is unknown; expected {', '.join(FIRST_FRAMES)}")

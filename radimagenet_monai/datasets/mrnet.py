@@ -1,17 +1,17 @@
-"""MRNet v1.0, the knee MRI exams of Bien et al., as it lies on disk, turned into records.
+"""Turn MRNet v1.0, the knee MRI exams of Bien et al., into records.
 
 Bien N, Rajpurkar P, Ball RL, et al. *Deep-learning-assisted diagnosis for knee magnetic resonance imaging.* PLOS
 Medicine 2018;15(11):e1002699.
 
-The folder ``MRNet-v1.0`` holds ``train`` and ``valid``, each with ``axial``, ``coronal`` and ``sagittal`` and in them
-one NPY file an exam, ``0000.npy``, of shape ``(slices, 256, 256)``. Beside them lie tables without a header line such
+The folder ``MRNet-v1.0`` holds ``train`` and ``valid``, each with ``axial``, ``coronal`` and ``sagittal``, which hold
+one NPY file per exam, ``0000.npy``, of shape ``(slices, 256, 256)``. Beside them lie tables without a header line such
 as ``train-acl.csv`` with rows ``0000,1``.
 
-Labels are of exams. Which slices show a tear is not published, nor is the rule by which the RadImageNet authors chose
-theirs; here the slices about the middle of each series are taken, as many as `DEFAULT_SLICES` says: in the sagittal
-plane the cruciate ligaments run in the notch at the middle of the knee, the menisci to both sides of it. The third
-part of MRNet, 120 exams, was never given out; the ``valid`` exams are the test set here. Exams are named, patients are
-not: each exam stands for a patient.
+Labels belong to exams. Neither the slices that show a tear nor the RadImageNet authors' rule for choosing slices is
+published; here the middle slices of each series are used, as many as `DEFAULT_SLICES` says: in the sagittal plane the
+cruciate ligaments run in the notch at the middle of the knee, the menisci on both sides of it. The third part of MRNet,
+120 exams, was never released; the ``valid`` exams are the test set here. Exams are named but patients are not, so each
+exam counts as a patient.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _SIDE = 256
 
 
 def looks_like_mrnet(root: str | os.PathLike[str]) -> bool:
-    """Whether ``root`` is an MRNet folder, or holds one named ``MRNet-v1.0``."""
+    """Whether ``root`` is an MRNet folder, or contains one named ``MRNet-v1.0``."""
     return _find_folder(Path(root)) is not None
 
 
@@ -90,15 +90,15 @@ def read_mrnet(
     official: bool = True,
     hash_files: bool = True,
 ) -> pd.DataFrame:
-    """List MRNet as a records table, one row a slice.
+    """List MRNet as a records table, one row per slice.
 
     Parameters
     ----------
     root
-        ``MRNet-v1.0`` or the folder it lies in; paths in the table are relative to it.
+        ``MRNet-v1.0`` or its parent folder; paths in the table are relative to it.
     seed, fractions, folds
-        Of the division, by exam and stratified by label, see `radimagenet_monai.datasets.splits`; it is the same
-        whatever slices are taken. Folds are of all exams.
+        Random seed, shares and number of folds, by exam and stratified by label, see
+        `radimagenet_monai.datasets.splits`; the same for every choice of slices. Folds cover all exams.
     progress
         Whether to show a progress bar on a terminal.
     target
@@ -106,31 +106,31 @@ def read_mrnet(
     plane
         ``"sagittal"``, ``"coronal"`` or ``"axial"``.
     slices
-        Which slices of each series, see `radimagenet_monai.datasets.slices.choose_slices`; by default
-        `DEFAULT_SLICES` of the target.
+        Slices to take from each series, see `radimagenet_monai.datasets.slices.choose_slices`; by default the target's
+        `DEFAULT_SLICES`.
     authors_csv, authors_fold
         CSV file of the RadImageNet authors, or a folder of them, see
-        `radimagenet_monai.datasets.authors_csv.read_authors_csv`: names such as ``1054_sagittal_19.000000.png``, taken
-        as exam, plane and zero-based slice (not verified). They choose the slices and label each.
+        `radimagenet_monai.datasets.authors_csv.read_authors_csv`: names such as ``1054_sagittal_19.000000.png``,
+        interpreted as exam, plane and zero-based slice (not verified). They define the slices and their labels.
     official
-        Whether the ``valid`` exams are the test set, and ``train`` is divided into train and validation. Otherwise all
-        exams are divided alike.
+        Whether the ``valid`` exams are the test set and ``train`` is divided into train and validation. Otherwise all
+        exams are divided together.
     hash_files
         Whether to read every file for the ``sha256`` column.
 
     Returns
     -------
     pandas.DataFrame
-        A records table in order of exams and slices; ``frame`` is the slice and ``exam`` and ``patient_id`` the exam.
-        The free columns ``acl``, ``meniscus`` and ``abnormal`` hold 0, 1 or nothing. ``attrs["notes"]`` names what is
-        odd, one sentence each.
+        A records table in order of exams and slices; ``frame`` is the slice, ``exam`` and ``patient_id`` the exam. The
+        free columns ``acl``, ``meniscus`` and ``abnormal`` hold 0, 1 or nothing. ``attrs["notes"]`` has one sentence on
+        each anomaly.
 
     Raises
     ------
     RecordsError
         For a folder that is not MRNet or has no exam with a label, and for a class with fewer exams than splits.
     ConfigurationError
-        For an unknown target, plane or rule of slices, or such a rule beside the authors' selection.
+        For an unknown target, plane or slice rule, or a rule combined with the authors' selection.
     """
     for name, value, known in (("target", target, TARGETS), ("plane", plane, PLANES)):
         if value not in known:
@@ -180,7 +180,7 @@ def read_mrnet(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_mrnet` against the published dataset, see `summarize`."""
+    """Compare the counts of a `read_mrnet` table with the published dataset, see `summarize`."""
     exams = frame.drop_duplicates("exam")
     valid = exams["image"].str.contains(r"(?:^|/)valid/", regex=True)
     found = {"train exams": int((~valid).sum()), "valid exams": int(valid.sum())}
@@ -190,7 +190,7 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
 
 @dataclass
 class _Exam:
-    part: str  # of PARTS
+    part: str  # one of PARTS
     labels: dict[str, int]
 
 
@@ -210,7 +210,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _labelled_exams(folder: Path, target: Target, notes: list[str]) -> dict[int, _Exam]:
-    """Exams that have a label of the target, with all labels they have."""
+    """Exams with a label of the target, with all their labels."""
     exams: dict[int, _Exam] = {}
     found = False
     for name in _names(folder):
@@ -246,7 +246,7 @@ def _read_labels(path: Path, notes: list[str]) -> dict[int, int]:
         exam = cells[0].removesuffix(".npy").removesuffix(".0")
         value = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}.get(cells[1]) if len(cells) > 1 else None
         if not (exam.isascii() and exam.isdigit() and len(exam) < 10) or value is None:
-            if number:  # the first line may be a header that somebody added
+            if number:  # the first line may be an added header
                 odd.append(",".join(cells))
         elif labels.setdefault(int(exam), value) != value:
             contradictory.add(int(exam))
@@ -284,7 +284,7 @@ def _note_missing(exams: Sequence[int], plane: str, notes: list[str]) -> None:
 
 
 def _shape(path: Path) -> tuple[int, int, int] | str:
-    """``(slices, rows, columns)`` from the file's header, or what is wrong with it."""
+    """``(slices, rows, columns)`` from the file's header, or a description of the fault."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -315,7 +315,7 @@ def _chosen_slices(root: Path, series: Mapping[int, Path], rule: str, progress: 
 def _authors_slices(
     folder: Path, root: Path, exams: Mapping[int, _Exam], listed: pd.DataFrame, target: Target, notes: list[str]
 ) -> pd.DataFrame:
-    """The slices that the authors' CSV files list and that are there."""
+    """The existing slices listed in the authors' CSV files."""
     notes.extend(listed.attrs.get("notes", []))
     series = {plane: _list_series(folder, plane, []) for plane in PLANES}
     shapes: dict[Path, tuple[int, int, int] | str] = {}
@@ -364,7 +364,7 @@ def _divide(
     official: bool,
     notes: list[str],
 ) -> pd.DataFrame:
-    """Split and fold by exam: those of the authors' files, the official parts, or our own."""
+    """Split and fold by exam: from the authors' files, the official parts, or our own division."""
     frame["patient_id"] = frame["exam"]
     for column in ("split", "fold"):
         if column in frame.columns:
@@ -375,7 +375,7 @@ def _divide(
                     f"two sides of a {column}: the {column} was made anew, by exam"
                 )
                 frame = frame.drop(columns=column)
-    # All labelled exams that are there are divided, so that the parts are the same for every plane and rule of slices.
+    # Divide all existing labelled exams, so that the parts are the same for every plane and slice rule.
     part_of = {exam: info.part for exam, info in exams.items()}
     positive = {exam: bool(info.labels[target]) for exam, info in exams.items()}
     if not from_tables:

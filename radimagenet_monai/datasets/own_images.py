@@ -1,4 +1,4 @@
-"""What the readers of anybody's own data share: slices of volumes as rows, patients from headers, lists of names."""
+"""Shared parts of the readers of own data: rows for slices, patients from headers, lists of names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PATIENT_DIGITS = 16
 
 
 def named(value: str | Sequence[object] | None) -> list[str]:
-    """Names from an option: ``"a,b"``, or the list that the command line makes of it.
+    """Names from an option: ``"a,b"``, or the list that the command line turns it into.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def named(value: str | Sequence[object] | None) -> list[str]:
 
 
 def check_modality_option(modality: str) -> None:
-    """Refuse a modality that no intensity policy knows; ``""`` is none.
+    """Refuse a modality without an intensity policy; ``""`` means none given.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def check_modality_option(modality: str) -> None:
 
 
 def check_plane_option(plane: str) -> None:
-    """Refuse a plane that no image can be read in.
+    """Refuse a plane in which images cannot be read.
 
     Raises
     ------
@@ -82,39 +82,39 @@ def one_row_a_slice(
     plane: str = "acquired",
     left_out: LeftOut | None = None,
 ) -> pd.DataFrame:
-    """The rows of the slices that a rule takes: of each volume of a file or series folder, and of each series of files.
+    """Rows for the slices that a rule selects in each volume of a file or series folder, and each series of files.
 
     Parameters
     ----------
     frame
-        With ``image``; rows whose ``frame`` column is filled stay as they are, for volumes in ``plane``.
+        Table with ``image``; rows with a filled ``frame`` are kept unchanged, for volumes in ``plane``.
     root
         Folder that relative paths start from.
     slices
-        See `radimagenet_monai.datasets.slices.choose_slices`; it counts along the normal of the slices.
+        See `radimagenet_monai.datasets.slices.choose_slices`; counts along the slice normal.
     progress
         Whether to show a progress bar on a terminal.
     plane
-        The plane of the slices, see `radimagenet_monai.io.read_image`; a column ``plane`` of the table goes before it.
+        Plane of the slices, see `radimagenet_monai.io.read_image`; a column ``plane`` of the table takes precedence.
     left_out
-        Receives rows that are no slices of an examination (localizers, screen saves and the like), and slices that lie
-        in another plane and cannot be had in this one.
+        Receives rows that are not slices of an examination (localizers, screen saves and the like), and slices in
+        another plane that cannot be read in this one.
 
     Returns
     -------
     pandas.DataFrame
-        A new table with ``frame`` and, where any is known, ``plane``; where an image has several slices, ``exam`` names
-        it, unless the table says what the exam is.
+        A new table with ``frame`` and, if any is known, ``plane``; ``exam`` names each image with several slices unless
+        the table gives the exam.
 
     Raises
     ------
     ConfigurationError
         For an unknown rule or plane.
     RecordsError
-        For a series folder with a slice twice, and for a filled ``frame`` of a volume whose slices along the third
-        stored axis are others than those of the plane of acquisition, where ``plane`` does not say which are meant.
+        For a series folder with a repeated slice, and for a filled ``frame`` of a volume whose slices along the third
+        stored axis differ from those of the plane of acquisition, if ``plane`` does not say which are meant.
     """
-    choose_slices(1, slices)  # refused before a long look at the files
+    choose_slices(1, slices)  # refuse a wrong rule before the slow reading of files
     check_plane_option(plane)
     left_out = LeftOut(root) if left_out is None else left_out
     if "frame" not in frame.columns:
@@ -155,12 +155,12 @@ def one_row_a_slice(
 
 
 def _no_slices(paths: Sequence[str]) -> dict[str, str]:
-    """Why some files are no slices of an examination."""
+    """Why some files are not slices of an examination."""
     return kinds_against([path for path in dict.fromkeys(paths) if Path(path).is_file() and is_dicom(path)])
 
 
 def _layout(path: str, plane: str, left_out: LeftOut) -> FrameLayout | None:
-    """Where the frames of an image lie; one frame where it cannot be read, ``None`` where it has none in ``plane``."""
+    """The frame layout of an image; one frame if it cannot be read, ``None`` if it has none in ``plane``."""
     try:
         return frame_layout(path, cast(PlaneChoice, plane), left_out)
     except (UnreadableImageError, OSError) as error:
@@ -190,14 +190,14 @@ def _plane_of_given(path: str, plane: str) -> str:
 
 
 def _stated_plane(path: str, plane: str) -> str | None:
-    """The plane of an image that does not state one: as it was asked for, or as its name says."""
+    """The plane of an image that does not state one: the requested plane, or the plane in its name."""
     return plane if plane != "acquired" else plane_in_name(path)
 
 
 def _slices_of_series(
     rows: list[tuple[int, str, str]], paths: Sequence[str], slices: str
 ) -> list[tuple[int, str, str]]:
-    """The rule for single-frame DICOM files that are rows of their own: it counts within their series and folder."""
+    """Apply the rule to single-frame DICOM files with one row each, within their series and folder."""
     members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, (position, _, _) in enumerate(rows):
         facts = known_facts(paths[position]) if _is_file_of_dicom(paths[position]) else None
@@ -220,7 +220,7 @@ def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", pro
     """A pseudonym of each DICOM image's Patient ID.
 
     The pseudonym is the beginning of a SHA-256 of salt, Issuer of Patient ID and Patient ID. Without a secret salt,
-    whoever knows the form of the ids can try them all.
+    anyone who knows the format of the ids can try them all.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", pro
     Returns
     -------
     list of str
-        ``(n,)``; ``""`` for images that are not DICOM or name no patient.
+        ``(n,)``; ``""`` for images that are not DICOM or have no Patient ID.
     """
     known: dict[str, str] = {}
     first: dict[tuple[str, str], str] = {}
@@ -240,7 +240,7 @@ def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", pro
     for image in bar:
         patient, issuer = _stated_patient(os.path.join(root, image))
         if not names_nobody(patient):
-            # A person who is written in two ways gets the pseudonym of the first.
+            # A person written in two ways gets the pseudonym of the first spelling.
             patient = first.setdefault((issuer, identity(patient)), patient)
             digest = hashlib.sha256("\0".join((salt, issuer, patient)).encode()).hexdigest()
             known[image] = f"p{digest[:_PATIENT_DIGITS]}"
@@ -248,7 +248,7 @@ def patients_from_headers(images: Sequence[str], root: Path, salt: str = "", pro
 
 
 def file_hashes(images: Sequence[str], root: Path, wanted: bool, progress: bool = True) -> list[str]:
-    """The ``sha256`` column: filled where wanted or where the files are few, empty for series folders."""
+    """The ``sha256`` column: filled on request or for few files, empty for series folders."""
     files = [image for image in dict.fromkeys(images) if Path(root, image).is_file()]
     if not wanted and len(files) > HASHED_FILES:
         return [""] * len(images)
@@ -257,9 +257,9 @@ def file_hashes(images: Sequence[str], root: Path, wanted: bool, progress: bool 
 
 
 def own_patients(frame: pd.DataFrame, notes: list[str], way_out: str) -> pd.Series:
-    """``patient_id``, and for rows that name no patient their ``series``, where that is known, or the file itself.
+    """``patient_id``; for rows without one their ``series`` if known, or else the file itself.
 
-    ``notes`` receives a sentence that says how many those are, and the ``way_out``.
+    ``notes`` receives a sentence with the number of those rows and the ``way_out``.
     """
     unknown = frame["patient_id"] == ""
     if not unknown.any():
@@ -277,10 +277,10 @@ def own_patients(frame: pd.DataFrame, notes: list[str], way_out: str) -> pd.Seri
 def divide_own(
     frame: pd.DataFrame, notes: list[str], seed: int, fractions: Sequence[float], folds: int
 ) -> pd.DataFrame:
-    """`divide`, also for rows without a label and for a split of the data's own that lacks validation.
+    """`divide`, also for rows without a label and for a given split that lacks validation.
 
-    Rows without a label are spread like a class of their own. Where the rows are in train and test only, patients of
-    the train rows become validation, in the proportion that ``fractions`` have.
+    Rows without a label are spread like a separate class. If all rows are in train and test, some patients of the train
+    rows become validation, in the proportion given by ``fractions``.
     """
     labels = frame["label"]
     frame = frame.assign(label=labels.where(labels != "", "no label"))
@@ -295,7 +295,7 @@ def divide_own(
 
 
 def below(path: Path, root: Path) -> str:
-    """``path`` relative to ``root`` with ``/``, or absolute where it lies elsewhere."""
+    """``path`` relative to ``root`` with ``/``, or absolute if it lies elsewhere."""
     if path.is_absolute() and not path.is_relative_to(root):
         root = root.resolve()
         if not path.is_relative_to(root):
@@ -304,7 +304,7 @@ def below(path: Path, root: Path) -> str:
 
 
 def slices_of(path: str, plane: str = "acquired") -> int:
-    """Frames of a file, or slices of the DICOM series in a folder, from headers; 1 where that cannot be told."""
+    """Frames of a file, or slices of the DICOM series in a folder, from headers; 1 if unknown."""
     return count_frames(path, cast(PlaneChoice, plane))
 
 
@@ -320,5 +320,5 @@ def _stated_patient(path: str) -> tuple[str, str]:
         header = load_dataset(file, header_only=True, tags=("PatientID", "IssuerOfPatientID"))
         return str(header.get("PatientID") or "").strip(), str(header.get("IssuerOfPatientID") or "").strip()
     except (UnreadableImageError, AttributeError, NotImplementedError, TypeError, UnicodeError, ValueError):
-        # pydicom converts an element when it is first touched.
+        # pydicom converts an element on first access.
         return "", ""

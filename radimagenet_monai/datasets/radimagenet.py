@@ -1,4 +1,4 @@
-"""RadImageNet, 1.35 million CT, MR and ultrasound images of 165 classes, as it lies on disk, turned into records.
+"""Turn RadImageNet, 1.35 million CT, MR and ultrasound images of 165 classes, into records.
 
 Mei X, Liu Z, Robson PM, et al. *RadImageNet: An Open Radiologic Deep Learning Research Dataset for Effective Transfer
 Learning.* Radiology: Artificial Intelligence 2022;4(5):e210315.
@@ -7,12 +7,12 @@ The folder ``radiology_ai`` holds ``CT/<region>/<class>/*.png``, ``MR/<region>/<
 ``US/<class>/*.png``. Beside it lie ``RadiologyAI_train.csv``, ``RadiologyAI_val.csv`` and ``RadiologyAI_test.csv`` with
 the columns ``filename`` (which starts with ``radiology_ai/``) and ``label`` (such as ``abd-normal``).
 
-The 131 872 patients are not named anywhere. Only the authors, who know them, can have split the images by patient, so
-their CSV files are the split; one made here would put images of one patient on both sides, and says so.
+The 131 872 patients are not identified. Only the authors, who know them, can have split the images by patient, so
+their CSV files define the split; a split made here would put images of one patient on both sides, and a note says so.
 
-The class of an image is the folder it lies in; the text in the CSV is checked against it. A table of 1.35 million rows
-is built in well under 1 GB: text is held once, columns of few different values refer to them, and whether files exist
-is answered by one listing a folder.
+The class of an image is its folder; the text in the CSV is checked against it. A table of 1.35 million rows takes
+well under 1 GB: text is stored once, columns with few distinct values refer to it, and each folder is listed once to
+check which files exist.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _SHOWN = 5
 
 
 def looks_like_radimagenet(root: str | os.PathLike[str]) -> bool:
-    """Whether ``root`` is ``radiology_ai`` or holds it, with or without its CSV files, or holds these alone."""
+    """Whether ``root`` is or holds ``radiology_ai``, with or without its CSV files, or holds only the CSV files."""
     place = _find(Path(root))
     return bool(place.tables) or (place.folder is not None and next(_class_folders(place.folder), None) is not None)
 
@@ -92,13 +92,13 @@ def read_radimagenet(
         Folder that holds ``radiology_ai``, or that folder itself; the CSV files lie in either, or beside
         ``radiology_ai``. Paths in the table are relative to it.
     seed, fractions, folds
-        Of a division image by image, stratified by class: of the splits where there are no CSV files, and of folds
-        where any are wanted. Images of one patient then fall on both sides.
+        Random seed, shares and number of folds of a division by image, stratified by class: for the splits if there are
+        no CSV files, and for folds if requested. Images of one patient then fall on both sides.
     progress
         Whether to show a progress bar on a terminal.
     missing
-        What to do where a CSV file lists an image that is not there: ``"stop"``; ``"skip"``, leave it out; ``"keep"``,
-        do not look, so that a table can be made without the images.
+        Behavior if a CSV file lists a missing image: ``"stop"``; ``"skip"``, leave it out; ``"keep"``, do not check, so
+        that a table can be made without the images.
     hash_files
         Whether to read every file for the ``sha256`` column.
 
@@ -107,14 +107,14 @@ def read_radimagenet(
     pandas.DataFrame
         A records table in the order of the CSV files, train first, or sorted by path. ``label`` is the ``key`` of
         `radimagenet_monai.labels.LABELS`; ``patient_id`` is empty; the free columns are ``modality`` (CT, MR, US) and
-        ``region`` (the region code of the class). ``attrs["notes"]`` names what is odd, one sentence each.
+        ``region`` (the region code of the class). ``attrs["notes"]`` has one sentence on each anomaly.
 
     Raises
     ------
     RecordsError
-        For a folder that is not RadImageNet, CSV files that are no such tables, or listed images that are missing.
+        For a folder that is not RadImageNet, CSV files that are not such tables, or missing listed images.
     ConfigurationError
-        For another value of ``missing``.
+        For any other value of ``missing``.
     """
     if missing not in get_args(Missing):
         raise ConfigurationError(f"missing '{missing}' was given; expected one of {', '.join(get_args(Missing))}")
@@ -158,7 +158,7 @@ def read_radimagenet(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_radimagenet` against the published dataset, see `summarize`."""
+    """Compare the counts of a `read_radimagenet` table with the published dataset, see `summarize`."""
     labels = frame["label"].value_counts()
     modalities = frame["modality"].value_counts()
     found = {name: int(labels.get(name, 0)) for name in PUBLISHED_COUNTS if name in CLASSES}
@@ -182,7 +182,7 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Place:
-    folder: Path | None  # the one with CT, MR and US
+    folder: Path | None  # the folder with CT, MR and US
     prefix: str  # of paths in the table, before CT, MR or US
     tables: Mapping[Split, Path]
 
@@ -204,13 +204,13 @@ class _Rows:
             self.splits = None if self.splits is None else self.splits[wanted]
 
     def rename_folders(self, folders: Sequence[str]) -> None:
-        """Give every folder another path; those that now have the same one become one."""
+        """Replace the path of every folder; folders that then share a path are merged."""
         number = {folder: code for code, folder in enumerate(dict.fromkeys(folders))}
         self.codes = np.array([number[folder] for folder in folders], np.int32)[self.codes]
         self.folders = list(number)
 
     def by_folder(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Each folder with the numbers of its rows."""
+        """Each folder with its row numbers."""
         order = np.argsort(self.codes, kind="stable")
         ends = np.cumsum(np.bincount(self.codes, minlength=len(self.folders)))
         return zip(self.folders, np.split(order, ends[:-1]), strict=True)
@@ -227,7 +227,7 @@ def _find(root: Path) -> _Place:
 
 
 def _names_in(folder: str | os.PathLike[str]) -> list[str] | None:
-    """Sorted names of what lies in a folder, or ``None`` where there is no such folder."""
+    """Sorted names in a folder, or ``None`` if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
@@ -244,7 +244,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _class_folders(folder: Path) -> Iterator[tuple[str, RadImageNetLabel | None]]:
-    """Folders below ``radiology_ai`` that are, or lie where there could be, those of a class."""
+    """Folders below ``radiology_ai`` that are, or by their position could be, class folders."""
     for modality in _subfolders(folder):
         for second in _subfolders(folder / modality):
             label = _label_of_folder(f"{modality}/{second}")
@@ -257,7 +257,7 @@ def _class_folders(folder: Path) -> Iterator[tuple[str, RadImageNetLabel | None]
 
 
 def _tables(places: Sequence[Path]) -> dict[Split, Path]:
-    """The CSV files of the first of the places that has any, by split."""
+    """The CSV files by split, from the first place that has any."""
     for place in places:
         found: dict[Split, Path] = {}
         for name in _names_in(place) or []:
@@ -274,12 +274,12 @@ def _tables(places: Sequence[Path]) -> dict[Split, Path]:
 
 
 def _plain(text: str) -> str:
-    """A spelling without what differs between copies: case, spaces, hyphens, underscores, signs."""
+    """A spelling without the parts that vary between copies: case, spaces, hyphens, underscores, punctuation."""
     return re.sub(r"[^a-z0-9]", "", text.casefold())
 
 
 def class_folder(label: RadImageNetLabel) -> str:
-    """Where the images of a class lie below ``radiology_ai``."""
+    """The folder of a class below ``radiology_ai``."""
     region = "" if label.modality == "US" else f"{label.region_code}/"
     return f"{label.modality}/{region}{label.class_name}"
 
@@ -289,7 +289,7 @@ _LABEL_OF_PARTS = {tuple(_plain(part) for part in class_folder(label).split("/")
 
 @lru_cache(maxsize=4096)
 def _label_of_folder(folder: str) -> RadImageNetLabel | None:
-    """The class whose images lie in ``folder`` (below ``radiology_ai``), whatever its spelling."""
+    """The class of ``folder`` (below ``radiology_ai``), whatever its spelling."""
     return _LABEL_OF_PARTS.get(tuple(_plain(part) for part in folder.split("/")))
 
 
@@ -306,7 +306,7 @@ _CLASSES_OF_TEXT = _classes_of_text()
 
 
 def _listed(tables: Mapping[Split, Path], notes: list[str], progress: bool) -> _Rows:
-    """What the CSV files list, as they list it, and notes on labels that contradict the folder."""
+    """The rows of the CSV files, unchanged, and notes on labels that contradict the folder."""
     notes.extend(
         f"no CSV file gives the {split} split: the table has no such images" for split in SPLITS if split not in tables
     )
@@ -332,7 +332,7 @@ def _listed(tables: Mapping[Split, Path], notes: list[str], progress: bool) -> _
 
 
 def _table_rows(path: Path) -> Iterator[tuple[str, str]]:
-    """``filename`` with forward slashes and ``label`` of each row that has a file name."""
+    """``filename`` with forward slashes and ``label`` of each row with a file name."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = csv.reader(stream)
@@ -383,7 +383,7 @@ def _compare_texts(texts: Mapping[tuple[int, str], Sequence[Any]], folders: Sequ
 
 
 def _look_on_disk(rows: _Rows, folder: Path | None, missing: Missing, notes: list[str]) -> None:
-    """Follow folders that are spelled differently on disk, and drop or refuse images that are not there."""
+    """Use the spelling of folders on disk, and drop or refuse missing images."""
     on_disk: dict[RadImageNetLabel, list[str]] = {}
     for path, label in _class_folders(folder) if folder is not None else ():
         if label is not None:
@@ -424,7 +424,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _found(folder: Path, notes: list[str]) -> _Rows:
-    """What lies in the class folders, sorted by path."""
+    """The content of the class folders, sorted by path."""
     names: list[str] = []
     folders: list[str] = []
     sizes: list[int] = []
@@ -447,7 +447,7 @@ def _found(folder: Path, notes: list[str]) -> _Rows:
 
 
 def _drop_other_folders(rows: _Rows, notes: list[str]) -> None:
-    """Keep the images of the 165 classes, and note which folders were understood or not."""
+    """Keep the images of the 165 classes, and note which folders were recognized or not."""
     counts = np.bincount(rows.codes, minlength=len(rows.folders))
     unknown: Counter[str] = Counter()
     spelled: list[str] = []
@@ -471,7 +471,7 @@ def _drop_other_folders(rows: _Rows, notes: list[str]) -> None:
 
 
 def _as_frame(rows: _Rows, prefix: str) -> pd.DataFrame:
-    """The table; ``rows.names`` become the paths, so that text is not held twice."""
+    """The table; ``rows.names`` become the paths, so that text is not stored twice."""
     paths = rows.names
     codes = rows.codes.tolist()
     for row, code in enumerate(codes):
@@ -504,7 +504,7 @@ def _without_repeated(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 def _by_image(
     frame: pd.DataFrame, prefix: str, divide: Callable[[Sequence[str], Sequence[str]], np.ndarray]
 ) -> pd.Series:
-    """Divide the images of each class, class by class: a table of all images and classes would not fit into memory."""
+    """Divide the images class by class: a table of all images and classes would not fit into memory."""
     parts: list[pd.Series] = []
     for label, images in frame.groupby("label", sort=True)["image"]:
         names = [image[len(prefix) :] for image in images]
@@ -515,7 +515,7 @@ def _by_image(
 def _digests(images: pd.Series, root: Path, progress: bool) -> list[str]:
     digests: list[str] = []
     with tqdm(total=len(images), desc="Hashing RadImageNet", unit="image", disable=None if progress else True) as bar:
-        # Batches, since a pool of threads makes an object of a kilobyte for every file it is given.
+        # Batches, since a thread pool creates an object of a kilobyte for every file.
         for start in range(0, len(images), 10_000):
             batch = images.iloc[start : start + 10_000].tolist()
             digests += file_hash.hash_files(root, batch, progress=False)

@@ -1,4 +1,4 @@
-"""Public datasets by name: how each is recognized, read, summarized, and found by a bundle."""
+"""Registry of dataset readers: how each dataset is recognized, read, summarized, and found by a bundle."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ READERS: dict[str, DatasetReader] = {
 
 
 def get_reader(name: str) -> DatasetReader:
-    """The reader of that name.
+    """The reader with a given name.
 
     Raises
     ------
     ConfigurationError
-        Where there is none; the message lists those there are.
+        If there is none; the message lists the known names.
     """
     try:
         return READERS[name]
@@ -91,20 +91,20 @@ def read_dataset(name: str, root: str | os.PathLike[str], seed: int = 0, **optio
     Parameters
     ----------
     name
-        One of `READERS`.
+        Name of the dataset, one of `READERS`.
     root
         Folder of the dataset; paths in the table are relative to it.
     seed
-        Of splits and folds.
+        Random seed of splits and folds.
     options
-        Of that dataset's reader.
+        Options of the dataset's reader.
 
     Raises
     ------
     ConfigurationError
-        For an unknown dataset or option; the message lists those there are.
+        For an unknown dataset or option; the message lists the known ones.
     RecordsError
-        For a folder that does not hold the dataset.
+        For a folder that does not contain the dataset.
     """
     reader = get_reader(name)
     known = [option for option in inspect.signature(reader.read).parameters if option not in ("root", "seed")]
@@ -119,22 +119,22 @@ def prepare(
 ) -> tuple[Path, dict[str, Any]]:
     """Read the dataset ``name`` in ``root`` and write ``records.csv`` and ``summary.json`` into ``out``.
 
-    Image paths in the table are relative to ``root``. ``options`` are those of the dataset's reader.
+    Image paths in the table are relative to ``root``. ``options`` are options of the dataset's reader.
 
     Returns
     -------
     tuple
-        Path of the table, and the summary: counts beside the published ones, differences, odd files, ``left_out`` (how
-        many files or rows were left out for each reason), ``root``, by which an audit finds the images again,
-        ``dataset``, the reader, and ``options``, those of it that decide what the labels mean.
+        Path of the table, and the summary: counts beside the published ones, differences, odd files, ``left_out``
+        (number of files or rows left out for each reason), ``root``, from which an audit finds the images again,
+        ``dataset``, the reader, and ``options``, the reader options that decide what the labels mean.
 
     Raises
     ------
     ConfigurationError
         For an unknown dataset or option.
     RecordsError
-        For a folder that does not hold it, and for masks of one's own data that hold several labels of which nobody
-        said which are the lesion.
+        For a folder that does not contain the dataset, and for masks in own data that hold several labels without a
+        statement which are the lesion.
     """
     frame, white = with_white_level(read_dataset(name, root, seed, **options), root)
     if "left_out" not in frame.attrs:
@@ -167,8 +167,8 @@ def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _not_listed(frame: pd.DataFrame, root: str | os.PathLike[str]) -> LeftOut:
-    """The files of a dataset's folder that its table does not list, by what their names say."""
-    listed = set(frame["image"])  # of a million texts, not one copied
+    """The files of a dataset's folder that its table does not list, judged by name."""
+    listed = set(frame["image"])  # does not copy the strings
     listed.update(mask_file(part) for cell in frame["mask"].unique() for part in cell.split(MASK_SEPARATOR) if part)
     left_out = LeftOut(root)
     start = len(os.path.join(root, ""))
@@ -179,7 +179,7 @@ def _not_listed(frame: pd.DataFrame, root: str | os.PathLike[str]) -> LeftOut:
 
 
 def _survey_masks(name: str, frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool) -> dict[str, Any]:
-    """What the masks of a table are, also as notes in its ``attrs``; nothing for a table without."""
+    """Facts about the masks of a table, also added as notes to its ``attrs``; empty for a table without masks."""
     if not (frame["mask"] != "").any():
         return {}
     survey = survey_masks(frame, root, progress)
@@ -207,7 +207,7 @@ def bundle_datalist(
     findings: Sequence[str] | None = None,
     require_mask: bool = False,
 ) -> list[dict[str, Any]]:
-    """The items of one split, from a records table or straight from a dataset in its own on-disk format.
+    """The items of one split, from a records table or directly from a dataset in its original format.
 
     Parameters
     ----------
@@ -217,21 +217,21 @@ def bundle_datalist(
         Folder of the images. Empty gives an empty list: MONAI builds workflows without data to check them, and a sealed
         store needs none.
     datalist
-        Records table; where empty, ``records.csv`` in ``dataset_dir``, and where that does not exist either and the
-        folder is the dataset as its authors give it out, the split that ``radimagenet prepare`` makes with seed 0.
+        Records table; if empty, ``records.csv`` in ``dataset_dir``. If that does not exist either and the folder is the
+        dataset as published by its authors, the split that ``radimagenet prepare`` makes with seed 0.
     classes, split, fold, findings, require_mask
         As for `radimagenet_monai.datasets.records.to_datalist`.
     options
-        Of the dataset's reader, used where there is no records table.
+        Options of the dataset's reader, used if there is no records table.
 
     Raises
     ------
     RecordsError
-        Where no records can be had from what was given.
+        If the input yields no records.
     """
     if not dataset_dir:
         if datalist:
-            # A sealed store would be read with its own records, and nobody would notice.
+            # A sealed store would be read with its own records, unnoticed.
             raise RecordsError(
                 f"datalist '{datalist}' was given without dataset_dir, the folder that its paths start from; give "
                 "both, or neither with a sealed store"
@@ -247,5 +247,5 @@ def bundle_datalist(
 
 @functools.lru_cache(maxsize=4)
 def _read_once(dataset: str, folder: str, options: tuple[tuple[str, Any], ...]) -> pd.DataFrame:
-    # Training and validation each ask for their part of the same folder; reading it may hash every picture.
+    # Training and validation both read the same folder, which may mean hashing every picture.
     return read_dataset(dataset, folder, **dict(options))

@@ -1,7 +1,7 @@
-"""The records table: one row an image, the one description of a dataset that every task reads.
+"""The records table: one row per image, the single description of a dataset that every task reads.
 
-A table is a UTF-8 CSV file with a header line. Columns of the contract, of which only ``image`` (and ``label`` where
-a task needs one) must be filled:
+A table is a UTF-8 CSV file with a header line. These columns have a defined meaning; only ``image`` (and ``label`` if a
+task needs it) must be filled:
 
 ============== ========================================================================================
 ``image``      path of the image file or series folder, relative to the dataset folder or absolute
@@ -9,18 +9,18 @@ a task needs one) must be filled:
 ``patient_id`` text, so ``0001`` keeps its zeros; a patient never has rows in two splits or two folds
 ``split``      ``train``, ``validation``, ``test`` or empty
 ``fold``       0, 1, ... of a cross-validation, or empty
-``mask``       path of the mask, with what is stated of it (`radimagenet_monai.datasets.masks.reference`), or
+``mask``       path of the mask, with statements about it (`radimagenet_monai.datasets.masks.reference`), or
                ``N.xml#K``; several masks of one image are joined by ``;``
 ``frame``      zero-based frame of a multi-frame file or slice of a volume; empty means 0
 ``sha256``     SHA-256 of the image file in hexadecimal, or empty
 ============== ========================================================================================
 
-Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Three of them have
-a meaning wherever they occur: ``exam`` names the exam or scan that an image is a slice of, within its patient, so that
-slices can be scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a
-mixed dataset what a file without a header is. A third, ``plane`` (``axial``, ``coronal``, ``sagittal`` or nothing), is
-the plane that ``frame`` counts in; `radimagenet_monai.datasets.readers.prepare` writes it. Tables of release 0.1 have
-no such column: their frames are counted as that release did, along the third stored axis (`plane_of_row`).
+Every other column is free (sex, age, scanner, site, ...), is kept as text and can become a subgroup. Three free columns
+have a fixed meaning: ``exam`` names the exam or scan that contains an image, within its patient, so that slices can be
+scored together; ``modality`` (``CT``, ``MR``, ``US``, ``radiograph``) tells the intensity policy of a mixed dataset the
+modality of a file without a header; ``plane`` (``axial``, ``coronal``, ``sagittal`` or nothing) is the plane that
+``frame`` counts in; `radimagenet_monai.datasets.readers.prepare` writes it. Tables of release 0.1 have no such column:
+their frames are counted as in that release, along the third stored axis (`plane_of_row`).
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ ANY_FINDING = "any"
 """The finding that is present wherever another one of its row is."""
 
 _IDENTIFYING = ("image", "split", "fold", "mask", "frame", "sha256", "exam", "modality")
-_FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
+_FIRST_ROW = 2  # the header is row 1, as in a spreadsheet
 _SHOWN = 3
-_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")  # what release 0.1 read as volumes
+_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")  # read as volumes by release 0.1
 
 
 def read_records(
@@ -86,29 +86,29 @@ def read_records(
     Parameters
     ----------
     path
-        CSV file; UTF-8 with or without byte order mark, any line ends.
+        CSV file; UTF-8 with or without byte order mark, any line endings.
     classes
-        The labels a row may have; ``None`` accepts any text.
+        Valid labels; ``None`` accepts any text.
     require_label
         Whether the ``label`` column must exist and be filled in every row.
     allow_leakage
-        Let a table through in which an image is listed twice or a patient is in two splits or two folds: for an audit,
-        which names them all. Nothing else should train on such a table.
+        Accept a table that lists an image twice or has a patient in two splits or two folds: for an audit, which names
+        them all. Such a table should not be used for training.
 
     Returns
     -------
     pandas.DataFrame
-        All columns of ``RECORD_COLUMNS`` followed by the free ones, in the file's row order. Text columns hold
-        ``str`` with ``""`` for nothing, ``frame`` is ``int64`` and ``fold`` the nullable ``Int64``.
+        All columns of ``RECORD_COLUMNS`` followed by the free ones, in the file's row order. Text columns hold ``str``
+        with ``""`` for no value, ``frame`` is ``int64`` and ``fold`` the nullable ``Int64``.
 
     Raises
     ------
     RecordsError
-        For a file that is no such table, naming the file, row (the header is row 1), column and value.
+        For a file that is not a valid table; names the file, row (the header is row 1), column and value.
     """
     path = Path(path)
     try:
-        # The parser gets the bytes, since a text stream of a large table takes four bytes a character.
+        # The parser gets bytes, since a text stream of a large table takes four bytes per character.
         content = path.read_bytes()
         content.decode("utf-8")
     except FileNotFoundError:
@@ -156,19 +156,19 @@ def check_records(
     rows: np.ndarray | None = None,
     allow_leakage: bool = False,
 ) -> pd.DataFrame:
-    """Bring a table made in memory into the form of `read_records`, with the same checks.
+    """Convert a table made in memory to the form of `read_records`, with the same checks.
 
     Parameters
     ----------
     frame
-        Any data frame with an ``image`` column; missing columns of the contract are added empty.
+        Any data frame with an ``image`` column; missing standard columns are added empty.
     source
-        What errors call the table.
+        Name of the table in error messages.
     classes, require_label
         As for `read_records`.
     rows
-        ``(n,)`` row numbers, or words such as ``"row 17"``, that errors name; by default the numbers that the table's
-        rows have once written to a file.
+        ``(n,)`` row numbers, or text such as ``"row 17"``, for error messages; by default the row numbers of the table
+        once written to a file.
     allow_leakage
         As for `read_records`.
 
@@ -224,7 +224,7 @@ def check_records(
 
 
 def _understood(frame: pd.DataFrame, classes: Sequence[str] | None, source: str, rows: np.ndarray) -> pd.DataFrame:
-    """Cells as `radimagenet_monai.datasets.cells` understands them."""
+    """Cells as interpreted by `radimagenet_monai.datasets.cells`."""
     known = {identity(label): label for label in classes or ()}
     for name in frame.columns:
         if name in ("fold", "frame", "sha256"):
@@ -248,14 +248,14 @@ def _understood(frame: pd.DataFrame, classes: Sequence[str] | None, source: str,
 
 
 def write_records(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Check a records table and write it as CSV, atomically and byte for byte the same for the same table.
+    """Check a records table and write it atomically as CSV; the same table always gives the same bytes.
 
-    Rows keep their order. The columns of the contract come first, the free ones after them in their order.
+    Rows keep their order. The standard columns come first, then the free ones in their order.
 
     Raises
     ------
     RecordsError
-        When `read_records` would refuse the table (labels may be missing).
+        If `read_records` would refuse the table (labels may be missing).
     """
     checked = check_records(frame, path, require_label=False)
     with atomic_open(path, "w", encoding="utf-8", newline="") as stream:
@@ -277,32 +277,31 @@ def to_datalist(
     Parameters
     ----------
     frame
-        As `read_records` or `check_records` gives it.
+        Table from `read_records` or `check_records`.
     root
-        The dataset folder that relative paths start from.
+        Dataset folder that relative paths start from.
     classes
         Class names in the order of the network's outputs; ``None`` leaves ``label`` out.
     split
-        The part wanted; ``None`` takes every row.
+        Split to select; ``None`` takes every row.
     fold
-        ``None`` goes by the ``split`` column. With a number ``k`` the ``fold`` column decides instead: fold ``k`` is
-        ``test``, the next fold (after the last comes the first) is ``validation``, the others are ``train``.
+        ``None`` uses the ``split`` column. A number ``k`` uses the ``fold`` column instead: fold ``k`` is ``test``, the
+        next fold (the first follows the last) is ``validation``, the others are ``train``.
     check_files
-        Whether every image and mask of the selection must exist.
+        Whether every selected image and mask must exist.
     findings
-        Names of findings that may occur together. ``label`` is then a list with 1.0, 0.0 or, where unknown, NaN for
-        each: of the free column of that name, or, for the first finding, of the column ``label``, whose last class
-        means that it is present.
+        Names of findings that may occur together. ``label`` is then a list with 1.0, 0.0 or, if unknown, NaN for each:
+        from the free column of that name, or, for the first finding, from the column ``label``, whose last class means
+        that it is present.
     require_mask
         Leave out rows without a mask, with a warning.
 
     Returns
     -------
     list of dict
-        In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table),
-        ``patient_id`` (str), ``label`` (class index; where ``classes`` is given), ``mask`` (list of paths; where the
-        row has any), ``sha256``, ``exam``, ``modality``, ``white_level`` and
-        ``plane`` (where the row has them, see `plane_of_row`).
+        In table order: ``image`` (path), ``frame`` (int), ``record`` (zero-based position in the table), ``patient_id``
+        (str), ``label`` (class index; if ``classes`` is given), ``mask`` (list of paths; if the row has any),
+        ``sha256``, ``exam``, ``modality``, ``white_level`` and ``plane`` (if the row has them, see `plane_of_row`).
 
     Raises
     ------
@@ -358,20 +357,20 @@ def to_datalist(
 
 
 def plane_of_row(image: str, frame: int, stated: str | None) -> str:
-    """The plane in which the frame of a row is counted, as `radimagenet_monai.io.read_frame` takes it.
+    """The plane in which the frame of a row is counted, for `radimagenet_monai.io.read_frame`.
 
     Parameters
     ----------
     image, frame
-        Of the row.
+        Image and frame of the row.
     stated
-        Cell of the column ``plane``; ``None`` where the table has no such column, as those of release 0.1.
+        Cell of the column ``plane``; ``None`` if the table has no such column, as in release 0.1.
 
     Returns
     -------
     str
-        A plane; ``"stored"``, as release 0.1 counted, for a volume or a later frame of a table without the column or
-        with another word in it; ``""`` where there is nothing to count.
+        A plane; ``"stored"``, as counted by release 0.1, for a volume or a frame after the first if the column is
+        missing or holds another word; ``""`` if there is nothing to count.
     """
     plane = (stated or "").strip().lower()
     if plane in PLANES or stated == "":
@@ -380,9 +379,9 @@ def plane_of_row(image: str, frame: int, stated: str | None) -> str:
 
 
 def frame_number(item: Mapping[str, Any]) -> int:
-    """The frame of an item for tables of results: 0 where it names none, as images of several frames are then refused.
+    """The frame of an item for tables of results: 0 if it names none, since images of several frames are then refused.
 
-    `radimagenet_monai.io.transforms.LoadNativeImaged` does that.
+    `radimagenet_monai.io.transforms.LoadNativeImaged` refuses them.
     """
     frame = item.get("frame")
     return 0 if frame is None or frame == "" else int(frame)
@@ -398,23 +397,23 @@ def load_datalist(
     findings: Sequence[str] | None = None,
     require_mask: bool = False,
 ) -> list[dict[str, Any]]:
-    """Read a records table and select from it: what the bundles' configs call.
+    """Read a records table and select from it; called by the bundles' configs.
 
     Parameters
     ----------
     datalist
-        Path of the records table; ``None`` or ``""`` takes ``records.csv`` in ``dataset_dir``.
+        Path of the records table; ``None`` or ``""`` uses ``records.csv`` in ``dataset_dir``.
     dataset_dir
-        The folder that relative paths in the table start from.
+        Folder that relative paths in the table start from.
     classes, split, fold, check_files, findings, require_mask
         As for `to_datalist`.
 
     Raises
     ------
     RecordsError
-        As `read_records` and `to_datalist` do, and for a dataset folder that is missing or empty.
+        As `read_records` and `to_datalist`, and for a missing or empty dataset folder.
     ConfigurationError
-        As `to_datalist` does.
+        As `to_datalist`.
     """
     folder = Path(dataset_dir)
     if not folder.is_dir():
@@ -426,24 +425,24 @@ def load_datalist(
 
 
 def settle_findings(values: np.ndarray, positive: np.ndarray, findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Findings whose first one agrees with the label and, where it is called "any", with the others.
+    """Make the first finding agree with the label and, if it is called "any", with the other findings.
 
     Parameters
     ----------
     values
-        ``(n, findings)`` 1.0, 0.0 or NaN where unknown.
+        ``(n, findings)``: 1.0, 0.0, or NaN for unknown.
     positive
-        ``(n,)`` booleans, whether the label is the positive class.
+        ``(n,)`` booleans: whether the label is the positive class.
     findings
-        Names.
+        Names of the findings.
 
     Returns
     -------
     settled
-        ``(n, findings)``. The first finding is that of the label where it is unknown. `ANY_FINDING` is the largest of
+        ``(n, findings)``. An unknown first finding takes the value of the label. `ANY_FINDING` is the largest of
         itself, the label and the other findings.
     raised
-        ``(n,)`` booleans, where it was 0, by itself or by the label, and became 1.
+        ``(n,)`` booleans: where it was 0, by itself or by the label, and became 1.
     """
     settled, first = values.copy(), values[:, 0]
     settled[:, 0] = stated = np.where(np.isnan(first), positive, first)
@@ -453,19 +452,19 @@ def settle_findings(values: np.ndarray, positive: np.ndarray, findings: Sequence
 
 
 def selected_rows(frame: pd.DataFrame, split: Split | None, fold: int | None) -> np.ndarray:
-    """Which rows of a records table are in a split, ``(n,)`` booleans.
+    """Rows of a records table that are in a split, ``(n,)`` booleans.
 
     Parameters
     ----------
     frame
-        Its columns ``split`` and ``fold`` are enough.
+        Table with at least the columns ``split`` and ``fold``.
     split, fold
         As for `to_datalist`.
 
     Raises
     ------
     RecordsError, ConfigurationError
-        As `to_datalist` does.
+        As `to_datalist`.
     """
     if split is None:
         if fold is not None:
@@ -499,12 +498,12 @@ def selected_rows(frame: pd.DataFrame, split: Split | None, fold: int | None) ->
 
 
 def keep_masked(positions: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
-    """Those of ``positions`` ``(n,)`` where ``has_mask`` ``(n,)``, with a warning of how many are left out.
+    """The ``positions`` ``(n,)`` with ``has_mask`` ``(n,)`` true; warns how many are left out.
 
     Raises
     ------
     RecordsError
-        Where none has a mask.
+        If none has a mask.
     """
     if not has_mask.any():
         raise RecordsError(
@@ -517,7 +516,7 @@ def keep_masked(positions: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
 
 
 def missing_files(paths: Sequence[str]) -> list[str]:
-    """Those of ``paths`` where neither a file nor a folder is, in their order.
+    """The ``paths`` at which neither a file nor a folder exists, in their order.
 
     Each folder is listed once: a look-up per file would take minutes for a million files on a network disk.
     """
@@ -555,7 +554,7 @@ def _text(frame: pd.DataFrame, column: Any, source: str, rows: np.ndarray) -> pd
 def _whole_numbers(frame: pd.DataFrame, column: str, source: str, rows: np.ndarray) -> pd.Series:
     if column not in frame.columns:
         return pd.Series(pd.NA, index=frame.index, dtype="Int64")
-    # A table has few different folds and frames, so parsing the distinct values keeps a million rows fast.
+    # A table has few distinct folds and frames, so parsing only distinct values is fast even for a million rows.
     codes, distinct = pd.factorize(frame[column])
     parsed = [_whole_number(value) for value in distinct]
     numbers = np.array([-1 if number is None else number for number in parsed] + [-2], dtype=np.int64)[codes]
@@ -564,7 +563,7 @@ def _whole_numbers(frame: pd.DataFrame, column: str, source: str, rows: np.ndarr
 
 
 def _whole_number(value: object) -> int | None:
-    """The number a cell holds, -2 for an empty cell, ``None`` for anything else."""
+    """The number in a cell, -2 for an empty cell, ``None`` for anything else."""
     if isinstance(value, str):
         if says_nothing(value, identifies=True):
             return -2
@@ -592,7 +591,7 @@ def _place(row: object) -> str:
 
 
 def _listed_before(frame: pd.DataFrame, repeated: pd.Series, rows: np.ndarray) -> str:
-    """What is wrong with the first repeated row, and which row it repeats."""
+    """Describe the first repeated row and the row that it repeats."""
     second = int(np.flatnonzero(repeated.to_numpy())[0])
     same = (frame["image"] == frame["image"].iloc[second]) & (frame["frame"] == frame["frame"].iloc[second])
     first = int(np.flatnonzero(same.to_numpy())[0])
@@ -602,7 +601,7 @@ def _listed_before(frame: pd.DataFrame, repeated: pd.Series, rows: np.ndarray) -
 
 
 def _refuse_straddling(frame: pd.DataFrame, column: str, rows: np.ndarray, source: str) -> None:
-    """A patient on both sides of a split would make the test set easier than new patients are."""
+    """Refuse a patient on both sides of a split, which would make the test set easier than new patients."""
     known = (frame["patient_id"] != "") & frame[column].notna() & (frame[column] != "")
     pairs = frame.loc[known, ["patient_id", column]].drop_duplicates()
     # 007 and 7 may be one patient or two; on one side of a split it makes no difference.
@@ -646,7 +645,7 @@ def _known_findings(
 
 
 def _find_files(items: Sequence[dict[str, Any]], root: str) -> None:
-    """Give images and masks the names that they have on disk; refuse items whose files are not there."""
+    """Give images and masks their names on disk; refuse items with missing files."""
     disk = DiskNames()
     paths = [*(item["image"] for item in items), *(mask_file(path) for item in items for path in item.get("mask", ()))]
     found = {path: disk.find(path) for path in dict.fromkeys(paths)}

@@ -1,4 +1,4 @@
-"""Which table is meant, and the folder that its relative paths start from."""
+"""Find a records table and the folder that its relative paths start from."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from radimagenet_monai.datasets.readers import SUMMARY_FILE
 from radimagenet_monai.datasets.records import RECORDS_FILE, missing_files
 from radimagenet_monai.errors import RecordsError
 
-_SAMPLED = 200  # images looked up to tell whether a folder is the one that paths start from
+_SAMPLED = 200  # images looked up to check whether paths start from a folder
 
 
 def table_of(records: str | os.PathLike[str]) -> Path:
-    """The table itself, or the one in a folder."""
+    """The table itself, or the table in a folder."""
     path = Path(records)
     return path / RECORDS_FILE if path.is_dir() else path
 
 
 def root_of(path: Path, frame: pd.DataFrame, root: str | os.PathLike[str] | None) -> Path:
-    """The folder given, or the first likely one that holds any image of the table.
+    """The given folder, or the first likely one that holds any image of the table.
 
     Parameters
     ----------
     path
-        Of the table.
+        Path of the table.
     frame
-        Its content.
+        Content of the table.
     root
-        As the user gave it. By default the folder that ``summary.json`` beside the table names, as ``radimagenet
-        prepare`` writes it, or else the table's own folder.
+        Folder given by the user. By default the folder named in ``summary.json`` beside the table, as written by
+        ``radimagenet prepare``, or else the table's own folder.
 
     Raises
     ------
     RecordsError
-        Where none of the images are found.
+        If none of the images are found.
     """
     images = frame["image"].iloc[:: max(1, len(frame) // _SAMPLED)].tolist()
     folders = [Path(root)] if root is not None else [*_noted_root(path), path.parent]

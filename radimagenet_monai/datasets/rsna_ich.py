@@ -1,18 +1,18 @@
-"""The RSNA Intracranial Hemorrhage Detection Challenge (2019), as Kaggle gives it out, turned into records.
+"""Turn the RSNA Intracranial Hemorrhage Detection Challenge (2019), as distributed by Kaggle, into records.
 
 Flanders AE, Prevedello LM, Shih G, et al. *Construction of a Machine Learning Dataset through Collaboration: The RSNA
 2019 Brain CT Hemorrhage Challenge.* Radiology: Artificial Intelligence 2020;2(3):e190211.
 
-``stage_2_train/ID_xxxxxxxxx.dcm`` holds one CT slice a file, ``stage_2_train.csv`` six rows a slice: ``ID`` is the
-file's name with ``_epidural``, ``_intraparenchymal``, ``_intraventricular``, ``_subarachnoid``, ``_subdural`` or
-``_any`` behind it, ``Label`` 0 or 1. Which patient and series a slice belongs to stands in its DICOM header alone.
+``stage_2_train/ID_xxxxxxxxx.dcm`` holds one CT slice per file, ``stage_2_train.csv`` six rows per slice: ``ID`` is the
+file name followed by ``_epidural``, ``_intraparenchymal``, ``_intraventricular``, ``_subarachnoid``, ``_subdural`` or
+``_any``, ``Label`` is 0 or 1. Only the DICOM header states the patient and series of a slice.
 
-Rules for labels that do not fit together, which the file has:
+Rules for contradictory labels, which occur in the file:
 
-- Rows that repeat each other count once.
-- An ID with Label 0 and 1 has no known label for that subtype.
-- *any* that is missing or contradicts itself follows from the subtypes: 1 where one of them is 1, 0 where all are 0.
-- *any* of 0 beside a subtype of 1 counts as 1, the larger of the two; ``summary.json`` counts such slices.
+- Repeated rows count once.
+- An ID with both Label 0 and 1 has no known label for that subtype.
+- If *any* is missing or contradictory, it follows from the subtypes: 1 if one of them is 1, 0 if all are 0.
+- *any* of 0 with a subtype of 1 counts as 1, the larger of the two; ``summary.json`` counts such slices.
 - Slices whose *any* remains unknown are left out.
 """
 
@@ -88,36 +88,36 @@ def read_rsna_ich(
     Parameters
     ----------
     root
-        The folder with the challenge's files, or the one it lies in; paths in the table are relative to ``root``.
+        The folder with the challenge's files, or its parent; paths in the table are relative to ``root``.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`.
     progress
         Whether to show progress bars on a terminal.
     headers
-        Whether to read patient and series from the DICOM headers. Without them every slice counts as a patient of its
-        own, neighboring slices of one head end up in training and test, and results are worth nothing.
+        Whether to read patient and series from the DICOM headers. Without them every slice counts as a separate
+        patient, neighboring slices of one head end up in training and test, and results are worthless.
     header_cache
-        CSV file that keeps what the headers said, so that they are read once.
+        CSV file that caches the headers, so that they are read only once.
     authors_csv
-        The RadImageNet authors' CSV files (see `radimagenet_monai.datasets.authors_csv`): their selection, labels,
-        patients and split.
+        The RadImageNet authors' CSV files (see `radimagenet_monai.datasets.authors_csv`), which define selection,
+        labels, patients and split.
     hash_files
         Whether to fill the ``sha256`` column, which reads every file.
     workers
-        Processes that read headers; 0 takes one a processor.
+        Processes that read headers; 0 means one per processor.
 
     Returns
     -------
     pandas.DataFrame
-        A records table, one row a slice, in order of the file names. ``patient_id`` is the Patient ID of the header, a
-        pseudonym of the challenge; ``exam`` its series (a UID is shortened to a hash). Free columns ``any``,
+        A records table, one row per slice, in order of file name. ``patient_id`` is the Patient ID of the header, a
+        pseudonym of the challenge; ``exam`` is the series (a UID is shortened to a hash). Free columns ``any``,
         ``epidural``, ``intraparenchymal``, ``intraventricular``, ``subarachnoid``, ``subdural``: ``"1"``, ``"0"``, or
-        ``""`` where unknown. ``attrs["notes"]`` says what was odd.
+        ``""`` if unknown. ``attrs["notes"]`` describes anomalies.
 
     Raises
     ------
     RecordsError
-        For a folder that does not hold the challenge, a table without the expected columns, and a class with fewer
+        For a folder that does not contain the challenge, a table without the expected columns, and a class with fewer
         patients than splits.
     """
     root = Path(root)
@@ -146,7 +146,7 @@ def read_rsna_ich(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_rsna_ich` against the challenge's training set, see `summarize`."""
+    """Compare the counts of a `read_rsna_ich` table with the challenge's training set, see `summarize`."""
     found = {"images": len(frame), **{name: int((frame[name] == "1").sum()) for name in _COLUMNS}}
     unknown = {name: int((frame[name] == "").sum()) for name in _COLUMNS}
     return summarize(
@@ -163,8 +163,8 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
 class _Labels:
     """Labels by slice.
 
-    ``values`` is ``(n, 6)`` int8 in the order of ``_COLUMNS``, -1 where unknown; ``raised`` names the slices whose
-    *any* was 0 beside a subtype of 1.
+    ``values`` is ``(n, 6)`` int8 in the order of ``_COLUMNS``, -1 for unknown; ``raised`` names the slices whose *any*
+    was 0 with a subtype of 1.
     """
 
     names: pd.Index
@@ -172,7 +172,7 @@ class _Labels:
     raised: pd.Index
 
     def of(self, names: Sequence[str] | pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """``(m, 6)`` labels of slices, and ``(m,)`` whether the table lists them."""
+        """``(m, 6)`` labels of slices, and ``(m,)`` booleans: whether the table lists them."""
         position = self.names.get_indexer(pd.Index(names))
         values = self.values[position]
         values[position < 0] = _UNKNOWN
@@ -188,7 +188,7 @@ def _find_folders(root: Path) -> tuple[Path, Path] | None:
 
 
 def _read_labels(path: Path, notes: list[str]) -> _Labels:
-    """The table with its repetitions and contradictions settled; it has four and a half million rows."""
+    """Read the table, with repetitions and contradictions resolved; it has four and a half million rows."""
     positions: dict[str, int] = {}
     keys, values = [], []
     strangers, invalid = 0, 0
@@ -228,7 +228,7 @@ def _row_blocks(path: Path) -> Iterable[tuple[list[str], list[str]]]:
 
 
 def _settled(names: pd.Index, keys: np.ndarray, values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """``(n, 6)`` labels out of rows ``(slice * 6 + column, label)``."""
+    """``(n, 6)`` labels from rows ``(slice * 6 + column, label)``."""
     flat = np.full(len(names) * len(_COLUMNS), _UNKNOWN, dtype=np.int8)
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], values[order]
@@ -253,7 +253,7 @@ def _settled(names: pd.Index, keys: np.ndarray, values: np.ndarray, notes: list[
 
 
 def _settle_any(names: pd.Index, matrix: np.ndarray, notes: list[str]) -> pd.Index:
-    """Complete the column *any* of ``matrix`` from the subtypes, in place; the slices whose 0 became 1."""
+    """Complete the column *any* of ``matrix`` from the subtypes, in place; returns the slices whose 0 became 1."""
     subtypes = matrix[:, 1:]
     positive, negative = (subtypes == _YES).any(axis=1), (subtypes == _NO).all(axis=1)
     unknown = matrix[:, 0] == _UNKNOWN
@@ -298,7 +298,7 @@ def _labeled(names: Sequence[str], prefix: str, labels: _Labels, notes: list[str
 
 
 def _with_subtypes(listed: pd.DataFrame, labels: _Labels, notes: list[str]) -> pd.DataFrame:
-    """The authors' selection and labels with the challenge's subtypes; of labels that contradict the larger."""
+    """The authors' selection and labels with the challenge's subtypes; the larger of two contradictory labels."""
     values, _ = labels.of([Path(image).stem for image in listed["image"]])
     bleeding = (listed["label"] == CLASSES[1]).to_numpy()
     lowered, missed = bleeding & (values[:, 0] == _NO), ~bleeding & (values[:, 0] == _YES)
@@ -314,7 +314,7 @@ def _with_subtypes(listed: pd.DataFrame, labels: _Labels, notes: list[str]) -> p
 
 
 def _with_columns(frame: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
-    texts = np.array(["0", "1", ""], dtype=object)  # -1, unknown, is the last
+    texts = np.array(["0", "1", ""], dtype=object)  # -1, unknown, selects the last
     return frame.assign(**{name: texts[values[:, column]] for column, name in enumerate(_COLUMNS)})
 
 
@@ -366,7 +366,7 @@ def _note_headers(frame: pd.DataFrame, table: pd.DataFrame, notes: list[str]) ->
             f"{int(faulty.sum())} slices have no readable header, first '{frame.loc[first, 'image']}': "
             f"{table.loc[first, FAULT]}"
         )
-    # Such files hold signed values of 12 bits as unsigned ones, so that air and fat, below 0 HU, appear above 3000 HU.
+    # Such files hold signed 12-bit values as unsigned, so air and fat, below 0 HU, appear above 3000 HU.
     intercepts = pd.to_numeric(table["RescaleIntercept"], errors="coerce")
     wrapped = (table["PixelRepresentation"] == "0") & (intercepts >= _LEAST_WRAPPED_INTERCEPT)
     if wrapped.any():
@@ -377,7 +377,7 @@ def _note_headers(frame: pd.DataFrame, table: pd.DataFrame, notes: list[str]) ->
 
 
 def _short(uid: str) -> str:
-    """Pseudonyms of the challenge (``ID_...``) as they are; a UID, which may lead back to a patient, as a hash."""
+    """Pseudonyms of the challenge (``ID_...``) unchanged; a UID, which could identify a patient, as a hash."""
     if not uid or not uid.replace(".", "").isdecimal():
         return uid
     return hashlib.sha256(uid.encode()).hexdigest()[:16]

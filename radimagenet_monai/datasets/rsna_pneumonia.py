@@ -1,15 +1,15 @@
-"""The RSNA Pneumonia Detection Challenge (2018), as Kaggle gives it out, turned into records.
+"""Turn the RSNA Pneumonia Detection Challenge (2018), as distributed by Kaggle, into records.
 
 Shih G, Wu CC, Halabi SS, et al. *Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
 Annotations of Possible Pneumonia.* Radiology: Artificial Intelligence 2019;1(1):e180041.
 
-``stage_2_train_images/<patientId>.dcm`` holds the radiographs, ``stage_2_train_labels.csv`` one row a box
+``stage_2_train_images/<patientId>.dcm`` holds the radiographs, ``stage_2_train_labels.csv`` one row per box
 (``patientId,x,y,width,height,Target``; a patient without a box has one row with Target 0) and
 ``stage_2_detailed_class_info.csv`` the class behind the target (``patientId,class``). The radiographs of
 ``stage_2_test_images`` have no labels and are not read.
 
 A ``patientId`` of the challenge stands for one radiograph. The radiographs come from the NIH ChestX-ray14 collection,
-where a person may have several; the challenge's files do not say whose they are, the mapping that RSNA gives out
+where a person may have several; the challenge's files do not state the person, but a mapping that RSNA publishes
 beside them does (see ``mapping``).
 """
 
@@ -81,36 +81,36 @@ def read_rsna_pneumonia(
     Parameters
     ----------
     root
-        The folder with the challenge's files, or the one it lies in; paths in the table are relative to ``root``.
+        The folder with the challenge's files, or its parent; paths in the table are relative to ``root``.
     seed, fractions, folds
-        Of the division, see `radimagenet_monai.datasets.splits`.
+        Random seed, shares and number of folds, see `radimagenet_monai.datasets.splits`.
     progress
         Whether to show a progress bar on a terminal.
     headers
         Whether to read sex, age, view and size from the DICOM headers. Without them the columns are missing, and boxes
-        cannot be held to the image.
+        cannot be limited to the image.
     mapping
-        JSON file that RSNA gives out beside the challenge, which names the NIH image behind each radiograph
+        JSON file, published by RSNA beside the challenge, that names the NIH image of each radiograph
         (``subset_img_id``, ``img_id``). ``patient_id`` is then the NIH patient, and radiographs of one person stay
         together.
     authors_csv
         The RadImageNet authors' CSV files (see `radimagenet_monai.datasets.authors_csv`): their selection, labels and
-        split take the place of the challenge's targets.
+        split replace the challenge's targets.
     workers
-        Processes that read headers; 0 takes one a processor.
+        Processes that read headers; 0 means one per processor.
 
     Returns
     -------
     pandas.DataFrame
-        A records table, one row a radiograph, in order of the file names. ``label`` follows Target. Free columns:
+        A records table, one row per radiograph, in order of file name. ``label`` follows Target. Free columns:
         ``finding``, the detailed class; ``boxes``, ``x,y,width,height`` in pixels from the upper left corner of the
-        stored image, several joined by ``;``; with ``headers`` also ``sex``, ``age`` (years) and ``view``.
-        ``attrs["notes"]`` says what was odd.
+        stored image, joined by ``;``; with ``headers`` also ``sex``, ``age`` (years) and ``view``. ``attrs["notes"]``
+        describes anomalies.
 
     Raises
     ------
     RecordsError
-        For a folder that does not hold the challenge, tables without the expected columns, and a class with fewer
+        For a folder that does not contain the challenge, tables without the expected columns, and a class with fewer
         patients than splits.
     """
     root = Path(root)
@@ -150,7 +150,7 @@ def parse_boxes(text: str) -> list[_Box]:
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_rsna_pneumonia` against the published challenge, see `summarize`."""
+    """Compare the counts of a `read_rsna_pneumonia` table with the published challenge, see `summarize`."""
     found = {"images": len(frame), **{finding: int((frame["finding"] == finding).sum()) for finding in FINDINGS}}
     counts = frame["boxes"].map(lambda text: len(parse_boxes(text)))
     return summarize(
@@ -171,7 +171,7 @@ def _find_folder(root: Path) -> Path | None:
 
 
 def _read_labels(path: Path, notes: list[str]) -> tuple[dict[str, str], dict[str, list[list[str]]]]:
-    """Label and cells of the boxes by patientId; a patient whose rows contradict each other has no label."""
+    """Label and box cells by patientId; a patient with contradictory rows has no label."""
     table = _read_table(path, ("patientId", *_BOX_COLUMNS, "Target"))
     repeated = table.duplicated()
     if repeated.any():
@@ -290,7 +290,7 @@ def _with_headers(
 
 
 def _years(text: str) -> str:
-    """Whole years of a DICOM age string; the challenge writes plain numbers."""
+    """Whole years from a DICOM age string; the challenge uses plain numbers."""
     match = _AGE.fullmatch(text)
     if match is None:
         return ""
@@ -324,7 +324,7 @@ def _box_texts(
 
 
 def _within(cells: Sequence[str], size: tuple[int, int] | None) -> _Box | None:
-    """The box cut to the image; ``None`` where nothing of it is left or it is no box."""
+    """The box clipped to the image; ``None`` if it is empty or not a box."""
     try:
         x, y, width, height = _as_box(cells)
     except ValueError:

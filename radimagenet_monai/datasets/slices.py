@@ -1,4 +1,4 @@
-"""Which slices of a volume, series or multi-frame file are used, by a rule that can be written in a config."""
+"""Select slices of a volume, series or multi-frame file by a rule that a config can state."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _Slice = TypeVar("_Slice")
 
 
 def choose_slices(count: int, rule: str = "all") -> range:
-    """Zero-based numbers of the slices that a rule takes out of ``count``.
+    """Zero-based indices of the slices that a rule selects out of ``count``.
 
     Parameters
     ----------
     count
-        Slices (frames) there are, at least 1.
+        Number of slices (frames), at least 1.
     rule
-        ``"all"``; ``"central:N"``, the N slices about the middle, or all where there are fewer; ``"every:N"``, every
-        N-th, beginning in the middle of the first N.
+        ``"all"``; ``"central:N"``, the N middle slices, or all if there are fewer; ``"every:N"``, every N-th, starting
+        in the middle of the first N.
 
     Raises
     ------
@@ -45,9 +45,9 @@ def choose_slices(count: int, rule: str = "all") -> range:
 
 
 def choose_of_volumes(volumes: Sequence[Sequence[_Slice]], rule: str) -> list[_Slice]:
-    """What a rule takes out of each volume, one volume after the other.
+    """The slices that a rule selects in each volume, one volume after the other.
 
-    Volumes of one slice each are a sequence in time, out of which the rule takes images.
+    Volumes of one slice each are treated as a time sequence to which the rule applies.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The spellings in which tables name a class or a part of a split, brought to our own."""
+"""Map the spellings of classes and splits in tables to our own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 _NEGATIVE = ("0", "no", "n", "false", "f", "neg", "negative", "absent")
 _POSITIVE = ("1", "yes", "y", "true", "t", "p", "pos", "positive", "present", "+")
-_MINUS = frozenset({"-", "\u2212", "\u2013"})  # nothing, unless "+" is in the column too
+_MINUS = frozenset({"-", "\u2212", "\u2013"})  # no value, unless the column also has "+"
 _SHOWN = 8
 
 SPLIT_SPELLINGS: dict[str, Split] = {
@@ -38,37 +38,37 @@ def map_labels(
     source: str = "table",
     rows: Sequence[object] | None = None,
 ) -> list[str]:
-    """Bring labels in any usual spelling to the names of the classes.
+    """Map labels in any usual spelling to the class names.
 
-    Upper and lower case, surrounding blanks, and blank, ``_`` and ``-`` between words make no difference. Where there
-    are two classes, the last is the positive one and is also written 1, yes, y, true, p, pos, positive, ...; the first
-    0, no, n, false, neg, negative, ..., and - where the other is +. A number may be written as ``1.0``. Words for
-    nothing (see `radimagenet_monai.datasets.cells`) are nothing, unless a class has that name.
+    Upper and lower case, surrounding spaces, and space, ``_`` or ``-`` between words make no difference. Of two
+    classes, the last is positive and may be written 1, yes, y, true, p, pos, positive, ...; the first 0, no, n, false,
+    neg, negative, ..., and - if the other is +. A number may be written as ``1.0``. Words for "no value" (see
+    `radimagenet_monai.datasets.cells`) mean no value, unless a class has that name.
 
     Parameters
     ----------
     values
-        ``(n,)`` text as the table has it.
+        Cells of the table, ``(n,)`` text.
     classes
-        Names wanted, in the order of the task.
+        Class names in the order of the task.
     aliases
-        Further spellings, ``{"spelling": "class"}``; they go before the general ones.
+        Further spellings, ``{"spelling": "class"}``; they take precedence over the general ones.
     source
-        What errors call the table.
+        Name of the table in error messages.
     rows
-        ``(n,)`` where each value stands, as errors name it.
+        ``(n,)`` position of each value for error messages.
 
     Returns
     -------
     list of str
-        ``(n,)`` names out of ``classes``; ``""`` where the value says nothing.
+        ``(n,)`` names from ``classes``; ``""`` for no value.
 
     Raises
     ------
     RecordsError
-        For values that name no class; the message lists them.
+        For values that match no class; the message lists them.
     ConfigurationError
-        For classes that differ in spelling only.
+        For classes that differ only in spelling.
 
     Examples
     --------
@@ -103,14 +103,14 @@ def map_splits(
     way_out: str = "",
     rows: Sequence[object] | None = None,
 ) -> list[str]:
-    """Bring the names of train, validation and test in any usual spelling to ours; ``""`` where the value says nothing.
+    """Map usual spellings of train, validation and test to our names; ``""`` for no value.
 
-    ``way_out`` ends the error, in which ``rows`` say where a value stands.
+    ``way_out`` ends the error message, in which ``rows`` give the position of a value.
 
     Raises
     ------
     RecordsError
-        For values that name no part; the message lists them.
+        For values that match no split; the message lists them.
     """
     distinct = {value: SPLIT_SPELLINGS.get(plain(value)) for value in dict.fromkeys(str(value) for value in values)}
     unknown = [value for value, part in distinct.items() if part is None and not says_nothing(value, identifies=True)]
@@ -121,13 +121,13 @@ def map_splits(
 
 
 def _with_rows(unknown: Sequence[str], values: Sequence[str] | pd.Series, rows: Sequence[object] | None) -> str:
-    """The unknown values, each with the first row that has it."""
+    """The unknown values, each with its first row."""
     texts = [str(value) for value in values] if rows is not None else []
     places = {value: f" ({rows[texts.index(value)]})" for value in unknown[:_SHOWN]} if rows is not None else {}
     return ", ".join(f"{value!r}{places.get(value, '')}" for value in unknown[:_SHOWN])
 
 
 def plain(text: str) -> str:
-    """``text`` without what spellings differ in: case, blanks, ``1.0`` for ``1``, and the sign between words."""
+    """``text`` without differences in spelling: case, spaces, ``1.0`` for ``1``, and the sign between words."""
     stripped = identity(str(text))
     return re.sub(r"[\s_-]+", " ", stripped) if len(stripped) > 1 else stripped

@@ -1,9 +1,9 @@
 """Patient-disjoint, stratified division of a dataset into train, validation and test, or into folds.
 
-Both functions deal out whole groups (patients), largest first, each to the part in which it most reduces the squared
-distance between the class counts reached and those wanted, relative to the size of the part. Groups of equal size come
-in an order that depends on the seed and the group's own name alone. The result is therefore a function of the seed
-and of the set of (group, labels): the order of rows, and the versions of pandas and scikit-learn, do not enter.
+Both functions deal out whole groups (patients), largest first, each to the part where it most reduces the squared
+distance between the actual and the desired class counts, relative to the size of the part. The order of equally large
+groups depends only on the seed and the group's name. The result is therefore a function of the seed and of the set of
+(group, labels); the order of rows and the versions of pandas and scikit-learn have no effect.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def assign_splits(
     Parameters
     ----------
     labels
-        ``(n,)`` class of each image; every class is spread over the parts in proportion.
+        ``(n,)`` class of each image; every class is distributed proportionally over the parts.
     groups
         ``(n,)`` patient of each image.
     fractions
         Shares of train, validation and test; they add up to 1 and may be 0.
     seed
-        Another seed gives another division.
+        Random seed; another seed gives another division.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def assign_splits(
     Raises
     ------
     RecordsError
-        When a class has fewer groups than there are parts, or a group is empty text.
+        If a class has fewer groups than there are parts, or a group is empty text.
     ConfigurationError
-        For fractions that are no shares.
+        For invalid fractions.
     """
     shares = np.asarray(fractions, dtype=float)
     if shares.shape != (len(SPLITS),) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
@@ -81,7 +81,7 @@ def assign_folds(
     Raises
     ------
     RecordsError
-        When a class has fewer groups than there are folds, or a group is empty text.
+        If a class has fewer groups than there are folds, or a group is empty text.
     ConfigurationError
         For fewer than two folds.
     """
@@ -93,7 +93,7 @@ def assign_folds(
 def _deal(
     labels: Sequence[str] | pd.Series, groups: Sequence[str] | pd.Series, shares: np.ndarray, seed: int, kind: str
 ) -> np.ndarray:
-    """``(n,)`` number of the part that each image falls into."""
+    """``(n,)`` index of the part of each image."""
     names, group_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     classes, class_of = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     if not names.size or names[0] == "":
@@ -118,7 +118,7 @@ def _deal(
     for group in order:
         weight = weights[group]
         change = ((2 * (reached - shares[:, None]) + weight) * weight).sum(axis=1) / shares
-        part = int(np.round(change, 12).argmin())  # rounded, so that equal parts tie on every processor
+        part = int(np.round(change, 12).argmin())  # rounded, so that ties are the same on every processor
         part_of[group] = part
         reached[part] += weight
     _give_every_part_every_class(part_of, counts > 0, shares.size, order)
@@ -126,10 +126,10 @@ def _deal(
 
 
 def _give_every_part_every_class(part_of: np.ndarray, carries: np.ndarray, parts: int, order: list[int]) -> None:
-    """Move groups, smallest first, into parts that lack a class; without one a part has no AUC.
+    """Move groups, smallest first, into parts that lack a class; such a part would have no AUC.
 
-    A donor keeps every class it has. Where groups carry several scarce classes this may be impossible, which leaves
-    the part without the class, as any division would.
+    A donor keeps every class it has. If groups carry several scarce classes this may be impossible; the part then
+    lacks the class, as in any division.
     """
     held = np.stack([carries[part_of == part].sum(axis=0) for part in range(parts)])
     for category in np.argsort(carries.sum(axis=0), kind="stable"):

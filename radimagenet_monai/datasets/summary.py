@@ -1,4 +1,4 @@
-"""What ``summary.json`` says of a prepared dataset: its counts beside the published ones."""
+"""The content of ``summary.json`` for a prepared dataset: its counts beside the published ones."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def summarize(
     Parameters
     ----------
     frame
-        As a reader gives it; ``attrs["notes"]`` names what is odd, one sentence each.
+        Table from a reader; ``attrs["notes"]`` has one sentence on each anomaly.
     published, found
         Counts of the published dataset by name, and the same counts in this table.
     more
-        Further entries, kept as they are.
+        Further entries, kept unchanged.
 
     Returns
     -------
     dict
-        ``images``, ``patients``, ``exams`` (where the table has them), ``labels``, ``published``, ``found``,
-        ``differences`` (found less published, where not equal), ``splits``, ``folds``, ``images_with_mask``, ``more``,
+        ``images``, ``patients``, ``exams`` (if the table has them), ``labels``, ``published``, ``found``,
+        ``differences`` (found minus published, if not equal), ``splits``, ``folds``, ``images_with_mask``, ``more``,
         ``notes``.
     """
     known = frame.loc[frame["patient_id"] != "", "patient_id"]
     facts: dict[str, Any] = {"images": len(frame), "patients": int(known.nunique())}
     if "exam" in frame.columns:
         named = frame.loc[frame["exam"] != "", ["patient_id", "exam"]]
-        facts["exams"] = len(named.drop_duplicates())  # a name of an exam is unique within its patient only
+        facts["exams"] = len(named.drop_duplicates())  # an exam name is unique only within its patient
     return {
         **facts,
         "labels": _counted(frame["label"]),

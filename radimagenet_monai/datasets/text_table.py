@@ -1,4 +1,4 @@
-"""Reading a table of text from a CSV file that anybody may have written."""
+"""Read a text table from a CSV file of any common dialect."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _MOST_CELL_CHARACTERS = 1 << 24
 
 
 def read_text_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table whose first line names the columns, every cell as text.
+    """Read a table whose first line names the columns, with every cell as text.
 
     Parameters
     ----------
     path
-        UTF-8 with or without byte order mark, or UTF-16 with one (Excel's "Unicode text"); any line ends; columns
-        separated by comma, semicolon, tab or ``|``, whichever the header has most of. A first line ``sep=;`` says it,
-        and lines of one cell that begin with ``#`` are comments.
+        UTF-8 with or without byte order mark, or UTF-16 with one (Excel's "Unicode text"); any line endings; columns
+        separated by comma, semicolon, tab or ``|``, whichever is most frequent in the header. A first line ``sep=;``
+        overrides this, and single-cell lines that begin with ``#`` are comments.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of ``str`` with ``""`` for nothing, in the file's row order; rows without any text are left out. The
-        nameless column that pandas writes for row numbers is called ``""``. The index holds where each row begins in
-        the file, as errors name it: ``"row 17"`` with the header as row 1, as editors and spreadsheets count, or
-        ``"line 17"`` where a cell has line breaks and they count differently.
+        Columns of ``str`` with ``""`` for no value, in the file's row order; rows without any text are left out. The
+        unnamed column that pandas writes for row numbers is called ``""``. The index holds the position of each row in
+        the file for error messages: ``"row 17"`` with the header as row 1, as editors and spreadsheets count, or
+        ``"line 17"`` if cells contain line breaks and the two counts differ.
 
     Raises
     ------
     RecordsError
-        For a file that is no such table, or has no rows.
+        For a file that is not such a table, or has no rows.
     """
     path = Path(path)
     text = _decoded(path)
@@ -93,20 +93,20 @@ def _decoded(path: Path) -> str:
 
 
 def _start(text: str) -> tuple[int, str]:
-    """How many lines stand before the header, and what separates its columns."""
+    """Number of lines before the header, and the separator of its columns."""
     lines = io.StringIO(text, newline=None)
     for number, line in enumerate(lines):
         stripped = line.strip()
         if stripped.lower().startswith("sep=") and len(stripped) == 5:
             return number + 1, stripped[4]
-        # A header may begin with '#' too, but a comment is one cell.
+        # A header may begin with '#' too, but a comment has one cell.
         if stripped and not (stripped.startswith("#") and not any(sign in stripped for sign in _SEPARATORS)):
             return number, max(_SEPARATORS, key=line.count)
     return 0, ","
 
 
 def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the line of the file that it begins on."""
+    """Each row with the number of the line on which it begins."""
     csv.field_size_limit(_MOST_CELL_CHARACTERS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     begins = 1

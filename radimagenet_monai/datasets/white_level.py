@@ -1,4 +1,4 @@
-"""Which stored value is white in pictures and arrays of more than 8 bits: decided once for all files of a data set."""
+"""The stored value of white in pictures and arrays of more than 8 bits, decided once for all files of a data set."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _RENDERED = frozenset({"US", "radiograph"})
 
 
 def with_white_level(frame: pd.DataFrame, root: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """A records table with the column ``white_level``, where any of its files needs it.
+    """Add the column ``white_level`` to a records table if any of its files needs it.
 
-    By itself a file can only say that white is the smallest of 255, 4095 and 65535 that holds its largest value, and
-    the same value would be gray in one file and nearly black in the next. So the largest value of all files of one
-    type of number decides. Pictures of 8 bits and files with a header need none, nor do volumes that are CT or MR.
+    A single file only shows that white is the smallest of 255, 4095 and 65535 that holds its largest value, so the same
+    value could be gray in one file and nearly black in the next. The largest value of all files of one number type
+    therefore decides. 8-bit pictures and files with a header need no white level, nor do CT or MR volumes.
 
     Parameters
     ----------
     frame
-        With ``image`` and, optionally, ``modality``; one that has the column already is given back as it is.
+        Table with ``image`` and, optionally, ``modality``; returned unchanged if it already has the column.
     root
         Folder that relative paths start from.
 
     Returns
     -------
     tuple
-        The table, and the white level by type of number (``uint16``, ``float32``, ...).
+        The table, and the white level by number type (``uint16``, ``float32``, ...).
     """
     if WHITE in frame.columns:
         return frame, {}
@@ -56,7 +56,7 @@ def with_white_level(frame: pd.DataFrame, root: str | os.PathLike[str]) -> tuple
         try:
             levels[kind] = white_of_range(low, high, np.dtype(kind))
         except IntensityError:
-            continue  # each file is refused, by name, when it is read
+            continue  # each file is refused by name on reading
     if not levels:
         return frame, {}
     whites = [f"{levels[kinds[image]]:g}" if kinds.get(image) in levels else "" for image in frame["image"]]
@@ -66,7 +66,7 @@ def with_white_level(frame: pd.DataFrame, root: str | os.PathLike[str]) -> tuple
 
 
 def _deep_range(path: str, modality: str) -> tuple[str, tuple[float, float]] | None:
-    """Type and extremes of a file of more than 8 bits that somebody has rendered; ``None`` for any other."""
+    """Type and extremes of a rendered file of more than 8 bits; ``None`` for any other file."""
     try:
         kind = image_kind(path) if Path(path).is_file() else None
         if kind not in ("picture", "npy", "nifti", "nrrd") or (kind == "picture" and _has_eight_bits(path)):
@@ -83,7 +83,7 @@ def _deep_range(path: str, modality: str) -> tuple[str, tuple[float, float]] | N
 
 
 def _has_eight_bits(path: str) -> bool:
-    """Whether the first bytes of a picture say so, as those of PNG and JPEG do; a million need not be decoded."""
+    """Whether the first bytes of a picture show it, as in PNG and JPEG; a million files need not be decoded."""
     with open(path, "rb") as stream:
         head: Any = stream.read(26)
     if head.startswith(b"\x89PNG"):

@@ -1,8 +1,8 @@
-"""Native CT, MR, ultrasound and radiograph intensities to the canonical image.
+"""Convert native CT, MR, ultrasound and radiograph intensities to the canonical image.
 
-The canonical image is float32, ``(C, H, W)`` with C = 1 or 3, in [0, 1], upright. The MONAI dictionary transforms
-below are named from a JSON config as ``radimagenet_monai.intensity.<Class>``; importing this package loads neither
-torch nor MONAI until one of them is touched.
+The canonical image is float32, ``(C, H, W)`` with C = 1 or 3, in [0, 1], upright. JSON configs refer to the MONAI
+dictionary transforms below as ``radimagenet_monai.intensity.<Class>``; importing this package loads neither torch nor
+MONAI until one of them is accessed.
 """
 
 from __future__ import annotations

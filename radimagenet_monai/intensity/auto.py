@@ -1,4 +1,4 @@
-"""The intensity policy that goes by the header."""
+"""The intensity policy chosen by the header's modality."""
 
 from __future__ import annotations
 
@@ -39,37 +39,38 @@ _DEFAULT_WINDOWS = parse_windows(("abdomen",))
 
 
 class AutoIntensityd(IntensityPolicyd):
-    """The policy of the image's modality, or of the one that is expected.
+    """Apply the policy of the image's modality, or of an expected modality.
 
     Without ``expected``, the header's Modality chooses: CT; MR; US; CR, DX, DR, RG, MG, PX and IO for radiographs;
-    any other is refused by name. Of files without a header, pictures (PNG, JPEG, ...) have been rendered already and
-    are taken as they are shown; volumes and arrays need a record that says under ``modality_key`` what they are.
+    any other is refused by name. Of files without a header, pictures (PNG, JPEG, ...) are already rendered and are
+    used as displayed; volumes and arrays need a record that states their modality under ``modality_key``.
 
-    CT images are seen through the window of their region, ``lung`` or ``abdomen``, as RadImageNet's were: by Body Part
-    Examined of the header, else by the record's ``region``, else by ``ct_region``. An image of which none of these
-    says it is refused. Where ``ct`` names windows, or with ``expected``, the windows of ``ct`` are used for all.
+    CT images are shown in the window of their region, ``lung`` or ``abdomen``, as in RadImageNet. The region comes from
+    Body Part Examined in the header, else the record's ``region``, else ``ct_region``. An image is refused if none of
+    these names a region. If ``ct`` names windows, or with ``expected``, the windows of ``ct`` are used for all images.
 
-    With ``expected``, an image of another modality is refused, unless ``allow_modality_mismatch``, and then treated as
-    if it were expected. Images without a header (volumes, pictures, arrays) are treated as expected.
+    With ``expected``, an image of another modality is refused, or treated as the expected one if
+    ``allow_modality_mismatch``. Images without a header (volumes, pictures, arrays) are treated as the expected
+    modality.
 
     Parameters
     ----------
     keys, frame_key, allow_modality_mismatch, allow_missing_keys
         See `IntensityPolicyd`.
     expected
-        ``"CT"``, ``"MR"``, ``"US"``, ``"radiograph"``, or ``None`` for whatever the header says.
+        ``"CT"``, ``"MR"``, ``"US"``, ``"radiograph"``, or ``None`` to follow the header.
     modality_key
-        Key of a record under which it names the policy of its image, as the column ``modality`` of a records table
-        does; where it is missing or empty, the file alone decides.
+        Key of the record's policy name, as in the column ``modality`` of a records table; the file alone decides if it
+        is missing or empty.
     ct_region
-        ``"lung"`` or ``"abdomen"``: what CT images show that do not say it themselves; ``"auto"`` refuses these.
+        Region of CT images that do not state it, ``"lung"`` or ``"abdomen"``; ``"auto"`` refuses them.
     ct, mr, us, radiograph
         Options of `CTWindowd`, `MRPercentiled`, `UltrasoundLuminanced` and `RadiographVOId`, for example
         ``{"windows": ["lung"]}``.
     """
 
     policy: ClassVar[Policy]
-    # No state of the object while they are the default, so that stores and models of release 0.1 fit.
+    # Not part of the object's state while at the default, so that stores and models of release 0.1 still match.
     ct_region: str = "auto"
     windows_named: bool = False
 
@@ -124,7 +125,7 @@ class AutoIntensityd(IntensityPolicyd):
     def canonical_of(
         self, image: NativeImage, frame: int, stated: Policy | None, record: Mapping[Hashable, Any]
     ) -> CanonicalFrame:
-        """The canonical image of a frame whose record states a policy, or ``None``."""
+        """The canonical image of a frame, given the policy stated in its record, or ``None``."""
         if self.expected is None and image.source == "picture":
             return as_rendered(image, frame, "as rendered in the file")
         policy = self.policies[self.expected or stated or self._policy_of(image)]
@@ -136,7 +137,7 @@ class AutoIntensityd(IntensityPolicyd):
 
     @property
     def goes_by_region(self) -> bool:
-        """Whether the window of CT images is that of their region: none is named in ``ct``, nor CT ``expected``."""
+        """Whether CT images get the window of their region: ``ct`` names no window and CT is not ``expected``."""
         return self.expected is None and not self.windows_named and _windows_of(self.policies["CT"]) == _DEFAULT_WINDOWS
 
     def _policy_of(self, image: NativeImage) -> Policy:
@@ -165,7 +166,7 @@ def _ct_policy(keys: tuple[Hashable, ...], window: str, allow_modality_mismatch:
 
 
 class _OfRecord(IntensityPolicyd):
-    """`AutoIntensityd` for a record that names modality or region: a header that contradicts it is refused."""
+    """`AutoIntensityd` for a record that names modality or region; a contradicting header is refused."""
 
     def __init__(self, auto: AutoIntensityd, stated: Policy | None, record: Mapping[Hashable, Any]) -> None:
         super().__init__(auto.keys, auto.frame_key, auto.allow_modality_mismatch)

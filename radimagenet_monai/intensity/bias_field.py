@@ -1,4 +1,4 @@
-"""N4 bias field correction of MR volumes through ITK.
+"""N4 bias field correction of MR volumes with ITK.
 
 Method: Tustison et al., N4ITK: improved N3 bias correction, IEEE Trans Med Imaging 2010;29(6):1310-1320.
 """
@@ -9,24 +9,24 @@ import cv2
 import itk
 import numpy as np
 
-#: The field is estimated with slices of at most this many pixels a side: it is smooth, and N4 is slow.
+#: Longest side, in pixels, of the slices used to estimate the field: the field is smooth, and N4 is slow.
 _LONGEST_SIDE = 64
 _ITERATIONS = (50, 50, 50)
 _CONVERGED = 1e-4
 
 
 def log_bias_field(volume: np.ndarray) -> np.ndarray:
-    """The logarithm of the bias field of an MR volume, as N4 estimates it within the foreground (Otsu).
+    """The logarithm of the bias field of an MR volume, estimated by N4 within the foreground (Otsu).
 
     Parameters
     ----------
     volume
-        ``(slices, rows, columns)``, finite; one slice is corrected in 2-D.
+        ``(slices, rows, columns)``, finite; a single slice is corrected in 2-D.
 
     Returns
     -------
     numpy.ndarray
-        float32 ``(slices, small rows, small columns)``; `corrected_slice` enlarges it. All 0 for a constant volume.
+        float32 ``(slices, small rows, small columns)``; `corrected_slice` upsamples it. All 0 for a constant volume.
     """
     rows, columns = volume.shape[1:]
     scale = min(1.0, _LONGEST_SIDE / max(rows, columns))
@@ -35,7 +35,7 @@ def log_bias_field(volume: np.ndarray) -> np.ndarray:
     small -= small.min()
     if not small.max() > 0:
         return np.zeros_like(small)
-    # N4 works on logarithms; a floor far below tissue keeps the field defined in air.
+    # N4 works on logarithms; a floor far below tissue values keeps the field defined in air.
     small += 1e-3 * small.max()
     stack = itk.image_from_array(np.ascontiguousarray(small[0] if len(small) == 1 else small))
     inside = itk.OtsuThresholdImageFilter[type(stack), itk.Image[itk.UC, stack.GetImageDimension()]].New(stack)
@@ -56,16 +56,16 @@ def log_bias_field(volume: np.ndarray) -> np.ndarray:
 
 
 def corrected_slice(values: np.ndarray, log_field: np.ndarray, least: float) -> np.ndarray:
-    """One slice with its bias field divided out.
+    """Divide the bias field out of one slice.
 
     Parameters
     ----------
     values
-        ``(rows, columns)``.
+        Intensities of the slice, ``(rows, columns)``.
     log_field
-        The slice's part of `log_bias_field`.
+        The slice's part of the result of `log_bias_field`.
     least
-        The smallest value of the volume, from which intensities count: the field multiplies what lies above it.
+        Smallest value of the volume; the field multiplies only the intensity above it.
     """
     rows, columns = values.shape
     field = np.exp(cv2.resize(log_field, (columns, rows), interpolation=cv2.INTER_LINEAR))

@@ -30,23 +30,22 @@ from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_qu
 from radimagenet_monai.intensity.windows import HeaderWindow, WindowChoice, parse_windows
 from radimagenet_monai.io.native_image import NativeImage
 
-_SAMPLED = 20_000  # values of a slice that are looked at
+_SAMPLED = 20_000  # values sampled from a slice
 
 
 class CTWindowd(IntensityPolicyd):
-    """CT: Hounsfield units through one window, or through three as channels.
+    """CT: Hounsfield units through one window, or through three windows as channels.
 
     DICOM values pass the modality LUT, which must give HU: a Rescale Type other than HU is refused, a missing one is
-    accepted, and so are signed values without any rescale. Volumes (NIfTI, NRRD) and arrays hold HU already; values
-    that cannot be HU are refused, see `radimagenet_monai.intensity.plausibility`. Pictures,
-    and volumes and arrays of 8 bits, which cannot hold HU, have been windowed by somebody else: they are scaled by
-    `radimagenet_monai.intensity.rendered` and the windows do not apply. Pixel padding becomes black, 0, in every
-    channel; MONOCHROME1 is inverted.
+    accepted, and so are signed values without any rescale. Volumes (NIfTI, NRRD) and arrays already hold HU; values
+    that cannot be HU are refused, see `radimagenet_monai.intensity.plausibility`. Pictures, and 8-bit volumes and
+    arrays, which cannot hold HU, are already windowed: `radimagenet_monai.intensity.rendered` scales them and the
+    windows do not apply. Pixel padding becomes black, 0, in every channel; MONOCHROME1 is inverted.
 
     Parameters
     ----------
     keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`. ``allow_modality_mismatch`` also takes values that are not HU as if they were.
+        See `IntensityPolicyd`. ``allow_modality_mismatch`` also accepts values that are not HU as if they were.
     windows
         One, or a list of one or three, of: a name in `radimagenet_monai.intensity.windows.WINDOWS`; a (centre, width)
         pair in HU; ``"header"`` or ``"header:1"``.
@@ -79,7 +78,7 @@ class CTWindowd(IntensityPolicyd):
         return self._windowed(image, stored, Dataset())
 
     def applies_windows(self, image: NativeImage, frame: int) -> bool:
-        """Whether a frame goes through the windows; others have been windowed by somebody else."""
+        """Whether the windows apply to a frame; frames that are already windowed skip them."""
         if image.source == "dicom":
             return str(image.headers[frame].get("PhotometricInterpretation")).startswith("MONOCHROME")
         return not (image.source == "picture" or image.is_color or image.pixels.dtype in (np.uint8, np.bool_))
@@ -104,7 +103,7 @@ class CTWindowd(IntensityPolicyd):
     def _questions(
         self, image: NativeImage, stored: np.ndarray, modality: ModalityTransform, bounds: tuple[float, float] | None
     ) -> tuple[str, ...]:
-        """What is doubtful about the values: of a volume or array all of them, of DICOM those of the slice."""
+        """What is doubtful about the values: all values of a volume or array, or those of the slice for DICOM."""
         if image.source == "dicom":
             kept = stored[~is_padding(stored, bounds)]
             sampled = kept[:: max(1, kept.size // _SAMPLED)]

@@ -1,4 +1,4 @@
-"""Which window a CT image of RadImageNet's kind is seen through: its CT images are of the abdomen or of the lung."""
+"""The window for a CT image, chosen by body region: RadImageNet's CT images show the abdomen or the lung."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NO_LUNG = ("HEART", "CARDIAC", "MEDIASTIN")
 
 
 def checked_ct_region(region: str) -> str:
-    """``region``, or `ConfigurationError` with what there is."""
+    """``region`` if valid, else `ConfigurationError` with the valid names."""
     if region not in CT_REGIONS:
         raise ConfigurationError(f"ct_region {region!r} is unknown; choose one of {', '.join(CT_REGIONS)}")
     return region
 
 
 def window_named(text: object) -> str | None:
-    """``"abdomen"`` or ``"lung"`` for a text that names one region only and one of these two, else ``None``."""
+    """``"abdomen"`` or ``"lung"`` if a text names exactly one region and it is one of these, else ``None``."""
     regions = regions_in(text)
     if len(regions) != 1 or any(word in str(text).upper() for word in _NO_LUNG):
         return None
@@ -35,15 +35,15 @@ def window_named(text: object) -> str | None:
 
 
 def ct_window(image: NativeImage, frame: int, record: Mapping[Any, Any], given: str) -> tuple[str, bool]:
-    """The window of a CT image that nobody has windowed yet, and whether ``given`` names another one.
+    """The window of a CT image that is not yet windowed, and whether ``given`` names a different one.
 
-    The file decides by Body Part Examined; where it does not say, or names both regions or others, the record decides
-    by its ``region``, then ``given``.
+    Body Part Examined in the file decides; if it is missing, or names both regions or others, the record's ``region``
+    decides, then ``given``.
 
     Raises
     ------
     IntensityError
-        Where nothing names one of the two, and where header and record contradict each other.
+        If nothing names one of the two, or if header and record contradict each other.
     """
     body_part = str(image.headers[frame].get("BodyPartExamined") or "").strip() if image.headers else ""
     stated = str(record.get(REGION_KEY) or "").strip()

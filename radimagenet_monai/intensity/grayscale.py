@@ -1,8 +1,8 @@
 """The DICOM grayscale pipeline on stored values: modality LUT, VOI LUT or window, polarity, padding.
 
-Each step is a function of a stored value alone. A frame of integers is therefore rendered through one table over the
-values that it spans (`map_stored`), which is as exact as rendering each pixel and several times faster. The slow
-statement of the same with pydicom's functions is `radimagenet_monai.intensity.reference`.
+Each step depends only on the stored value. An integer frame is therefore rendered through one table over the values
+that it spans (`map_stored`), which is as exact as rendering each pixel and several times faster. The slow reference
+implementation with pydicom's functions is `radimagenet_monai.intensity.reference`.
 
 Standard: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric interpretation),
 C.7.5.1.1.2 (pixel padding).
@@ -23,15 +23,15 @@ from pydicom.dataset import Dataset
 from radimagenet_monai.errors import RadImageNetError, UnreadableImageError
 from radimagenet_monai.intensity.plausibility import NO_WINDOW, SHORT_LUT
 
-_LUT_REACH = 0.5  # of the largest value that its bits can state
+_LUT_REACH = 0.5  # share of the largest value that its bits can represent
 
 
 @contextmanager
 def header_faults(path: str) -> Iterator[None]:
-    """Turn whatever a malformed header provokes into `UnreadableImageError` with stage ``"intensity"``.
+    """Turn any error caused by a malformed header into `UnreadableImageError` with stage ``"intensity"``.
 
-    pydicom converts elements when they are first touched, so a damaged one may raise nearly anything at nearly any
-    place; the package's own errors pass as they are.
+    pydicom converts elements on first access, so a damaged one may raise almost any exception almost anywhere; the
+    package's own errors pass unchanged.
     """
     try:
         yield
@@ -42,19 +42,19 @@ def header_faults(path: str) -> Iterator[None]:
 
 
 def map_stored(stored: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """``function`` of every stored value, as float32 of the same shape.
+    """Apply ``function`` to every stored value; float32 of the same shape.
 
     Parameters
     ----------
     stored
-        Any shape, integer or float. NaN and infinity mean padding and become 0, which is black.
+        Any shape, integer or float. NaN and infinity count as padding and become 0, black.
     function
-        Pointwise; takes and gives float64.
+        Pointwise function from float64 to float64.
 
     Raises
     ------
     ValueError
-        Where ``function`` overflows.
+        If ``function`` overflows.
     """
     if stored.size and stored.dtype.kind in "iu":
         low, high = int(stored.min()), int(stored.max())
@@ -80,12 +80,12 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def number(header: Dataset, keyword: str) -> float | None:
-    """The single finite number in ``keyword``; ``None`` where the element is absent or empty.
+    """The single finite number in ``keyword``; ``None`` if the element is absent or empty.
 
     Raises
     ------
     ValueError
-        For several values, or one that is not finite.
+        If there are several values, or the value is not finite.
     """
     value = header.get(keyword)
     if value is None or value == "":
@@ -98,7 +98,7 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 
 def numbers(header: Dataset, keyword: str) -> list[float]:
-    """All numbers in ``keyword``, empty where the element is absent or empty."""
+    """All numbers in ``keyword``; empty if the element is absent or empty."""
     value = header.get(keyword)
     if value is None or value == "":
         return []
@@ -112,11 +112,11 @@ class LookupTable:
     Attributes
     ----------
     first
-        The input value that maps to the first entry; smaller inputs do too.
+        Input value that maps to the first entry; smaller inputs do too.
     entries
         Output values, shape ``(n,)``; inputs beyond the table map to the last one.
     bits
-        Bits of an entry: outputs lie in ``0 .. 2**bits - 1``.
+        Bits per entry: outputs lie in ``0 .. 2**bits - 1``.
     """
 
     first: int
@@ -125,7 +125,7 @@ class LookupTable:
 
     @property
     def largest(self) -> int:
-        """The largest output the entries' bits can state."""
+        """The largest output that the entries' bits can represent."""
         return 2**self.bits - 1
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ class LookupTable:
 
 
 def byte_order(*datasets: Dataset) -> str:
-    """``"<"`` or ``">"``: the order of OW bytes in the first dataset that knows its encoding, else little endian."""
+    """``"<"`` or ``">"``: the byte order of OW in the first dataset that states its encoding, else little endian."""
     for dataset in datasets:
         meta = getattr(dataset, "file_meta", None)
         syntax = meta.get("TransferSyntaxUID") if meta is not None else None
@@ -149,15 +149,15 @@ def byte_order(*datasets: Dataset) -> str:
 def first_input(stated: int, low: float, high: float) -> int:
     """The first input value of a lookup table, whose sign the file may not state (PS3.3 C.11.1.1, C.11.2.1.1).
 
-    Under implicit VR its 16 bits are read with the sign of the stored values; what goes into a VOI LUT can be negative
-    where these are not.
+    Under implicit VR its 16 bits are read with the sign of the stored values; the input of a VOI LUT can be negative
+    even if stored values cannot.
 
     Parameters
     ----------
     stated
-        As read.
+        First input value as read.
     low, high
-        The smallest and largest value that can go into the table.
+        Smallest and largest value that can enter the table.
     """
     other = stated - 2**16 if stated >= 2**15 else stated + 2**16 if stated < 0 else stated
     signed, unsigned = min(stated, other), max(stated, other)
@@ -171,16 +171,16 @@ def read_lookup_table(item: Dataset, header: Dataset, name: str, inputs: tuple[f
     Parameters
     ----------
     item, header
-        Of the sequence, and of the frame.
+        Item of the sequence, and header of the frame.
     name
-        For errors.
+        Name of the table for errors.
     inputs
-        The smallest and largest value that can go into the table.
+        Smallest and largest value that can enter the table.
 
     Raises
     ------
     ValueError
-        For a descriptor or data that contradict each other or the standard.
+        If descriptor and data contradict each other or the standard.
     """
     descriptor = item.get("LUTDescriptor")
     if descriptor is None or len(descriptor) != 3:
@@ -205,7 +205,7 @@ def read_lookup_table(item: Dataset, header: Dataset, name: str, inputs: tuple[f
 
 
 def stored_range(header: Dataset) -> tuple[int, int]:
-    """The smallest and largest stored value that Bits Stored and Pixel Representation allow."""
+    """The smallest and largest stored value allowed by Bits Stored and Pixel Representation."""
     bits = header.get("BitsStored")
     if not isinstance(bits, int) or not 1 <= bits <= 64:
         raise ValueError(f"Bits Stored is {bits!r}, expected 1 to 64")
@@ -216,7 +216,7 @@ def stored_range(header: Dataset) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ModalityTransform:
-    """Stored values to the modality's own (HU for CT): a table, a line, or nothing (PS3.3 C.11.1)."""
+    """Stored values to modality values (HU for CT): a table, a line, or the identity (PS3.3 C.11.1)."""
 
     table: LookupTable | None
     slope: float
@@ -229,7 +229,7 @@ class ModalityTransform:
         return values * self.slope + self.intercept if self.stated else values
 
     def output_range(self, header: Dataset) -> tuple[float, float]:
-        """The smallest and largest value that can come out."""
+        """The smallest and largest possible output."""
         if self.table is not None:
             return 0.0, float(self.table.largest)
         ends = [bound * self.slope + self.intercept for bound in stored_range(header)]
@@ -237,12 +237,12 @@ class ModalityTransform:
 
 
 def modality_transform(header: Dataset) -> ModalityTransform:
-    """The modality LUT of a frame; Modality LUT Sequence goes before the rescale pair, as in pydicom.
+    """The modality LUT of a frame; Modality LUT Sequence takes precedence over the rescale pair, as in pydicom.
 
     Raises
     ------
     ValueError
-        For a malformed table, a slope of 0 or a number that is not finite.
+        For a malformed table, a slope of 0, or a number that is not finite.
     """
     if header.get("ModalityLUTSequence"):
         table = read_lookup_table(header.ModalityLUTSequence[0], header, "Modality LUT", stored_range(header))
@@ -278,7 +278,7 @@ class Window:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         if self.function == "SIGMOID":
-            # The exponent is bounded so that far values saturate without an overflow warning.
+            # Limit the exponent so that extreme values saturate without an overflow warning.
             return 1 / (1 + np.exp(np.clip(-4 * (values - self.center) / self.width, -700, 700)))
         center, width = self.center, self.width
         if self.function == "LINEAR":
@@ -299,12 +299,12 @@ class VoiTable:
 
 
 def header_window(header: Dataset, index: int = 0) -> Window | None:
-    """The window number ``index`` of a header, ``None`` where the header holds none.
+    """Window number ``index`` of a header; ``None`` if the header has no window.
 
     Raises
     ------
     ValueError
-        For centres and widths of unequal number, an index beyond them, or a width the standard forbids.
+        If centres and widths differ in number, the index is out of range, or the standard forbids the width.
     """
     centers, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
     if not centers or not widths:
@@ -316,18 +316,18 @@ def header_window(header: Dataset, index: int = 0) -> Window | None:
 
 
 def has_unset_window(header: Dataset, index: int = 0) -> bool:
-    """Whether window number ``index`` has the width 0, which no window has (PS3.3 C.11.2.1.2)."""
+    """Whether window number ``index`` has width 0, which is invalid (PS3.3 C.11.2.1.2)."""
     return numbers(header, "WindowWidth")[index : index + 1] == [0.0]
 
 
 def voi_transform(
     header: Dataset, index: int = 0, prefer_lut: bool = True
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Modality values to [0, 1] by the header's VOI LUT or window; ``None`` where the header holds neither.
+    """Modality values to [0, 1] by the header's VOI LUT or window; ``None`` if the header has neither.
 
-    Where a header holds both, ``prefer_lut`` decides, as in pydicom's ``apply_voi_lut``. A VOI LUT's entries are
-    divided by the largest value that their bits can state. A window of width 0 counts as none: writers leave it so
-    where they know none.
+    If a header has both, ``prefer_lut`` decides, as in pydicom's ``apply_voi_lut``. A VOI LUT's entries are divided by
+    the largest value that their bits can represent. A window of width 0 counts as missing: some writers leave it so if
+    they know none.
     """
     items = header.get("VOILUTSequence")
     has_table = bool(items) and items[0].get("LUTDescriptor") is not None and items[0].get("LUTData") is not None
@@ -344,7 +344,7 @@ def voi_transform(
 
 
 def questions_of_voi(header: Dataset, index: int = 0, prefer_lut: bool = True) -> list[str]:
-    """What is doubtful about the VOI LUT or window that `voi_transform` takes."""
+    """What is doubtful about the VOI LUT or window used by `voi_transform`."""
     voi = voi_transform(header, index, prefer_lut)
     if isinstance(voi, VoiTable) and voi.table.entries.max() <= _LUT_REACH * voi.table.largest:
         return [SHORT_LUT]
@@ -354,13 +354,13 @@ def questions_of_voi(header: Dataset, index: int = 0, prefer_lut: bool = True) -
 def is_inverted(header: Dataset) -> bool:
     """Whether small values are shown white: MONOCHROME1, or Presentation LUT Shape INVERSE.
 
-    A conforming radiograph states both of one image, so they are never added up.
+    A conforming radiograph states both for the same inversion, so they do not cancel out.
     """
     return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
 
 
 def padding_bounds(header: Dataset) -> tuple[float, float] | None:
-    """The stored values that are pixel padding, as an inclusive range, or ``None`` (PS3.3 C.7.5.1.1.2)."""
+    """The inclusive range of stored values that are pixel padding, or ``None`` (PS3.3 C.7.5.1.1.2)."""
     value = number(header, "PixelPaddingValue")
     if value is None:
         return None
@@ -377,7 +377,7 @@ def is_padding(values: np.ndarray, bounds: tuple[float, float] | None) -> np.nda
 
 
 def _as_stored(value: float, header: Dataset) -> float:
-    """A padding value written with the wrong sign (US for SS or the reverse), as the pixels hold it."""
+    """A padding value written with the wrong sign (US for SS or the reverse), converted to match the pixels."""
     bits = header.get("BitsAllocated")
     if isinstance(bits, int) and 1 <= bits <= 64:
         if header.get("PixelRepresentation") and value >= 2 ** (bits - 1):
@@ -394,29 +394,29 @@ def render_gray(
     index: int = 0,
     prefer_lut: bool = True,
 ) -> np.ndarray:
-    """One monochrome frame as a viewer shows it: modality LUT, VOI LUT or window, polarity; padding black.
+    """Render one monochrome frame as a viewer shows it: modality LUT, VOI LUT or window, polarity; padding black.
 
     Parameters
     ----------
     stored
-        ``(rows, columns)`` of stored values.
+        Stored values, ``(rows, columns)``.
     header
-        The frame's header.
+        Header of the frame.
     without_voi
-        What stands for black and white where the header holds no VOI LUT and no window: the ends of what the bits
-        stored can hold, or the smallest and largest value of this frame outside its padding.
+        Black and white if the header has no VOI LUT or window: ``"bits"`` for the limits of the bits stored,
+        ``"values"`` for the smallest and largest value of this frame outside its padding.
     index, prefer_lut
         See `voi_transform`.
 
     Returns
     -------
     numpy.ndarray
-        float32 ``(rows, columns)`` in [0, 1]. A frame of one value is black where ``without_voi`` is ``"values"``.
+        float32 ``(rows, columns)`` in [0, 1]. A constant frame is black if ``without_voi`` is ``"values"``.
 
     Raises
     ------
     ValueError
-        For malformed elements, or stored values that the bits stored cannot hold.
+        For malformed elements, or stored values that exceed the bits stored.
     """
     if stored.ndim != 2:
         raise ValueError(f"{header.get('PhotometricInterpretation')} with three samples a pixel")
@@ -445,10 +445,10 @@ def render_gray(
 def _value_range(
     stored: np.ndarray, modality: ModalityTransform, bounds: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """The smallest and largest modality value of a frame outside its padding; (0, 0) where all is padding."""
+    """The smallest and largest modality value of a frame outside its padding; (0, 0) if all is padding."""
     kept = stored[~is_padding(stored, bounds) & np.isfinite(stored)]
     if not kept.size:
         return 0.0, 0.0
-    # A table need not be monotonic, so that the ends of the stored values do not suffice.
+    # A table need not be monotonic, so the extreme stored values are not enough.
     native = modality(np.unique(kept).astype(np.float64))
     return float(native.min()), float(native.max())

@@ -1,4 +1,4 @@
-"""The luminance of color images, without a detour through RGB where the file holds luminance already.
+"""Luminance of color images, without converting to RGB if the file already holds luminance.
 
 Standard: DICOM PS3.3 C.7.6.3.1.2 (photometric interpretations; Y there is Rec. 601 luma), C.7.6.3.1.5 and C.7.9
 (palette color lookup tables, plain and segmented).
@@ -23,7 +23,7 @@ def rgb_luminance(rgb: np.ndarray, largest: float) -> np.ndarray:
     luma = rgb[..., 0] * weights[0]
     luma += rgb[..., 1] * weights[1]
     luma += rgb[..., 2] * weights[2]
-    # The three weights sum to 1 only up to a rounding of float32.
+    # Rounded to float32, the weights do not sum to exactly 1.
     return np.clip(luma, 0, 1, out=luma)
 
 
@@ -34,7 +34,7 @@ def color_luminance(stored: np.ndarray, header: Dataset) -> np.ndarray:
     ----------
     stored
         ``(rows, columns, 3)`` for RGB and YBR, ``(rows, columns)`` of palette indices for PALETTE COLOR.
-    header
+    Header with the photometric interpretation of ``stored``.
         States the photometric interpretation of ``stored``.
 
     Raises
@@ -64,12 +64,12 @@ def color_luminance(stored: np.ndarray, header: Dataset) -> np.ndarray:
 
 
 def palette_luminance(header: Dataset) -> tuple[int, np.ndarray]:
-    """The luminance of every entry of a header's palette: composed once, then applied to the indices.
+    """The luminance of every palette entry of a header, computed once and then looked up by index.
 
     Returns
     -------
     first
-        The index of the first entry; smaller indices map to it, those beyond the palette to the last entry.
+        Index of the first entry; smaller indices map to it, indices beyond the palette to the last entry.
     luminance
         Shape ``(entries,)``, float64 in [0, 1].
     """
@@ -95,7 +95,8 @@ def _palette_channel(header: Dataset, color: str, length: int, bits: int) -> np.
     """One color of the palette, float64 in [0, 1]."""
     data = header.get(f"{color}PaletteColorLookupTableData")
     if data:
-        # A table of one byte an entry may be described as 16 bits, as pydicom allows too; an odd length is padded.
+        # A table with one byte per entry may be described as 16 bits, which pydicom also accepts; an odd length is
+        # padded.
         width = 1 if len(data) in (length, length + length % 2) else 2
         if len(data) < length * width:
             raise ValueError(f"{color} palette holds {len(data)} bytes, too few for {length} entries")
@@ -113,7 +114,7 @@ def _palette_channel(header: Dataset, color: str, length: int, bits: int) -> np.
 
 
 def _expand_segments(words: list[int], width: int) -> list[int]:
-    """Expand discrete (0), linear (1) and indirect (2) segments of ``width`` bytes an entry (PS3.3 C.7.9.2)."""
+    """Expand discrete (0), linear (1) and indirect (2) segments of ``width`` bytes per entry (PS3.3 C.7.9.2)."""
     entries: list[int] = []
 
     def expand(at: int, nested: bool) -> int:
@@ -128,7 +129,7 @@ def _expand_segments(words: list[int], width: int) -> list[int]:
             entries.extend(round(start + (end - start) * step / count) for step in range(1, count + 1))
             return at + 3
         if opcode == 2 and not nested:
-            # The offset is four bytes from the start of the data, least significant part first.
+            # The offset is four bytes, counted from the start of the data, least significant part first.
             parts = 4 // width
             offset = sum(word << (8 * width * place) for place, word in enumerate(words[at + 2 : at + 2 + parts]))
             target = offset // width
@@ -138,7 +139,7 @@ def _expand_segments(words: list[int], width: int) -> list[int]:
         raise ValueError(f"segment type {opcode} in a segmented palette")
 
     position = 0
-    # One word can be left over: the null that pads the data to even length.
+    # One word may remain: the null that pads the data to even length.
     while position + 1 < len(words):
         position = expand(position, False)
     return entries

@@ -1,4 +1,4 @@
-"""Which intensity policy a DICOM modality belongs to, and the refusal of the wrong one."""
+"""The intensity policy for each DICOM modality, and the check against the wrong one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Policy = Literal["CT", "MR", "US", "radiograph"]
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
-#: Defined terms of Modality (PS3.3 C.7.3.1.1.1), and the retired DR that old archives hold, with their policy.
+#: Defined terms of Modality (PS3.3 C.7.3.1.1.1), plus the retired DR found in old archives, with their policy.
 POLICY_OF_MODALITY: dict[str, Policy] = {
     "CT": "CT",
     "MR": "MR",
@@ -47,7 +47,7 @@ def checked_policy(name: str) -> Policy:
     Raises
     ------
     ConfigurationError
-        For any other word.
+        If ``name`` is not a policy.
     """
     for policy in POLICIES:
         if name == policy:
@@ -56,7 +56,7 @@ def checked_policy(name: str) -> Policy:
 
 
 def modality_in_words(modality: str | None) -> str:
-    """A modality as an error message names it: ``"PT (positron emission tomography)"``."""
+    """A modality for error messages: ``"PT (positron emission tomography)"``."""
     if modality is None:
         return "an unknown modality (the header holds none)"
     meaning = _WHAT_IT_IS.get(modality)
@@ -64,7 +64,7 @@ def modality_in_words(modality: str | None) -> str:
 
 
 def stated_modality(image: NativeImage) -> str | None:
-    """The modality of the header as text; a header that wrongly states several gives them joined, which is none."""
+    """The header's modality as text; if it wrongly states several, they are joined to a text that is not a modality."""
     modality = image.modality
     return None if modality is None else str(modality)
 
@@ -72,12 +72,12 @@ def stated_modality(image: NativeImage) -> str | None:
 def check_modality(image: NativeImage, expected: Policy, allow_mismatch: bool = False) -> None:
     """Refuse a DICOM image whose modality belongs to another policy than ``expected``.
 
-    Volumes, pictures and arrays state no modality and are taken at the user's word.
+    Volumes, pictures and arrays state no modality and are accepted as the user describes them.
 
     Raises
     ------
     IntensityError
-        Names the file, both modalities and the way out.
+        Names the file, both modalities and the solution.
     """
     if image.source != "dicom" or allow_mismatch:
         return

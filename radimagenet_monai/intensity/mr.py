@@ -1,4 +1,4 @@
-"""MR to the canonical image: between two percentiles of the volume or series."""
+"""MR to the canonical image: scaling between two percentiles of the volume or series."""
 
 from __future__ import annotations
 
@@ -36,36 +36,35 @@ from radimagenet_monai.io.reader import read_image
 
 
 class MRPercentiled(IntensityPolicyd):
-    """MR: intensities between two percentiles of all voxels become [0, 1]; what lies outside is clipped.
+    """MR: scale intensities between two percentiles of all voxels to [0, 1] and clip the rest.
 
-    MR values have no unit, and slices of one acquisition share one gain: the percentiles are those of all frames of
-    the volume. Of a file of several volumes (4-D: echoes, phases, b-values) it is the volume that the frame belongs
-    to; for a single-frame DICOM file it is its series, of which readable files are read once in a process and again
-    when one of them changes. Values pass the modality LUT first (scanners rescale frames
-    unequally); MONOCHROME1 is inverted. Background air counts as it does in the volume, so that no foreground rule can
-    differ between scanners; pixel padding and values that are not finite do not count and become black. Where the two
-    percentiles coincide, as in a volume almost wholly black, the smallest and largest value take their place; a
-    constant image becomes 0.
+    MR values have no unit, and slices of one acquisition share one gain, so percentiles are taken over all frames of
+    the volume. In a file of several volumes (4-D: echoes, phases, b-values), this is the volume that contains the
+    frame. For a single-frame DICOM file it is the series, whose readable files are read once per process and again if
+    one of them changes. Values first pass the modality LUT (scanners rescale frames unequally); MONOCHROME1 is
+    inverted. Background air is included, so the result does not depend on a foreground rule that could differ between
+    scanners; pixel padding and values that are not finite are excluded and become black. If the two percentiles
+    coincide, as in an almost black volume, the smallest and largest value are used instead; a constant image becomes 0.
 
-    Pictures have been rendered already and are scaled by `radimagenet_monai.intensity.rendered`; arrays of 8 bits, as
-    MRNet's, go by their percentiles.
+    Pictures are already rendered and are scaled by `radimagenet_monai.intensity.rendered`; 8-bit arrays, such as
+    MRNet's, are scaled by their percentiles.
 
     Parameters
     ----------
     keys, frame_key, allow_modality_mismatch, allow_missing_keys
         See `IntensityPolicyd`.
     lower, upper
-        Percentiles that become 0 and 1, linearly interpolated between ranks as by `numpy.percentile`.
+        Percentiles mapped to 0 and 1, linearly interpolated between ranks as in `numpy.percentile`.
     scope
-        ``"volume"``: all frames, or the series; ``"slice"``: the frame alone.
+        ``"volume"``: all frames, or the series; ``"slice"``: only the frame.
     bias_correction
-        ``"n4"``: divide out the bias field of the volume or series first (`radimagenet_monai.intensity.bias_field`);
-        seconds to a minute a volume.
+        ``"n4"``: first divide out the bias field of the volume or series (`radimagenet_monai.intensity.bias_field`);
+        takes seconds to a minute per volume.
 
     Raises
     ------
     IntensityError
-        Another modality, a color image, or slices of a series that differ in size where a bias field is asked for.
+        For another modality, a color image, or, with bias correction, slices of a series that differ in size.
     UnreadableImageError
         See `IntensityPolicyd`.
     """
@@ -142,7 +141,7 @@ class MRPercentiled(IntensityPolicyd):
         return once(image, ("range", self.lower, self.upper, frames), compute)
 
     def _field(self, image: NativeImage, frame: int) -> tuple[BiasField, int]:
-        """The bias field that the frame belongs to, and the frame's place in it."""
+        """The bias field of the frame's volume, and the index of the frame in it."""
         if self.scope == "slice":
             return _estimate([_native(image.pixels[frame], _header(image, frame))], self.lower, self.upper), 0
         stamps = _series(image)
@@ -161,7 +160,7 @@ class MRPercentiled(IntensityPolicyd):
 
 @dataclass(frozen=True)
 class BiasField:
-    """The bias field of a volume and the percentiles of the volume once it is divided out."""
+    """The bias field of a volume and the percentiles of the corrected volume."""
 
     log_field: np.ndarray
     least: float
@@ -169,12 +168,12 @@ class BiasField:
     high: float
 
 
-#: Path, time of change and size of a file, so that statistics are taken anew when a file of the series changes.
+#: Path, modification time and size of a file, so that statistics are recomputed when a file of the series changes.
 _Stamp = tuple[str, int, int]
 
 
 def _volume_of(image: NativeImage, frame: int) -> tuple[int, ...]:
-    """The frames of the volume that a frame belongs to; of a file without volumes, or a mixture of them, all."""
+    """The frames of the volume that contains a frame; all frames if the file has no volumes or mixes them."""
     if image.source == "dicom" and image.volumes == 1 and len(image) > 1:
         volumes = _frame_volumes(image)
         return next((volume for volume in volumes if frame in volume), tuple(range(len(image))))
@@ -184,12 +183,12 @@ def _volume_of(image: NativeImage, frame: int) -> tuple[int, ...]:
 
 
 def _frame_volumes(image: NativeImage) -> tuple[tuple[int, ...], ...]:
-    """The volumes of a multi-frame object, which may lie in each other: frame 0 of each, then frame 1, ..."""
+    """The volumes of a multi-frame object, which may be interleaved: frame 0 of each, then frame 1, ..."""
 
     def compute() -> tuple[tuple[int, ...], ...]:
         whole = (tuple(range(len(image))),)
         if not Path(image.path).is_file():
-            return whole  # a series, whose volumes lie one behind the other
+            return whole  # a series, whose volumes are consecutive
         found = frame_layout(image.path, image.plane or "acquired").volumes
         return tuple(map(tuple, found)) if sum(map(len, found)) == len(image) else whole
 
@@ -197,7 +196,7 @@ def _frame_volumes(image: NativeImage) -> tuple[tuple[int, ...], ...]:
 
 
 def _series(image: NativeImage) -> tuple[_Stamp, ...]:
-    """The files of the series that a single-frame DICOM file is one of; empty for any other image."""
+    """The files of the series of a single-frame DICOM file; empty for any other image."""
     if image.source != "dicom" or len(image) > 1:
         return ()
     files = series_files(image.path)
@@ -221,7 +220,7 @@ def _series_range(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tup
 
 @lru_cache(maxsize=8)
 def _series_field(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tuple[BiasField, dict[str, int]]:
-    """The bias field of a series, and the place of each file's slice in it."""
+    """The bias field of a series, and the index of each file's slice in it."""
     slices: list[tuple[float, int, str, np.ndarray]] = []
     for file, image in _readable(stamps):
         for frame in range(len(image)):
@@ -238,7 +237,7 @@ def _series_field(stamps: tuple[_Stamp, ...], lower: float, upper: float) -> tup
 
 
 def _readable(stamps: tuple[_Stamp, ...]) -> Iterator[tuple[str, NativeImage]]:
-    """The monochrome images of a series without the damaged ones, which are reported when they are themselves read."""
+    """The monochrome images of a series; damaged files are skipped and reported when they are read themselves."""
     for file, _, _ in stamps:
         try:
             image = read_image(file)
@@ -252,7 +251,7 @@ def _readable(stamps: tuple[_Stamp, ...]) -> Iterator[tuple[str, NativeImage]]:
 
 
 def _position(header: Dataset) -> float:
-    """Where a slice lies along the normal of its plane, in mm; 0 where the header does not say."""
+    """Position of a slice along the normal of its plane, in mm; 0 if the header does not state it."""
     orientation, position = numbers(header, "ImageOrientationPatient"), numbers(header, "ImagePositionPatient")
     if len(orientation) != 6 or len(position) != 3:
         return 0.0
@@ -274,13 +273,13 @@ def _header(image: NativeImage, frame: int) -> Dataset:
 
 
 def _native(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    """One frame's values after the modality LUT, float32, NaN where it is padding."""
+    """One frame's values after the modality LUT, float32, NaN for padding."""
     values = map_stored(stored, modality_transform(header))
     return np.where(is_padding(stored, padding_bounds(header)) | ~np.isfinite(stored), np.nan, values)
 
 
 def _distinct(image: NativeImage, frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values of a frame after the modality LUT, without padding, and how often each occurs."""
+    """The distinct values of a frame after the modality LUT, without padding, and their counts."""
     stored, header = image.pixels[frame], _header(image, frame)
     if stored.ndim != 2:
         raise IntensityError(f"{image.path}: a color slice was given in a series of MR, monochrome was expected")
@@ -290,7 +289,7 @@ def _distinct(image: NativeImage, frame: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values as float64, and their counts; integers are counted without being sorted."""
+    """Distinct values as float64, and their counts; integers are counted without sorting."""
     if values.dtype.kind in "iu" and values.size:
         low = int(values.min())
         span = int(values.max()) - low
@@ -303,9 +302,9 @@ def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _percentiles(parts: Sequence[tuple[np.ndarray, np.ndarray]], lower: float, upper: float) -> tuple[float, float]:
-    """Two percentiles of counted values, equal to `numpy.percentile` of the values written out.
+    """Two percentiles of counted values, equal to `numpy.percentile` of the expanded values.
 
-    (0, 0) where there are none; the extremes where the percentiles coincide.
+    (0, 0) if there are no values; the extremes if the percentiles coincide.
     """
     values, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
     if not values.size:

@@ -1,4 +1,4 @@
-"""What is found once for a whole image and asked for again with each of its frames."""
+"""Results computed once for a whole image and reused for each of its frames."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from radimagenet_monai.io.native_image import NativeImage
 
-#: What was found, as long as that very image lives (the reader keeps the last ones in memory).
+#: Cached results, kept as long as the image object lives (the reader keeps the last ones in memory).
 _found: dict[int, tuple[weakref.ref, dict[tuple, Any]]] = {}
 
 _Result = TypeVar("_Result")
 
 
 def once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Result:
-    """``compute()``, once for each image and key."""
+    """The result of ``compute()``, computed once for each image and key."""
     results = _of(image)
     if key not in results:
         results[key] = compute()
@@ -23,7 +23,7 @@ def once(image: NativeImage, key: tuple, compute: Callable[[], _Result]) -> _Res
 
 
 def note(image: NativeImage, key: tuple, value: Any) -> None:
-    """Let `once` give ``value`` for that image and key."""
+    """Store ``value`` as the result of `once` for that image and key."""
     _of(image)[key] = value
 
 

@@ -1,7 +1,7 @@
-"""Do values look like what they are taken for? One place for every look at what came out, in words that can be counted.
+"""Plausibility checks of image values, with fixed sentences that can be counted.
 
-A question is a fixed sentence. `prepare`, `audit`, `pack` and inference count images by it; nothing is refused for a
-question alone. CT values that cannot be Hounsfield units are refused, as an error with the likely cause.
+A question is a fixed sentence. `prepare`, `audit`, `pack` and inference count images by question; a question alone
+never refuses an image. CT values that cannot be Hounsfield units are refused with an error that names the likely cause.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ BLANK_SPAN = 3
 _NARROW = 0.1
 _WHITE_LEVEL = 250  # of 255
 _SAMPLED = 64  # pixels along an axis
-_FEWEST_VOXELS = 1000  # of a volume that is judged: arrays of a few numbers are examples
+_FEWEST_VOXELS = 1000  # of a volume to judge: arrays of a few numbers are examples
 _MOST_VOXELS = 200_000
-_SOFT_TISSUE = 150  # HU around water that hold most of a body's soft tissue and fat
+_SOFT_TISSUE = 150  # HU around water, a range with most soft tissue and fat of a body
 _OFFSETS = (1024, 32768)
 _LEAST_SOFT_TISSUE = 0.1
 _NARROWEST_CT = 20.0  # HU; noise alone spans more
 
 
 def is_blank(levels: np.ndarray) -> bool:
-    """Whether nothing is on an image: its gray levels, 0 to 255 of the canonical image, span at most `BLANK_SPAN`.
+    """Whether an image is empty: its gray levels, 0 to 255 of the canonical image, span at most `BLANK_SPAN`.
 
-    A constant image spans 0, and JPEG ripples one by a level or two. Any acquired image spans more, even of air: noise
-    alone, once windowed to be seen, does. A black image with one bright mark is not blank by this rule, since a mark
-    and a small lesion cannot be told apart. Blank images among RadImageNet's are reported in issue 17 of
+    A constant image spans 0, and JPEG adds ripples of a level or two. Any acquired image spans more, even one of air,
+    because of its noise after windowing. By this rule a black image with one bright mark is not blank, since a mark and
+    a small lesion cannot be distinguished. Blank images in RadImageNet are reported in issue 17 of
     https://github.com/BMEII-AI/RadImageNet.
 
     Parameters
     ----------
     levels
-        uint8 of any shape.
+        Gray levels, uint8 of any shape.
     """
     middle = levels[len(levels) // 2]
-    if int(middle.max()) - int(middle.min()) > BLANK_SPAN:  # as of nearly all images
+    if int(middle.max()) - int(middle.min()) > BLANK_SPAN:  # true of nearly all images
         return False
     return int(levels.max()) - int(levels.min()) <= BLANK_SPAN
 
 
 def gray_levels(canonical: np.ndarray) -> np.ndarray:
-    """The gray levels, uint8, nearest to canonical values in [0, 1]."""
+    """Canonical values in [0, 1] rounded to gray levels, uint8."""
     return np.rint(np.nan_to_num(canonical) * np.float32(255)).astype(np.uint8)
 
 
 def questions_of_levels(levels: np.ndarray) -> list[str]:
-    """What is questionable about a canonical image as such.
+    """Questions about the gray levels of a canonical image.
 
     Parameters
     ----------
     levels
-        uint8 ``(rows, columns)`` or ``(C, rows, columns)``, 255 for 1.0.
+        uint8 ``(rows, columns)`` or ``(C, rows, columns)``, with 255 for 1.0.
     """
     channels = levels[np.newaxis] if levels.ndim == 2 else levels
     if all(is_blank(channel) for channel in channels):
@@ -102,23 +102,23 @@ def question_of_hounsfield(image: NativeImage, values: np.ndarray, allowed: bool
     Parameters
     ----------
     image
-        For errors.
+        Image, for errors.
     values
-        All that are in Hounsfield units, or a sample of them, of any shape; after the modality LUT.
+        All values in Hounsfield units, or a sample of them, of any shape; after the modality LUT.
     allowed
-        Whether the user has said that they are.
+        Whether the user has declared them to be Hounsfield units.
 
     Raises
     ------
     IntensityError
-        For values of a volume or array that cannot be Hounsfield units, unless ``allowed``; the likely cause is named.
+        If values of a volume or array cannot be Hounsfield units, unless ``allowed``; names the likely cause.
     """
     cause = not_hounsfield(values)
     if not cause:
         return ""
     if cause == NO_AIR:
         return NO_AIR
-    # The header of a DICOM file states its unit; it is doubted, but not overruled.
+    # The header of a DICOM file states its unit; it may be questioned but is not overruled.
     if allowed or image.source == "dicom":
         return NOT_HOUNSFIELD
     raise IntensityError(
@@ -128,7 +128,7 @@ def question_of_hounsfield(image: NativeImage, values: np.ndarray, allowed: bool
 
 
 def not_hounsfield(values: np.ndarray) -> str:
-    """What CT values look like that are no Hounsfield units: a cause in words, `NO_AIR`, or ``""``."""
+    """What CT values that are not Hounsfield units look like: a cause in words, `NO_AIR`, or ``""``."""
     sample = values.ravel()[:: max(1, values.size // _MOST_VOXELS)]
     if sample.dtype.kind == "f":
         sample = sample[np.isfinite(sample)]
@@ -149,7 +149,7 @@ def not_hounsfield(values: np.ndarray) -> str:
 
 
 def question_of_picture(values: np.ndarray) -> str:
-    """`OFFSET_PICTURE` for a CT picture of 16 bits that holds HU with an offset, else ``""``."""
+    """`OFFSET_PICTURE` for a 16-bit CT picture that holds HU with an offset, else ``""``."""
     sample = values.ravel()[:: max(1, values.size // _MOST_VOXELS)]
     if values.dtype == np.uint8 or values.dtype == bool or sample.size < _FEWEST_VOXELS:
         return ""
@@ -157,9 +157,9 @@ def question_of_picture(values: np.ndarray) -> str:
 
 
 def _has_offset(sample: np.ndarray, offset: int) -> bool:
-    """Whether many values lie where soft tissue would with an offset, and fewer where lung would.
+    """Whether many values lie where an offset would put soft tissue, and fewer where it would put lung.
 
-    In Hounsfield units these places hold dense and spongy bone, of which there is little, and more of the latter.
+    In Hounsfield units these ranges are dense and spongy bone, which are rare, and spongy bone is the more common.
     """
     soft = float(np.mean(np.abs(sample.astype(np.float64) - offset) <= _SOFT_TISSUE))
     lung = float(np.mean(np.abs(sample.astype(np.float64) - (offset - 624)) <= _SOFT_TISSUE))
@@ -167,15 +167,15 @@ def _has_offset(sample: np.ndarray, offset: int) -> bool:
 
 
 def finite_questions(image: NativeImage) -> list[str]:
-    """`NOT_FINITE` where any value of an image is NaN or infinite."""
+    """`NOT_FINITE` if any value of an image is NaN or infinite."""
     return [NOT_FINITE] if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all() else []
 
 
 def counted(questions: Iterable[Iterable[str]]) -> dict[str, int]:
-    """How many images have each question, most frequent first."""
+    """Number of images with each question, most frequent first."""
     return dict(Counter(question for image in questions for question in image).most_common())
 
 
 def in_words(counts: dict[str, int], images: int) -> list[str]:
-    """A sentence a question, for notes and the console."""
+    """A sentence for each question, for notes and the console."""
     return [f"{count} of {images} images: {question}" for question, count in counts.items()]

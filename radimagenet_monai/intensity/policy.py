@@ -1,4 +1,4 @@
-"""What all intensity policies share: taking a native image, giving a canonical one."""
+"""Common base of all intensity policies: native image in, canonical image out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_qu
 from radimagenet_monai.intensity.scan_region import Box
 from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 
-#: Where MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
+#: Key under which MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
 FILE_KEY = "filename_or_obj"
 
-#: Pixels whose sides differ by less, as by rounding, are square.
+#: Relative side difference up to which pixels count as square, to allow for rounding.
 SQUARE = 0.01
 
-#: Stands for the path of an array that came without one.
+#: Path of an array that has none.
 _UNNAMED = "array"
 
 
@@ -44,9 +44,9 @@ class CanonicalFrame:
     description
         What was done, in a few words, for the metadata of outputs.
     crop
-        Where ``pixels`` lies in the original frame; ``None`` for all of it.
+        Position of ``pixels`` in the original frame; ``None`` for the whole frame.
     questions
-        What is doubtful, of `radimagenet_monai.intensity.plausibility`.
+        Questions from `radimagenet_monai.intensity.plausibility` about doubtful values.
     """
 
     pixels: np.ndarray
@@ -56,16 +56,15 @@ class CanonicalFrame:
 
 
 class IntensityPolicyd(MapTransform):
-    """Base of the policies: one dictionary transform a modality, native image in, canonical image out.
+    """Base class of the policies: one dictionary transform per modality, native image in, canonical image out.
 
-    Input is ``data[key]``: a `NativeImage`, of which ``data[frame_key]`` is taken (an image of
-    one frame needs none); or a plain array,
-    tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``, upright. Output is
-    ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata ``filename_or_obj`` and
-    ``spacing`` (mm between rows and between columns) where known, ``pixel_aspect`` (height of a pixel over its width)
-    where pixels are not square, ``frame``, ``modality``, ``original_shape`` (rows,
-    columns), ``crop`` (first row, first column, end row, end column), ``intensity`` (what was done) and ``questions``
-    (what is doubtful, a sentence a line; see `radimagenet_monai.intensity.plausibility`).
+    Input is ``data[key]``: a `NativeImage`, of which frame ``data[frame_key]`` is used (an image of one frame needs
+    none); or a plain array, tensor or MetaTensor of native values, ``(H, W)`` or channel first ``(1 or 3, H, W)``,
+    upright. Output is ``data[key]``: a float32 `monai.data.MetaTensor` ``(C, H, W)`` in [0, 1] with the metadata
+    ``filename_or_obj`` and ``spacing`` (mm between rows and between columns) if known, ``pixel_aspect`` (pixel height
+    divided by width) if pixels are not square, ``frame``, ``modality``, ``original_shape`` (rows, columns), ``crop``
+    (first row, first column, end row, end column), ``intensity`` (what was done) and ``questions`` (what is doubtful,
+    one sentence per line; see `radimagenet_monai.intensity.plausibility`).
 
     Parameters
     ----------
@@ -74,20 +73,20 @@ class IntensityPolicyd(MapTransform):
     frame_key
         Key of the frame number.
     allow_modality_mismatch
-        Go on with an image whose header names a modality of another policy.
+        Accept an image whose header states a modality of another policy.
     allow_missing_keys
-        Do not raise where a key is missing.
+        Do not raise if a key is missing.
 
     Raises
     ------
     IntensityError
-        The modality, by header or by the record's ``modality``, or the values do not fit the policy.
+        If the values, or the modality in the header or the record's ``modality``, do not fit the policy.
     UnreadableImageError
-        The header's lookup tables or windows are damaged, or the frame does not exist; stage ``"intensity"``.
+        If the header's lookup tables or windows are damaged, or the frame does not exist; stage ``"intensity"``.
     """
 
     policy: ClassVar[Policy]
-    modality_key: str = "modality"  # of a record
+    modality_key: str = "modality"  # key of a record
     white_key: ClassVar[str] = "white_level"
 
     def __init__(
@@ -124,7 +123,7 @@ class IntensityPolicyd(MapTransform):
         return out
 
     def for_record(self, data: Mapping[Hashable, Any]) -> IntensityPolicyd:
-        """The policy for the images of one record; a record may say more than its files do."""
+        """The policy for the images of one record, which may state more than its files."""
         return self
 
     def check(self, image: NativeImage) -> None:
@@ -132,16 +131,16 @@ class IntensityPolicyd(MapTransform):
         check_modality(image, self.policy, self.allow_modality_mismatch)
 
     def takes(self) -> Policy | None:
-        """The only modality that it is meant for, or ``None`` where it goes by the image."""
+        """The only modality that the policy is meant for, or ``None`` if it depends on the image."""
         return self.policy
 
     def check_record(self, data: Mapping[Hashable, Any], path: str) -> None:
-        """Refuse a record that names another modality than the policy's, as its file may not say what it is.
+        """Refuse a record with a modality other than the policy's, since its file may not state one.
 
         Raises
         ------
         IntensityError
-            Names the file, both modalities and the way out.
+            Names the file, both modalities and the solution.
         """
         stated, taken = data.get(self.modality_key), self.takes()
         if stated and taken and stated != taken and not self.allow_modality_mismatch:
@@ -152,24 +151,24 @@ class IntensityPolicyd(MapTransform):
 
     @abstractmethod
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:
-        """The canonical image of one frame, the modality being settled."""
+        """The canonical image of one frame, after the modality check."""
 
 
 def as_rendered(image: NativeImage, frame: int, description: str) -> CanonicalFrame:
-    """A frame that somebody else has rendered, as it is shown."""
+    """An already rendered frame, as displayed."""
     shown = rendered_luminance(image, frame)[np.newaxis]
     return CanonicalFrame(shown, description, None, tuple(rendered_questions(image)))
 
 
 def require_monochrome(image: NativeImage, header: Dataset, allow_mismatch: bool) -> bool:
-    """Whether a DICOM frame is monochrome; a color one passes only where the user allowed a mismatch.
+    """Whether a DICOM frame is monochrome; a color frame passes only if the user allowed a mismatch.
 
     Raises
     ------
     IntensityError
-        For a color image: a rendering, a fusion or a screen capture, whose values are no measurements.
+        For a color image: a rendering, a fusion or a screen capture, whose values are not measurements.
     ValueError
-        For a header that calls three samples a pixel monochrome.
+        If the header calls three samples per pixel monochrome.
     """
     photometric = str(header.get("PhotometricInterpretation"))
     if photometric.startswith("MONOCHROME"):
@@ -185,7 +184,7 @@ def require_monochrome(image: NativeImage, header: Dataset, allow_mismatch: bool
 
 
 def as_native_image(value: Any) -> NativeImage:
-    """A `NativeImage` as it is; a plain array, tensor or MetaTensor as one frame without a header.
+    """A `NativeImage` unchanged; a plain array, tensor or MetaTensor as one frame without a header.
 
     Raises
     ------
@@ -215,7 +214,7 @@ def as_native_image(value: Any) -> NativeImage:
 
 
 def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> MetaTensor:
-    """A canonical frame with the metadata that outputs may show; nothing of the patient is among them."""
+    """A canonical frame with metadata for outputs, which contain no patient data."""
     rows, columns = image.pixels.shape[1:3]
     meta: dict[str, Any] = {
         "frame": frame,
@@ -223,10 +222,10 @@ def as_metatensor(canonical: CanonicalFrame, image: NativeImage, frame: int) -> 
         "original_shape": (int(rows), int(columns)),
         "crop": canonical.crop or (0, 0, int(rows), int(columns)),
         "intensity": canonical.description,
-        # One text, since MONAI collates no lists of unequal length.
+        # One string, since MONAI cannot collate lists of unequal length.
         "questions": "\n".join(dict.fromkeys((*image.notes, *canonical.questions, *look(canonical.pixels)))),
     }
-    # MONAI collates the keys that all images of a batch share and cannot collate None.
+    # MONAI collates the keys that all images of a batch share, and cannot collate None.
     if image.path != _UNNAMED:
         meta[FILE_KEY] = image.path
     if image.spacing is not None:

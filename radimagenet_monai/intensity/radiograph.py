@@ -1,4 +1,4 @@
-"""Radiographs to the canonical image: as the header says they are to be shown."""
+"""Radiographs to the canonical image, displayed as the header specifies."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class RadiographVOId(IntensityPolicyd):
     """Radiographs: modality LUT, VOI LUT or window, and small values white for MONOCHROME1.
 
     Modalities CR, DX, DR, RG, MG, PX and IO. MONOCHROME1 and Presentation LUT Shape INVERSE both mean that small
-    values are white and count once. [0, 1] spans the output range of the VOI LUT or window; without either, the
-    smallest and largest value of the frame outside its padding. Padding becomes black, 0. Pictures, volumes and
-    arrays have been rendered already and are scaled by `radimagenet_monai.intensity.rendered`.
+    values are white, and do not cancel out. [0, 1] spans the output range of the VOI LUT or window, or, without either,
+    the smallest and largest value of the frame outside its padding. Padding becomes black, 0. Pictures, volumes and
+    arrays are already rendered and are scaled by `radimagenet_monai.intensity.rendered`.
 
     Parameters
     ----------
     keys, frame_key, allow_modality_mismatch, allow_missing_keys
         See `IntensityPolicyd`.
     view
-        Which of several VOI LUTs or windows, from 0.
+        Index of the VOI LUT or window to use, from 0.
     prefer_lut
-        Where a header holds VOI LUTs and windows, take the VOI LUT (as in pydicom's ``apply_voi_lut``).
+        Use the VOI LUT if a header has both VOI LUTs and windows (as in pydicom's ``apply_voi_lut``).
     """
 
     policy: ClassVar[Policy] = "radiograph"

@@ -1,4 +1,4 @@
-"""The last step before a network or a store: is this a canonical image?"""
+"""The last check before a network or a store: is this a canonical image?"""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from radimagenet_monai.intensity.policy import FILE_KEY
 
 
 class CanonicalRangeCheckd(MapTransform):
-    """Refuse whatever is not a canonical image: float32, ``(C, H, W)`` with C = 1 or 3, finite, in [0, 1].
+    """Refuse anything but a canonical image: float32, ``(C, H, W)`` with C = 1 or 3, finite, in [0, 1].
 
     The data pass unchanged.
 
     Raises
     ------
     IntensityError
-        Names the file where the metadata know it, what was found and what was expected.
+        Names the file if the metadata state it, what was found and what was expected.
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
@@ -45,7 +45,7 @@ class CanonicalRangeCheckd(MapTransform):
 
 
 def _fault(image: Any) -> str:
-    """What keeps ``image`` from being canonical, in words; empty for a canonical image."""
+    """Why ``image`` is not canonical, in words; empty for a canonical image."""
     if not isinstance(image, torch.Tensor | np.ndarray):
         return f"a {type(image).__name__}"
     shape = tuple(image.shape)
@@ -55,7 +55,7 @@ def _fault(image: Any) -> str:
     if dtype != "float32":
         return f"{dtype}"
     values = torch.as_tensor(image).as_subclass(torch.Tensor)
-    # A NaN makes both bounds NaN, so one pass over the pixels decides the usual case.
+    # A NaN makes both bounds NaN, so one pass over the pixels covers the usual case.
     low, high = (float(bound) for bound in torch.aminmax(values))
     if low >= 0 and high <= 1:
         return ""

@@ -1,11 +1,11 @@
-"""The ground truth of intensities: every canonical image, said slowly with pydicom's own LUT functions.
+"""Reference implementation of intensities: every canonical image, computed slowly with pydicom's LUT functions.
 
-Nothing here is shared with the policies, which are written for speed; the tests hold the two together on every
-readable file of pydicom's collections. Read this module to learn what a policy means, and trust it over the policy.
+Nothing here is shared with the policies, which are written for speed; the tests compare the two on every readable
+file of pydicom's collections. Read this module to learn what a policy means, and trust it over the policy.
 
-All functions take *stored* values as `pydicom.pixels.pixel_array(..., raw=True)` gives them and the data set that
-they came from, and give float64 in [0, 1]. Where pydicom 3.0 departs from the standard, the data set is put into the
-form that pydicom understands, and a comment says so.
+All functions take *stored* values, as returned by `pydicom.pixels.pixel_array(..., raw=True)`, and their data set,
+and return float64 in [0, 1]. If pydicom 3.0 departs from the standard, the data set is converted to a form that
+pydicom handles correctly, and a comment says so.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing
 
-#: Far outside all values of medical images: where a window shows plain black and plain white.
+#: Far outside all values of medical images, where a window is plain black or plain white.
 _FAR = np.array([-1e12, 1e12])
 
 
 def reference_ct(stored: np.ndarray, ds: Dataset, center: float, width: float) -> np.ndarray:
-    """One frame of CT in a window that runs from ``center - width / 2`` to ``center + width / 2`` HU."""
+    """One CT frame in a window from ``center - width / 2`` to ``center + width / 2`` HU."""
     window = Dataset()
     window.PhotometricInterpretation = "MONOCHROME2"
     window.BitsStored, window.PixelRepresentation = 16, 0
@@ -33,7 +33,7 @@ def reference_ct(stored: np.ndarray, ds: Dataset, center: float, width: float) -
 
 
 def reference_ct_header_window(stored: np.ndarray, ds: Dataset, index: int = 0) -> np.ndarray:
-    """One frame of CT in window number ``index`` of its own header."""
+    """One CT frame in window number ``index`` of its own header."""
     black, white = apply_windowing(_FAR, ds, index)
     shown = (apply_windowing(modality_values(stored, ds), ds, index) - black) / (white - black)
     return _black_padding(_polarity(shown, ds), stored, ds)
@@ -42,7 +42,7 @@ def reference_ct_header_window(stored: np.ndarray, ds: Dataset, index: int = 0) 
 def reference_mr(
     frames: Sequence[np.ndarray], datasets: Sequence[Dataset], frame: int, lower: float = 1, upper: float = 99
 ) -> np.ndarray:
-    """One frame of MR between two percentiles of the whole volume or series."""
+    """One MR frame between two percentiles of the whole volume or series."""
     values = [modality_values(stored, ds) for stored, ds in zip(frames, datasets, strict=True)]
     kept = np.concatenate(
         [value[~padding(stored, ds)] for value, stored, ds in zip(values, frames, datasets, strict=True)]
@@ -57,7 +57,7 @@ def reference_mr(
 
 
 def reference_ultrasound(stored: np.ndarray, ds: Dataset) -> np.ndarray:
-    """The luminance of one frame of ultrasound, uncropped (Rec. 601 luma, PS3.3 C.7.6.3.1.2)."""
+    """The luminance of one ultrasound frame, uncropped (Rec. 601 luma, PS3.3 C.7.6.3.1.2)."""
     if ds.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2"):
         if "VOILUTSequence" in ds or "WindowCenter" in ds:
             return reference_radiograph(stored, ds)
@@ -75,14 +75,14 @@ def reference_ultrasound(stored: np.ndarray, ds: Dataset) -> np.ndarray:
 
 
 def reference_radiograph(stored: np.ndarray, ds: Dataset, index: int = 0, prefer_lut: bool = True) -> np.ndarray:
-    """One frame of a radiograph as its VOI LUT or window shows it; without either, from its least to its most."""
+    """One radiograph frame through its VOI LUT or window; without either, from its smallest to its largest value."""
     values = modality_values(stored, ds)
     items = ds.get("VOILUTSequence")
     if items and (prefer_lut or "WindowCenter" not in ds):
         first, length = int(items[index].LUTDescriptor[1]), int(items[index].LUTDescriptor[0]) or 2**16
         largest = 2 ** int(items[index].LUTDescriptor[2]) - 1
-        # pydicom 3.0 keeps the index in the type of the output, so that 8-bit entries beyond number 255 overflow, and
-        # so do inputs beyond 16 bits. Neither changes the table.
+        # pydicom 3.0 keeps the index in the output type, so 8-bit entries beyond number 255 overflow, as do inputs
+        # beyond 16 bits. Neither changes the table.
         inside = np.clip(np.floor(values), first, first + length - 1).astype(np.int64)
         shown = apply_voi_lut(inside, _wide_entries(ds), index) / largest
     elif "WindowCenter" in ds:
@@ -99,13 +99,13 @@ def reference_radiograph(stored: np.ndarray, ds: Dataset, index: int = 0, prefer
 def modality_values(stored: np.ndarray, ds: Dataset) -> np.ndarray:
     """Stored values through the modality LUT, as float64."""
     if stored.dtype.kind in "iu":
-        # pydicom 3.0 computes the index of a table in the type of the pixels, where it may overflow.
+        # pydicom 3.0 computes the table index in the type of the pixels, where it may overflow.
         stored = stored.astype(np.int64)
     return apply_modality_lut(stored, ds).astype(np.float64)
 
 
 def padding(stored: np.ndarray, ds: Dataset) -> np.ndarray:
-    """Which stored values are pixel padding (PS3.3 C.7.5.1.1.2)."""
+    """Mask of the stored values that are pixel padding (PS3.3 C.7.5.1.1.2)."""
     if "PixelPaddingValue" not in ds:
         return np.zeros(stored.shape, dtype=bool)
     ends = ds.PixelPaddingValue, ds.get("PixelPaddingRangeLimit", ds.PixelPaddingValue)
@@ -140,7 +140,7 @@ def _within_palette(stored: np.ndarray, ds: Dataset) -> np.ndarray:
 
 
 def _little_endian_palette(ds: Dataset) -> Dataset:
-    # pydicom 3.0 takes plain palettes of 16-bit entries in the machine's byte order, also those of big endian files.
+    # pydicom 3.0 reads plain palettes of 16-bit entries in native byte order, even in big-endian files.
     if ds.original_encoding[1] is not False or "RedPaletteColorLookupTableData" not in ds:
         return ds
     swapped = copy.deepcopy(ds)

@@ -1,16 +1,16 @@
-"""The range of images that carry no header: pictures, arrays and volumes of 8 or 16 bits.
+"""The value range of images without a header: pictures, and arrays and volumes of 8 or 16 bits.
 
-Such data have been rendered by somebody else already (windowed, VOI applied). All that is left to know is which value
-stands for white, and the file seldom says. `radimagenet prepare` and `pack` decide it for all files of a data set
-(`radimagenet_monai.datasets.white_level`); it then stands in the records and with the trained model. For a file alone
-the rule is, by the values of the whole file and not of one frame:
+Such data are already rendered (windowed, VOI applied). Only the value of white is unknown, and files seldom state it.
+`radimagenet prepare` and `pack` decide it for all files of a data set (`radimagenet_monai.datasets.white_level`) and
+store it in the records and with the trained model. For a single file, this rule applies to the values of the whole
+file, not of one frame:
 
 ==========================  =================================================
 values                      white
 ==========================  =================================================
 boolean                     1
 ``uint8``                   255
-``uint16``                  4095 where nothing is larger (12 bits in a 16-bit file), else 65535
+``uint16``                  4095 if nothing is larger (12 bits in a 16-bit file), else 65535
 float within [0, 1]         1
 other numbers from 0        the smallest of 255, 4095, 65535 that holds them
 below 0 or above 65535      refused: not a rendered image
@@ -32,12 +32,12 @@ _WHITE = ("white level of the data set",)
 
 
 def white_value(image: NativeImage) -> float:
-    """The value that stands for white in a rendered image: as decided for its data set, or by the table of this module.
+    """The value of white in a rendered image: as decided for its data set, or by the table of this module.
 
     Raises
     ------
     IntensityError
-        For values that no rendered image of 8 or 16 bits holds, or beyond the white level of the data set.
+        For values outside those of 8- or 16-bit rendered images, or above the white level of the data set.
     """
     pixels = image.pixels
     if pixels.dtype == np.uint8:
@@ -57,12 +57,12 @@ def white_value(image: NativeImage) -> float:
 
 
 def white_of_range(low: float, high: float, dtype: np.dtype, path: str = "images") -> float:
-    """The value that stands for white among values from ``low`` to ``high``, by the table of this module.
+    """The value of white for values from ``low`` to ``high``, by the table of this module.
 
     Raises
     ------
     IntensityError
-        For values that no rendered image of 8 or 16 bits holds.
+        For values outside those of 8- or 16-bit rendered images.
     """
     if dtype.kind == "f" and low >= 0 and high <= 1:
         return 1.0
@@ -77,12 +77,12 @@ def white_of_range(low: float, high: float, dtype: np.dtype, path: str = "images
 
 
 def state_white(image: NativeImage, white: float | None) -> None:
-    """Note the white level that was decided for the data set of an image."""
+    """Store the white level decided for the data set of an image."""
     note(image, _WHITE, white)
 
 
 def stated_white(image: NativeImage) -> float | None:
-    """What `state_white` noted last."""
+    """The white level last stored by `state_white`."""
     return once(image, _WHITE, lambda: None)
 
 

@@ -1,16 +1,16 @@
-"""Where the scan lies in an ultrasound frame: by the header, or by the picture.
+"""The position of the scan in an ultrasound frame, from the header or from the picture.
 
-By the header (PS3.3 C.8.5.5): of the regions of Sequence of Ultrasound Regions with Region Spatial Format 2D (1) and
-Region Data Type Tissue (1), the one of largest area, joined with those that lie at least half within it. A region is
-believed when it fits the image: it may stick out by 1 % of a side (writers disagree on whether the maximum is the last
-pixel or the one after), is then cut to the image, and must keep 16 pixels a side. One that ends with the image on one
-side and sticks out on the other is of an image that was cut there since, and is cut alike. Otherwise its numbers
-describe another matrix, for example the one before a resize.
+From the header (PS3.3 C.8.5.5): among the regions of Sequence of Ultrasound Regions with Region Spatial Format 2D (1)
+and Region Data Type Tissue (1), the largest, joined with those that lie at least half within it. A region is accepted
+if it fits the image: it may exceed a side by 1 % (writers disagree on whether the maximum is the last pixel or the one
+after), is then clipped to the image, and must keep 16 pixels per side. A region that ends with the image on one side
+and exceeds it on the other belongs to an image that was cropped there later, and is cropped likewise. Otherwise its
+numbers describe another matrix, for example the one before a resize.
 
-By the picture: the scan is the largest solid lit area. Its surroundings are black and hold only burnt-in text, scales
-and gray bars, all of them thin. A frame is cropped only where black lies on both sides of the scan, left and right or
-above and below; a scan that fills its frame and merely darkens with depth is left whole. Before that, bars at the top
-and the bottom are cut off: full rows of one gray, with writing on it.
+From the picture: the scan is the largest solid lit area. Its surroundings are black and hold only burnt-in text,
+scales and gray bars, all of them thin. A frame is cropped only if black lies on both sides of the scan, left and right
+or above and below; a scan that fills its frame and merely darkens with depth is left whole. Before that, bars at the
+top and the bottom are cut off: full rows of one gray, with text on it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from pydicom.dataset import Dataset
 
 from radimagenet_monai.intensity.grayscale import number
 
-#: Row and column of the first pixel inside, row and column after the last one.
+#: First row and column inside, then first row and column after the end.
 Box = tuple[int, int, int, int]
 
 _TWO_DIMENSIONAL = 1
 _TISSUE = 1
 _SMALLEST_SIDE = 16
 
-#: Black is up to this luminance above the surroundings: ringing of JPEG around burnt-in text stays below.
+#: Black reaches this luminance above the surroundings; JPEG ringing around burnt-in text stays below.
 _LIT = 6 / 255
-#: Speckle is closed over gaps of this part of the shorter side; strokes thinner than the second are not scan, nor
-#: are neighborhoods of that size with fewer lit pixels than the third, such as lines of text.
+#: Speckle is closed over gaps of this share of the shorter side. Strokes thinner than _THIN are not scan, nor are
+#: neighborhoods of that size with a lower share of lit pixels than _DENSE, such as lines of text.
 _GAP = 0.02
 _THIN = 0.05
 _DENSE = 0.4
-#: The scan holds at least this part of the frame; a margin below the second part of a side is not worth a crop.
+#: The scan covers at least this share of the frame; a margin below _LEAST_MARGIN of a side is not worth a crop.
 _LEAST_AREA = 0.08
 _LEAST_MARGIN = 0.02
-#: A bar takes up to the first part of the rows; in each of them the second part is of its gray, up to the third.
+#: A bar covers at most this share of the rows; in each, _BAR_SHARE of the pixels have its gray, up to _SAME_GRAY.
 _LARGEST_BAR = 0.3
 _BAR_SHARE = 0.5
 _SAME_GRAY = 3 / 255
@@ -47,12 +47,12 @@ _GOES_ON = 0.1
 
 
 def header_region(header: Dataset, shape: tuple[int, ...]) -> Box | None:
-    """The 2-D tissue region that a header states, or ``None`` where it states none that fits ``shape``.
+    """The 2-D tissue region in a header, or ``None`` if it has none that fits ``shape``.
 
     Parameters
     ----------
     header
-        With or without Sequence of Ultrasound Regions.
+        Header with or without Sequence of Ultrasound Regions.
     shape
         Rows and columns of the image.
     """
@@ -100,7 +100,7 @@ def _intersection(one: Box, other: Box) -> Box:
 
 
 def find_scan(luminance: np.ndarray) -> tuple[Box | None, bool]:
-    """The box to crop a frame to, and whether it is known where the scan lies.
+    """The box to crop a frame to, and whether the position of the scan is known.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def find_scan(luminance: np.ndarray) -> tuple[Box | None, bool]:
     Returns
     -------
     tuple
-        ``None`` for all of the frame. Known are a scan that black surrounds, and one that fills its frame or leaves it
-        dark at the lower end only, where sound does not reach. Of any other frame only bars are cut off.
+        ``None`` for the whole frame. The position is known if black surrounds the scan, or if the scan fills its frame
+        or leaves only the lower end dark, where sound does not reach. In any other frame only bars are cut off.
     """
     top, bottom = bars(luminance)
     inside = luminance[top : len(luminance) - bottom]
@@ -123,7 +123,7 @@ def find_scan(luminance: np.ndarray) -> tuple[Box | None, bool]:
 
 
 def bars(luminance: np.ndarray) -> tuple[int, int]:
-    """Rows at the top and at the bottom that are bars of a screen: of one gray but for the writing on it.
+    """Number of rows at the top and at the bottom that are screen bars: one gray, with text on it.
 
     Parameters
     ----------
@@ -136,40 +136,40 @@ def bars(luminance: np.ndarray) -> tuple[int, int]:
 def _bar(luminance: np.ndarray) -> int:
     most = int(_LARGEST_BAR * len(luminance))
     gray = float(np.median(luminance[0]))
-    if gray <= _LIT:  # black is no bar; what is written on it is left out with the surroundings of the scan
+    if gray <= _LIT:  # black is not a bar; text on it is removed with the surroundings of the scan
         return 0
     shares = (np.abs(luminance[: most + 1] - gray) <= _SAME_GRAY).mean(axis=1)
     alike = shares >= _BAR_SHARE
     height = int(np.argmin(alike)) if not alike.all() else most + 1
-    # Speckle is of one gray in no row, a blank picture has no end of its bar, and stripes have no writing.
+    # No row of speckle has a single gray, the bar of a blank picture has no end, and stripes have no text.
     if not _LEAST_MARGIN * len(luminance) <= height <= most:
         return 0
     written = 1 - float(shares[:height].mean())
-    # A gray that goes on below is what surrounds the scan.
+    # A gray that continues below is the surroundings of the scan.
     return height if written >= _LEAST_WRITING and shares[height] < _GOES_ON else 0
 
 
 def picture_region(luminance: np.ndarray) -> Box | None:
-    """The bounding box of the scan in a frame, or ``None`` where the scan fills its frame or cannot be told.
+    """The bounding box of the scan in a frame, or ``None`` if the scan fills its frame or is not found.
 
     Bars are part of the frame here; `find_scan` leaves them out.
 
     Parameters
     ----------
     luminance
-        ``(rows, columns)`` in [0, 1]; of a clip, the largest value of each pixel over its frames.
+        ``(rows, columns)`` in [0, 1]; for a clip, the largest value of each pixel over its frames.
     """
     return _scan_of(luminance)[0]
 
 
 def _scan_of(luminance: np.ndarray) -> tuple[Box | None, bool]:
-    """`picture_region`, and whether it is known where the scan lies."""
+    """`picture_region`, and whether the position of the scan is known."""
     rows, columns = luminance.shape
     side = min(rows, columns)
     if side < 4 * _SMALLEST_SIDE:
         return None, False
     border = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
-    # A low percentile: of a scan that touches its frame, the border is mostly scan.
+    # A low percentile, because the border is mostly scan if the scan touches it.
     lit = (luminance > float(np.percentile(border, 10)) + _LIT).astype(np.uint8)
     solid = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, _disk(_GAP * side))
     dense = cv2.boxFilter(lit, cv2.CV_32F, (_odd(_THIN * side),) * 2) > _DENSE
@@ -178,7 +178,7 @@ def _scan_of(luminance: np.ndarray) -> tuple[Box | None, bool]:
     if count < 2:
         return None, False
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    # The opening rounds off the tip of a sector; what of the lit area lies within its reach is scan again.
+    # The opening rounds off the tip of a sector; lit pixels within its reach are added back to the scan.
     scan = cv2.bitwise_and(cv2.dilate((labels == largest).astype(np.uint8), _disk(_THIN * side)), solid)
     if scan.mean() < _LEAST_AREA:
         return None, False

@@ -20,16 +20,16 @@ from radimagenet_monai.io.native_image import NativeImage
 
 Crop = Literal["auto", "header", "picture"]
 
-#: As many frames of a clip decide where the scan lies; evenly spaced, so that a freeze or a title frame does not rule.
+#: Number of frames of a clip used to find the scan; evenly spaced, so that a freeze or title frame does not dominate.
 _FRAMES_OF_CLIP = 8
 
 
 class UltrasoundLuminanced(IntensityPolicyd):
     """Ultrasound: luminance of the scanned region.
 
-    RGB becomes Rec. 601 luma; YBR gives its Y channel as it is; a palette is turned into luminance once and applied
-    to the indices; monochrome images pass modality LUT, VOI LUT or window where present, and polarity. Color Doppler
-    keeps its luminance. Luma is not rounded to 8 bits.
+    RGB becomes Rec. 601 luma; YBR gives its Y channel unchanged; a palette is converted to luminance once and looked up
+    by index; monochrome images pass modality LUT, VOI LUT or window if present, and polarity. Color Doppler keeps its
+    luminance. Luma is not rounded to 8 bits.
 
     Parameters
     ----------
@@ -37,11 +37,10 @@ class UltrasoundLuminanced(IntensityPolicyd):
         See `IntensityPolicyd`.
     crop
         ``"header"``: the largest 2-D tissue region of Sequence of Ultrasound Regions, an error without one;
-        ``"picture"``: the scan against its black surroundings; ``"auto"``: the header's region where it states one
-        that fits the image, else the picture's; ``None``: all of the frame. A clip is cropped alike in all frames.
-        Where the picture does not tell, all of the frame but bars at its top and bottom is taken, and the image has
-        the question `radimagenet_monai.intensity.plausibility.NO_SCAN`. Rules:
-        `radimagenet_monai.intensity.scan_region`.
+        ``"picture"``: the scan against its black surroundings; ``"auto"``: the header's region if it states one that
+        fits the image, else the picture's; ``None``: the whole frame. All frames of a clip are cropped alike. If the
+        picture does not show the scan's position, only bars at the top and bottom are cut off, and the image has the
+        question `radimagenet_monai.intensity.plausibility.NO_SCAN`. Rules: `radimagenet_monai.intensity.scan_region`.
     """
 
     policy: ClassVar[Policy] = "US"
@@ -70,7 +69,7 @@ class UltrasoundLuminanced(IntensityPolicyd):
         return CanonicalFrame(scan, f"US luminance, {origin}", box, questions)
 
     def _region(self, image: NativeImage) -> tuple[Box | None, str, tuple[str, ...]]:
-        """Where the scan lies, who says so, and what is doubtful about it."""
+        """The position of the scan, its origin, and what is doubtful about it."""
         if self.crop in ("auto", "header") and image.headers:
             box = header_region(image.headers[0], image.pixels.shape[1:3])
             if box is not None:

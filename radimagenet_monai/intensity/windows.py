@@ -1,11 +1,11 @@
 """Named CT windows, in Hounsfield units.
 
 A named window runs linearly from centre - width/2 (black) to centre + width/2 (white): the LINEAR_EXACT function of
-DICOM PS3.3 C.11.2.1.3.2, because it names an interval of HU. The LINEAR function, with its half-pixel terms made for
-integer displays, is kept for the windows of a header, which state their function themselves.
+DICOM PS3.3 C.11.2.1.3.2, because it names an interval of HU. The LINEAR function, whose half-pixel terms are made for
+integer displays, is used only for header windows, which state their function themselves.
 
-Sources: [R] Radiopaedia, *Windowing (CT)*, doi:10.53347/rID-52108, the values customary for reading; where it gives a
-range, its middle. [I] the channels that entries to the RSNA 2019 hemorrhage challenge commonly combined (data set:
+Sources: [R] Radiopaedia, *Windowing (CT)*, doi:10.53347/rID-52108, the values customary for reading; the middle of a
+range if it gives one. [I] the channels commonly combined by entries to the RSNA 2019 hemorrhage challenge (data set:
 Flanders et al., Radiol Artif Intell 2020;2(3):e190211): brain, subdural, bone or soft tissue.
 """
 
@@ -45,7 +45,7 @@ WindowChoice = str | Sequence[float]
 
 
 def parse_windows(windows: WindowChoice | Sequence[WindowChoice]) -> list[tuple[str, Window | HeaderWindow]]:
-    """Windows as a configuration states them: a label and what to apply, one a channel.
+    """Parse the windows of a configuration into a label and a window for each channel.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def parse_windows(windows: WindowChoice | Sequence[WindowChoice]) -> list[tuple[
     Raises
     ------
     ConfigurationError
-        For an unknown name, a pair that is no window, or another number of windows.
+        For an unknown name, an invalid pair, or a number of windows other than one or three.
     """
     given = [windows] if isinstance(windows, str) else list(windows)
     parsed = [_parse(choice) for choice in given]

@@ -1,6 +1,6 @@
-"""Reading native images (DICOM, NIfTI, NRRD, pictures, NPY) and writing results.
+"""Read native images (DICOM, NIfTI, NRRD, pictures, NPY) and write results.
 
-The names below are loaded when first used, so that importing this package costs nothing.
+The names below are imported on first use, so importing this package costs nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there at all, also after a kill or on a full disk."""
+"""Write files atomically: a file is complete or absent, even after a kill or on a full disk."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _looked_through: set[str] = set()
 
 @contextlib.contextmanager
 def atomic_open(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path`` for writing and rename it to ``path`` when the block ends well.
+    """Open a temporary file beside ``path`` for writing and rename it to ``path`` if the block succeeds.
 
-    The data reach the disk before the name does (``fsync``), so a crash leaves the old file or the new one,
-    never a torn one. When the block raises, the temporary file is removed and ``path`` is untouched.
+    The data reach the disk before the name does (``fsync``), so a crash leaves either the old file or the new one,
+    never a truncated one. If the block raises, the temporary file is removed and ``path`` is untouched.
 
     Raises
     ------
     OSError
-        As the file system gives it: no space left, read-only folder, ...
+        From the file system: no space left, read-only folder, ...
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     _look_through(target.parent)
     handle, name = tempfile.mkstemp(prefix=_prefix(target.name), suffix=".part", dir=target.parent)
     try:
-        # mkstemp makes files private; an output belongs to whoever the umask says.
+        # mkstemp makes files private; give the output the permissions of the umask.
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
@@ -55,9 +55,9 @@ def atomic_open(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` atomically, with ``\\n`` line ends on every platform.
+    """Write ``text`` as UTF-8 to ``path`` atomically, with ``\\n`` line endings on every platform.
 
-    Bytes of a file name that are not UTF-8 become ``\\udcNN``, which JSON reads back as they were.
+    Bytes of a file name that are not UTF-8 become ``\\udcNN``, which JSON reads back unchanged.
     """
     with atomic_open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         stream.write(text)
@@ -70,16 +70,16 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def atomic_copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copy a file so that ``target`` is the old one or the new one, never a torn one."""
+    """Copy a file so that ``target`` is either the old file or the new one, never a truncated one."""
     with Path(source).open("rb") as reading, atomic_open(target, "wb") as stream:
         shutil.copyfileobj(reading, stream, 2**20)
 
 
 @contextlib.contextmanager
 def scratch_folder(parent: str | os.PathLike[str], name: str) -> Iterator[Path]:
-    """A folder in ``parent`` to build in, on the disk of the result; removed with what is left in it.
+    """A temporary folder in ``parent``, on the same disk as the result; removed with its remaining contents.
 
-    What killed processes left of such folders in ``parent`` is removed first.
+    Such folders that killed processes left in ``parent`` are removed first.
     """
     remove_abandoned(parent)
     with tempfile.TemporaryDirectory(prefix=_prefix(name), suffix=".part", dir=parent) as folder:
@@ -87,10 +87,10 @@ def scratch_folder(parent: str | os.PathLike[str], name: str) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> list[str]:
-    """Remove the half-written files and folders of killed processes from ``folder``, and give their names.
+    """Remove the half-written files and folders of killed processes from ``folder``, and return their names.
 
-    What a living process is writing is left alone. What another machine that shares the folder, or version 0.1, whose
-    names do not say which process wrote them, left behind is removed once it has not been touched for a day.
+    Files that a living process is writing are left alone. Leftovers of another machine that shares the folder, or of
+    version 0.1, whose names do not give the process, are removed if they have not been touched for a day.
     """
     removed = []
     try:
@@ -110,7 +110,7 @@ def remove_abandoned(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _prefix(name: str) -> str:
-    # Names of files are at most 255 bytes long, and the part's own needs 32 of them.
+    # File names are limited to 255 bytes; the suffix needs 32 of them.
     short = name.encode()[:160].decode(errors="ignore")
     return f".{short}.{_machine()}-{os.getpid()}."
 
@@ -120,7 +120,7 @@ def _machine() -> str:
 
 
 def _look_through(folder: Path) -> None:
-    """`remove_abandoned`, the first time that this process writes into a folder."""
+    """Run `remove_abandoned` when this process first writes into a folder."""
     key = f"{os.getpid()} {folder.absolute()}"
     if key not in _looked_through:
         _looked_through.add(key)
@@ -139,7 +139,7 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a name was made by an earlier version: eight characters of `tempfile` before the end."""
+    """Whether an earlier version made the name: eight characters from `tempfile` before the end."""
     return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.part", name) is not None
 
 

@@ -1,15 +1,15 @@
-"""Which region of the body the free text of Body Part Examined names.
+"""Body regions named in the free text of Body Part Examined.
 
-The element holds one of the terms of PS3.16 annex L by the standard, and in practice whatever a protocol was called:
-``CHEST``, ``THORAX``, ``ABD_PELVIS``, ``CHESTABDPELVIS``. Parts of words therefore decide, and a text may name several
-regions, or none that is known.
+The standard asks for a term of PS3.16 annex L; in practice the element holds whatever a protocol was called:
+``CHEST``, ``THORAX``, ``ABD_PELVIS``, ``CHESTABDPELVIS``. Matching therefore uses parts of words, and a text may name
+several regions or no known one.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Region to parts of words, letters and digits alone, in capitals. English, with the usual German and Romance words.
+#: Region to parts of words, only letters and digits, in capitals. English, with the usual German and Romance words.
 REGIONS: dict[str, tuple[str, ...]] = {
     "head": ("HEAD", "BRAIN", "SKULL", "CRANI", "CEREBR", "KOPF", "SCHAEDEL", "CABEZA", "ORBIT", "SINUS"),
     "neck": ("NECK", "THYROID", "LARYNX", "PHARYNX", "HALS", "CAROTID"),
@@ -29,7 +29,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
 
 
 def regions_in(body_part: object) -> frozenset[str]:
-    """The regions that a text names, of `REGIONS`; empty where it is missing or names none of them."""
+    """The regions of `REGIONS` that a text names; empty if the text is missing or names none."""
     text = re.sub(r"[^A-Z0-9]", "", str(body_part or "").upper())
     if "SPINE" in text:  # CSPINE, THORACIC SPINE, ...
         return frozenset({"spine"})

@@ -1,8 +1,8 @@
-"""Looking through a compressed frame before a C decoder sees it.
+"""Checks of a compressed frame before a C decoder sees it.
 
-The decoders fill what is missing with grey, believe sizes that a damaged stream claims, and some of them crash on
-them. These checks read the markers of JPEG (ITU-T T.81), JPEG-LS (T.87) and JPEG 2000 (T.800, also HTJ2K, T.814) and
-the header of DICOM's RLE (PS3.5 Annex G), and refuse a frame that is cut short or is not the size of the image.
+The decoders fill missing data with grey and trust the sizes in a damaged stream; some of them crash on it. These
+checks read the markers of JPEG (ITU-T T.81), JPEG-LS (T.87) and JPEG 2000 (T.800, also HTJ2K, T.814) and the header of
+DICOM RLE (PS3.5 Annex G), and refuse a frame that is cut short or differs in size from the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from radimagenet_monai.io.limits import MAX_CODESTREAM_TILES
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
-_DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE})  # the others hold samples as they are
+_DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE})  # the others store samples directly
 _APP0, _APP14 = 0xE0, 0xEE
 _RGB_IDS = (b"RGB", b"rgb")
 _CODING_STYLE = b"\xff\x52"
@@ -27,7 +27,7 @@ Color = Literal["RGB", "YBR"]
 
 @dataclass(frozen=True)
 class Frame:
-    """What the image's header says about every frame of it."""
+    """Properties of every frame, from the image's header."""
 
     rows: int
     columns: int
@@ -37,20 +37,20 @@ class Frame:
 
 @dataclass(frozen=True)
 class Stream:
-    """What a compressed frame says of itself.
+    """Properties that a compressed frame declares.
 
     Attributes
     ----------
     precision
-        Bits of a sample.
+        Bits per sample.
     color
-        The color space that the stream declares for three samples, as libjpeg reads it: a JFIF marker means YCbCr, an
-        Adobe marker names the transform, component ids R, G, B mean RGB. ``None`` where it declares nothing. Of
-        JPEG 2000: RGB where a component transform has to be undone.
+        Color space that the stream declares for three samples, as libjpeg reads it: a JFIF marker means YCbCr, an
+        Adobe marker names the transform, component ids R, G, B mean RGB. ``None`` if it declares nothing. For JPEG
+        2000: RGB if a component transform has to be undone.
     dct
-        Whether it is a JPEG of the discrete cosine transform; only those are converted to YCbCr by encoders.
+        Whether the stream is a DCT-based JPEG; encoders convert only those to YCbCr.
     subsampled
-        Whether the second sample has a lower resolution than the first: then it is chroma.
+        Whether the second sample has a lower resolution than the first, which makes it chroma.
     """
 
     precision: int
@@ -60,17 +60,17 @@ class Stream:
 
 
 def require_whole_jpeg(data: bytes, frame: Frame) -> Stream:
-    """Check a JPEG or JPEG-LS stream: its size, and that it has an end.
+    """Check the size of a JPEG or JPEG-LS stream and that it has an end marker.
 
     Returns
     -------
     Stream
-        What it says of itself.
+        The properties that it declares.
 
     Raises
     ------
     ValueError
-        When the stream is damaged, cut short, or of another size than ``frame``.
+        If the stream is damaged, cut short, or differs in size from ``frame``.
     """
     if data[:2] != b"\xff\xd8":
         raise ValueError("the frame is no JPEG stream")
@@ -122,17 +122,17 @@ def require_whole_jpeg(data: bytes, frame: Frame) -> Stream:
 
 
 def require_whole_jpeg2000(data: bytes, frame: Frame) -> Stream:
-    """Check a JPEG 2000 codestream, bare or in a JP2 file: its size, and that every tile is there whole.
+    """Check the size of a JPEG 2000 codestream, bare or in a JP2 file, and that every tile is complete.
 
     Returns
     -------
     Stream
-        What it says of itself.
+        The properties that it declares.
 
     Raises
     ------
     ValueError
-        When the stream is damaged, cut short, or of another size than ``frame``.
+        If the stream is damaged, cut short, or differs in size from ``frame``.
     """
     start = data.find(b"\xff\x4f\xff\x51")
     if start < 0 or start + 42 > len(data):
@@ -167,7 +167,7 @@ def require_whole_jpeg2000(data: bytes, frame: Frame) -> Stream:
             raise ValueError("the JPEG 2000 stream is cut short")
         tile, size = struct.unpack_from(">HI", data, position + 4)
         seen.add(tile)
-        # A size of 0 is allowed for the last tile-part: it lasts until the end-of-codestream marker.
+        # The last tile-part may have size 0: it then extends to the end-of-codestream marker.
         end = position + size if size else data.rfind(_END_OF_IMAGE)
         if end < position + 14 or end > len(data):
             raise ValueError("the JPEG 2000 stream is cut short")
@@ -178,12 +178,12 @@ def require_whole_jpeg2000(data: bytes, frame: Frame) -> Stream:
 
 
 def require_whole_rle(data: bytes, frame: Frame) -> None:
-    """Check the header of a frame of DICOM RLE: one segment a byte plane, in order and within the frame.
+    """Check the header of a DICOM RLE frame: one segment per byte plane, in order and within the frame.
 
     Raises
     ------
     ValueError
-        When the header does not fit ``frame``.
+        If the header does not fit ``frame``.
     """
     if len(data) < 64:
         raise ValueError("the RLE frame ends within its header")

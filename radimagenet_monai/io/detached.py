@@ -1,4 +1,4 @@
-"""The data file that a header names: only ever a file beside the header."""
+"""The data file that a header names, which must lie beside the header."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 def file_beside(path: str, name: str) -> str:
     """The file ``name`` in the folder of the header ``path``.
 
-    A header may come from anywhere, so it must not choose a file of the machine to be shown as an image. A link is
-    followed where its target has the same suffix, as in folders that data management tools fill.
+    A header may come from anywhere, so it must not be able to pick any file of the machine to show as an image. A link
+    is followed if its target has the same suffix, as in folders filled by data management tools.
 
     Raises
     ------
     ValueError
-        For a name with folders in it, and for a link to a file of another kind.
+        If the name contains folders, or is a link to a file of another kind.
     """
     name = name.removeprefix("./")
     if Path(name).name != name or name in ("", ".", "..") or "\\" in name:

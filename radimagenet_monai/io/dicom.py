@@ -1,12 +1,12 @@
-"""Reading DICOM: one file (single frame, multi-frame, enhanced multi-frame) or the files of one series.
+"""Read DICOM: one file (single frame, multi-frame, enhanced multi-frame) or the files of one series.
 
-Pixels leave as *stored values*, with color as stored (YBR stays YBR, palette indices stay indices), because the
-intensity policies need them so and because the conversion to RGB costs several times the decoding. Slices with a
-known orientation leave upright (`radimagenet_monai.io.geometry`).
+Pixels are returned as *stored values*, with color as stored (YBR stays YBR, palette indices stay indices): the
+intensity policies need them so, and converting to RGB takes several times as long as decoding. Slices with a known
+orientation are turned upright (`radimagenet_monai.io.geometry`).
 
 The frames of a multi-frame object keep the object's own order: annotations and reports refer to them by number.
-The slices of a series have no such number and are sorted by position, volume after volume where a series repeats its
-positions. In another plane than the acquired one, both are stacked and their axes exchanged.
+The slices of a series have no such number and are sorted by position, volume after volume if positions repeat. For
+a plane other than the acquired one, both are stacked and their axes exchanged.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from radimagenet_monai.io.volume import upright_volume
 
 _HEADER_TAGS = frozenset(tag for keyword in HEADER_KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
-# Functional groups (PS3.3 C.7.6.16) whose elements belong to the image as an intensity policy sees it. Others repeat
-# the same keywords with another meaning, such as the LUTData of a pixel intensity relationship.
+# Functional groups (PS3.3 C.7.6.16) whose elements an intensity policy needs. Other groups use the same keywords with
+# another meaning, such as the LUTData of a pixel intensity relationship.
 _FUNCTIONAL_GROUPS = (
     "PixelMeasuresSequence",
     "PlanePositionSequence",
@@ -57,7 +57,7 @@ _FUNCTIONAL_GROUPS = (
     "PixelValueTransformationSequence",
     "FrameVOILUTSequence",
 )
-# Elements that only describe; when damaged they are left out, where any other damaged element refuses the file.
+# Descriptive elements, left out if damaged; any other damaged element makes the file unreadable.
 _DESCRIPTIVE = frozenset(
     {
         "BodyPartExamined",
@@ -80,9 +80,9 @@ _NOT_IMAGES = {
     UID("1.2.840.10008.5.1.4.1.1.66.7"): "it is a label map, a mask and not an image",
 }
 _SAME_DIRECTION = 1e-3
-_IRREGULAR = 0.05  # of the distance between slices, that a slice may lie off its place
+_IRREGULAR = 0.05  # largest deviation of a slice from its place, as a share of the slice distance
 _UPRIGHT_STACK = 0.9999  # cosine of the angle between normal and step, about 0.8 degrees
-# What decides which value a stored value stands for; a slice through a stack needs one meaning for all its pixels.
+# Elements that define the meaning of a stored value; all pixels of a slice through a stack must share one meaning.
 _MEANING = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PhotometricInterpretation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "BitsStored", "PixelRepresentation"),
@@ -99,17 +99,17 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     path
         A Part 10 file, or one without preamble or file meta information.
     plane
-        The plane of the frames. Another one than the acquired needs frames that are a regular stack.
+        Plane of the frames. A plane other than the acquired one needs frames that form a regular stack.
 
     Returns
     -------
     NativeImage
-        ``pixels`` (frames, rows, columns[, 3]) of stored values in the machine's byte order; ``headers`` one a frame.
+        ``pixels`` (frames, rows, columns[, 3]), stored values in native byte order; one entry of ``headers`` per frame.
 
     Raises
     ------
     UnreadableImageError
-        When the file is damaged, holds no image, or uses a transfer syntax that no decoder here knows.
+        If the file is damaged, holds no image, or uses a transfer syntax that no decoder here supports.
     """
     notes: list[str] = []
     dataset = load_dataset(path)
@@ -135,23 +135,23 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
 def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acquired") -> NativeImage:
     """Read the single-frame files of one series as one volume.
 
-    Slices are sorted by `radimagenet_monai.io.slice_order.order_slices`: by their position along the normal, in the
-    slice order of `geometry`, and volume after volume where positions repeat (phases, echoes).
+    `radimagenet_monai.io.slice_order.order_slices` sorts the slices by their position along the normal, in the slice
+    order of `geometry`, and volume after volume if positions repeat (phases, echoes).
 
     Parameters
     ----------
     path
-        The folder or archive, for the result and for errors about the series as a whole.
+        Folder or archive, for the result and for errors about the whole series.
     files
-        Its DICOM files, all of one Series Instance UID.
+        DICOM files of one Series Instance UID.
     plane
-        The plane of the slices. Another one than the acquired needs slices that are a regular stack.
+        Plane of the slices. A plane other than the acquired one needs slices that form a regular stack.
 
     Raises
     ------
     UnreadableImageError
-        When a file is unreadable (its own path is named), or a slice differs from the others in size, color or
-        orientation, is a copy of another, or lies where another lies without belonging to another volume.
+        If a file is unreadable (the error names it), or a slice differs from the others in size, color or orientation,
+        is a copy of another, or lies at the position of another without belonging to another volume.
     """
     if len(files) == 1:
         return replace(read_dicom_file(files[0], plane), path=path)
@@ -183,12 +183,12 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
 
 
 def frame_volumes(path: str, dataset: FileDataset) -> list[list[int]]:
-    """Frame numbers of each volume of a multi-frame object, each volume in the order of its positions.
+    """Frame numbers of each volume of a multi-frame object, each volume in order of position.
 
     Raises
     ------
     UnreadableImageError
-        For a header that is damaged.
+        If the header is damaged.
     """
     with stage(path, "header"):
         frames = number_of_frames(dataset)
@@ -197,12 +197,12 @@ def frame_volumes(path: str, dataset: FileDataset) -> list[list[int]]:
 
 
 def frame_plane(path: str, dataset: FileDataset) -> Plane | None:
-    """The plane of the frames of a file, from its header; ``None`` where it is unknown or frames differ in it.
+    """The plane of the frames of a file, from its header; ``None`` if it is unknown or differs between frames.
 
     Raises
     ------
     UnreadableImageError
-        For a header that is damaged.
+        If the header is damaged.
     """
     with stage(path, "header"):
         turns = [_frame_upright(header) for header in _frame_headers(path, dataset, number_of_frames(dataset), [])]
@@ -224,7 +224,7 @@ def _position(header: Dataset) -> np.ndarray | None:
 
 
 def _consecutive(volumes: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The same lengths, numbered from 0 on."""
+    """Lists of the same lengths, numbered consecutively from 0."""
     start = 0
     numbered = []
     for volume in volumes:
@@ -241,7 +241,7 @@ def _placed_image(
     volumes: Sequence[Sequence[int]],
     notes: Sequence[str],
 ) -> NativeImage:
-    """An upright image, with the affine of its first volume where its frames are volumes one behind the other."""
+    """An upright image, with the affine of its first volume if its frames are consecutive volumes."""
     length = len(volumes[0])
     blocks = [sorted(volume) for volume in volumes] == _consecutive([volumes[0]] * len(volumes))
     in_order = blocks and all(list(volume) in (sorted(volume), sorted(volume)[::-1]) for volume in volumes)
@@ -260,18 +260,18 @@ def _placed_image(
 
 
 def stack_affine(headers: Sequence[Dataset]) -> np.ndarray | None:
-    """The affine of upright frames that are one regular stack in this order.
+    """The affine of upright frames that form one regular stack in this order.
 
     Parameters
     ----------
     headers
-        One a frame, with Image Orientation and Position (Patient) and Pixel Spacing of the upright frame.
+        One per frame, with Image Orientation and Position (Patient) and Pixel Spacing of the upright frame.
 
     Returns
     -------
     numpy.ndarray or None
         (4, 4) float64 from (column, row, frame, 1) to LPS mm. The step of a single frame is its thickness, or 1 mm.
-        ``None`` where frames differ in orientation or spacing, or are not equally far apart.
+        ``None`` if frames differ in orientation or spacing, or are not equally spaced.
     """
     orientations = [_vector(header, "ImageOrientationPatient", 6) for header in headers]
     positions = [_vector(header, "ImagePositionPatient", 3) for header in headers]
@@ -303,7 +303,7 @@ def _length(header: Dataset, keyword: str) -> float:
 
 
 def _in_plane(image: NativeImage, plane: PlaneChoice, volumes: Sequence[Sequence[int]]) -> NativeImage:
-    """The frames of an upright image, or the slices in another plane through the stacks that its ``volumes`` are."""
+    """The frames of an upright image, or slices in another plane through its stacks ``volumes``."""
     if plane in ("acquired", "stored", image.plane):
         return image
     asked = f"{plane} slices were asked for"
@@ -347,7 +347,7 @@ def _in_plane(image: NativeImage, plane: PlaneChoice, volumes: Sequence[Sequence
 
 
 def _stacked_header(header: Dataset, image: NativeImage) -> Dataset:
-    """The header of a slice through a stack: no position of its own, since it is shared by all."""
+    """The header of a slice through a stack, without a position, since all slices share it."""
     header = _copy(header)
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices"):
         header.pop(keyword, None)
@@ -371,7 +371,7 @@ def load_dataset(path: str, *, header_only: bool = False, tags: Sequence[str] | 
     Raises
     ------
     UnreadableImageError
-        When the file cannot be opened or parsed.
+        If the file cannot be opened or parsed.
     """
     with stage(path, "open"), open(path, "rb") as stream:
         _require_modest_inflation(path, stream.read(4096), Path(path).stat().st_size)
@@ -385,7 +385,7 @@ def load_dataset(path: str, *, header_only: bool = False, tags: Sequence[str] | 
 
 
 def number_of_frames(dataset: Dataset) -> int:
-    """The frames a dataset claims; 1 where the element is absent or damaged."""
+    """Number of Frames as stated in the header; 1 if it is absent or damaged."""
     try:
         return max(1, int(dataset.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):
@@ -401,14 +401,14 @@ class _Slice:
 
 
 def _require_modest_inflation(path: str, head: bytes, size: int) -> None:
-    """Refuse a deflated file that inflates beyond the limit: pydicom inflates it in one piece."""
+    """Refuse a deflated file that inflates beyond the limit; pydicom inflates it in one piece."""
     if head[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in head:
         return
     meta = pydicom.filereader.read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
     with open(path, "rb") as stream:
-        # Preamble, prefix, and the group length element (12 bytes) that counts the bytes after itself.
+        # Preamble, prefix, and the group length element (12 bytes), which counts the bytes after itself.
         stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflated = 0
@@ -448,7 +448,7 @@ def _require_image(path: str, dataset: Dataset) -> None:
     present = [keyword for keyword in PIXEL_KEYWORDS if keyword in dataset]
     if len(present) == 1:
         return
-    # Only names out of the dictionary of DICOM: an unknown UID could be anything.
+    # Only names from the DICOM dictionary: an unknown UID could be anything.
     kind = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else "an object of unknown kind"
     if present:
         raise UnreadableImageError(path, "header", f"it holds {len(present)} kinds of pixel data at once ({kind})")
@@ -456,7 +456,7 @@ def _require_image(path: str, dataset: Dataset) -> None:
 
 
 def _transfer_syntax(path: str, dataset: FileDataset) -> UID:
-    """The declared transfer syntax, or for a file without file meta information the one it was parsed by."""
+    """The declared transfer syntax, or the one the file was parsed with if it has no file meta information."""
     declared = dataset.file_meta.get("TransferSyntaxUID")
     undefined_length = any(k in dataset and dataset[k].is_undefined_length for k in PIXEL_KEYWORDS)
     if declared:
@@ -501,7 +501,7 @@ def _image_size(path: str, dataset: Dataset) -> tuple[int, codestream.Frame]:
 
 
 def _integer(path: str, dataset: Dataset, keyword: str, low: int, high: int, default: int | None = None) -> int:
-    """An integer of the header within its limits; the error names the element and never quotes the value."""
+    """An integer of the header within limits; the error names the element and never quotes the value."""
     raw = dataset.get(keyword)
     if raw is None or raw == "":
         if default is None:
@@ -519,7 +519,7 @@ def _integer(path: str, dataset: Dataset, keyword: str, low: int, high: int, def
 
 
 def _frame_headers(path: str, dataset: FileDataset, frames: int, notes: list[str]) -> list[Dataset]:
-    """The header of each frame, functional groups flattened; one shared object where frames do not differ."""
+    """The header of each frame, functional groups flattened; one shared object if frames do not differ."""
     base = _allowed_elements(path, dataset, dataset.original_encoding, notes)
     for item in _items(dataset, "SharedFunctionalGroupsSequence")[:1]:
         _flatten(path, item, base, dataset.original_encoding, notes)
@@ -555,7 +555,7 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def _allowed_elements(path: str, dataset: Dataset, encoding: _Encoding, notes: list[str]) -> Dataset:
-    """A dataset of nothing but ``HEADER_KEYWORDS``, at every depth."""
+    """A dataset with only the elements of ``HEADER_KEYWORDS``, at every depth."""
     header = Dataset()
     for tag in sorted(_HEADER_TAGS.intersection(dataset.keys())):
         keyword = keyword_for_tag(tag)
@@ -583,7 +583,7 @@ def _allowed_elements(path: str, dataset: Dataset, encoding: _Encoding, notes: l
 
 
 def _with_decimal_points(element: DataElement) -> DataElement:
-    """A decimal string written with commas, as some languages do; the values of DS hold no other comma (PS3.5, 6.2).
+    """A decimal string written with decimal commas, as in some languages; DS has no other comma (PS3.5, 6.2).
 
     Raises
     ------
@@ -598,7 +598,7 @@ def _with_decimal_points(element: DataElement) -> DataElement:
 
 
 def _require_kind(element: DataElement) -> None:
-    """Refuse text where the dictionary of DICOM has a number: pydicom hands out what it cannot convert as it stands."""
+    """Refuse text in an element that must hold a number: pydicom returns unconvertible values unchanged."""
     kinds = dictionary_VR(element.tag).split(" or ")
     values = element.value if element.VM > 1 else [element.value]
     for value in values:
@@ -615,7 +615,7 @@ def _require_kind(element: DataElement) -> None:
 
 
 def _vector(header: Dataset, keyword: str, length: int) -> np.ndarray | None:
-    """A list of finite numbers of the header, or ``None``."""
+    """A list of finite header numbers, or ``None``."""
     try:
         values = np.asarray(header.get(keyword), dtype=float).ravel()
     except (TypeError, ValueError):
@@ -624,7 +624,7 @@ def _vector(header: Dataset, keyword: str, length: int) -> np.ndarray | None:
 
 
 def _frame_upright(header: Dataset) -> Upright | None:
-    """How a single frame is turned upright, or ``None`` where it stays as stored."""
+    """How to turn a single frame upright, or ``None`` if it stays as stored."""
     orientation = _vector(header, "ImageOrientationPatient", 6)
     # Ultrasound regions are given in stored rows and columns.
     if orientation is None or "SequenceOfUltrasoundRegions" in header:
@@ -637,7 +637,7 @@ def _frame_upright(header: Dataset) -> Upright | None:
 
 
 def _sorted_slices(slices: list[_Slice], plane: PlaneChoice) -> tuple[list[list[int]], Upright | None]:
-    """Indices of the slices of each volume in anatomical order, and how to turn them, once they belong together."""
+    """Indices of the slices of each volume in anatomical order, and how to turn them, after checking them."""
     sizes = [(piece.pixels.shape, piece.header.PhotometricInterpretation) for piece in slices]
     usual = max(sizes, key=sizes.count)
     for piece, size in zip(slices, sizes, strict=True):
@@ -652,7 +652,7 @@ def _sorted_slices(slices: list[_Slice], plane: PlaneChoice) -> tuple[list[list[
     turn = _frame_upright(slices[0].header) if oriented else None
     if plane == "stored":
         return [_order_of_0_1(slices, turn)], turn
-    # The first orientation stands for all: directions that differ by rounding must not make several stacks.
+    # The first orientation is used for all: rounding differences must not make several stacks.
     facts = [
         piece.facts if turn is None else replace(piece.facts, orientation=slices[0].facts.orientation)
         for piece in slices
@@ -661,7 +661,7 @@ def _sorted_slices(slices: list[_Slice], plane: PlaneChoice) -> tuple[list[list[
 
 
 def _order_of_0_1(slices: Sequence[_Slice], turn: Upright | None) -> list[int]:
-    """How release 0.1 counted the slices of a series: by place, at one place by Instance Number."""
+    """How release 0.1 counted the slices of a series: by position, then by Instance Number."""
     by_number = sorted(range(len(slices)), key=lambda index: (slices[index].facts.number or 0, slices[index].file))
     positions = [piece.facts.position for piece in slices]
     if turn is None or any(position is None for position in positions):
@@ -678,7 +678,7 @@ def _described(size: tuple[tuple[int, ...], str]) -> str:
 def _turned_headers(
     headers: Sequence[Dataset], turns: Sequence[Upright | None], size: tuple[int, ...]
 ) -> list[Dataset]:
-    """Headers that describe the slices after turning: size, spacing, orientation and position."""
+    """Headers of the slices after turning: size, spacing, orientation and position."""
     return [
         header if turn is None else _turned_header(header, turn, size)
         for header, turn in zip(headers, turns, strict=True)
@@ -717,12 +717,12 @@ def _turned_header(header: Dataset, turn: Upright, size: tuple[int, ...]) -> Dat
 
 
 def _decimals(*values: float) -> list[DSfloat]:
-    """Numbers as decimal strings, which hold at most 16 characters."""
+    """Numbers as decimal strings, which are limited to 16 characters."""
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 
 def pixel_spacing(header: Dataset) -> tuple[float, float] | None:
-    """Millimetres between rows and between columns; ``None`` where the header does not state them."""
+    """Millimetres between rows and between columns; ``None`` if the header does not state them."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         spacing = _vector(header, keyword, 2)
         if spacing is not None and (spacing > 0).all():

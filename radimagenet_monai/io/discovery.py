@@ -1,4 +1,4 @@
-"""Finding image files below a folder, and the files that belong to one series."""
+"""Find image files below a folder, and the files that belong to one series."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ImageItem:
     Attributes
     ----------
     path
-        The file, below the root that was asked for.
+        Path of the file, below the given root.
     frames
-        What its header says; 1 where it cannot be told.
+        Number of frames in the header; 1 if unknown.
     """
 
     path: str
@@ -51,7 +51,7 @@ class ImageItem:
 
 
 class Survey(NamedTuple):
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes
     ----------
@@ -77,19 +77,19 @@ def find_images(root: str | os.PathLike[str]) -> list[ImageItem]:
 
 
 def survey(root: str | os.PathLike[str]) -> Survey:
-    """List the image files below a folder, or the single file ``root``, and what else there is by reason.
+    """List the image files below a folder, or the single file ``root``, and all other files by reason.
 
-    Files with the content or the suffix of an image are listed, also when damaged: leaving them out here would hide
-    them, where `read_image` gives the reason. Content decides, so a DICOM file may have any suffix or none. Links are
+    Files with the content or the suffix of an image are listed even if damaged: leaving them out here would hide
+    them, whereas `read_image` gives the reason. Content decides, so a DICOM file may have any suffix or none. Links are
     followed. Left out are hidden files and folders, texts and tables, masks beside their image (``x_mask.png`` beside
     ``x.png``), DICOM objects without pixels, localizers, screen saves, dose reports, derived series and copies
-    (`radimagenet_monai.io.series_kind`), names that are not UTF-8, and links that lead to nothing or in circles. A
-    single file is listed whatever it is.
+    (`radimagenet_monai.io.series_kind`), names that are not UTF-8, and broken or circular links. A single file is
+    always listed.
 
     Raises
     ------
     UnreadableImageError
-        When ``root`` does not exist or a folder cannot be listed.
+        If ``root`` does not exist or a folder cannot be listed.
     """
     name = os.fspath(root)
     if not Path(name).exists():
@@ -116,7 +116,7 @@ def survey(root: str | os.PathLike[str]) -> Survey:
 
 
 def _parts_of(images: Iterable[str]) -> set[str]:
-    """The files that hold the pixels of a header among ``images``: they are read with it."""
+    """The data files of headers among ``images``, which are read with their header."""
     parts: set[str | None] = set()
     for path in images:
         if path.lower().endswith(_HEADER_SUFFIXES):
@@ -125,10 +125,10 @@ def _parts_of(images: Iterable[str]) -> set[str]:
 
 
 def masks_beside_images(paths: Iterable[str]) -> set[str]:
-    """Those of ``paths`` that are masks of others by their names.
+    """The ``paths`` that are masks of others, judged by name.
 
-    ``x_mask.png``, ``x_mask_1.png`` or ``x-seg.nii.gz`` is one where an image ``x`` of any format lies in the same
-    folder; ``masks/x.png`` where ``x`` lies in the folder above or in ``images`` beside ``masks``.
+    ``x_mask.png``, ``x_mask_1.png`` or ``x-seg.nii.gz`` is a mask if an image ``x`` of any format lies in the same
+    folder; ``masks/x.png`` is one if ``x`` lies in the folder above or in ``images`` beside ``masks``.
     """
     stems = {path: _stem(path) for path in paths}
     known = set(stems.values())
@@ -167,8 +167,8 @@ def series_volumes(path: str | os.PathLike[str]) -> list[list[str]]:
     Returns
     -------
     list of list of str
-        One list a volume, in order by `radimagenet_monai.io.slice_order.order_slices`; ``[[path]]`` for anything but a
-        single-frame DICOM slice with a Series Instance UID. Localizers, screen saves and copies are no slices of the
+        One list per volume, in order by `radimagenet_monai.io.slice_order.order_slices`; ``[[path]]`` for anything but
+        a single-frame DICOM slice with a Series Instance UID. Localizers, screen saves and copies are not part of the
         series. Only headers are read, once per folder until it changes.
     """
     name = os.fspath(path)
@@ -185,7 +185,7 @@ def series_volumes(path: str | os.PathLike[str]) -> list[list[str]]:
 
 @lru_cache(maxsize=16)
 def _series_of_folder(folder: str, _changed: int) -> dict[str, list[list[str]]]:
-    """By file name, the volumes of its series; ``_changed`` only makes the cache notice that the folder has changed."""
+    """By file name, the volumes of its series; ``_changed`` only invalidates the cache when the folder changes."""
     series: dict[str, list[str]] = defaultdict(list)
     for entry in os.scandir(folder):
         if entry.name.startswith(".") or not Path(entry.path).is_file() or image_kind(entry.path) != "dicom":
@@ -196,7 +196,7 @@ def _series_of_folder(folder: str, _changed: int) -> dict[str, list[list[str]]]:
     others = kinds_against([path for paths in series.values() for path in paths])
     volumes_of: dict[str, list[list[str]]] = {}
     for paths in series.values():
-        # A series of nothing but projections is a series of its own, for who asks about one of them.
+        # A series of only projections is still a series if one of them is asked for.
         kept = [path for path in paths if path not in others] or paths
         order = order_slices([header_facts(path).place for path in kept])
         volumes = [[Path(kept[index]).name for index in volume] for volume in order.volumes]
@@ -213,7 +213,7 @@ def is_dicom(path: str) -> bool:
 
 
 def _reason_against(path: str) -> str | None:
-    """Why a file is left out; ``None`` for an image and for what claims to be one."""
+    """Why a file is left out; ``None`` for an image or a file that claims to be one."""
     try:
         kind = image_kind(path)
     except OSError:

@@ -1,7 +1,7 @@
-"""How failures of the reading libraries leave this package: quiet, and without header values.
+"""Errors, warnings and logs of the reading libraries, silenced and stripped of header values.
 
 The libraries quote header values in exceptions, warnings and log records (``Invalid value for VR PN: '...'``), and a
-header holds the patient's name. So what they say passes through here.
+header holds the patient's name, so their messages are filtered here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _restore = contextlib.ExitStack()
 
 
 def anonymous(exc: BaseException) -> str:
-    """The class and message of ``exc`` with every quoted part cut out, since it may be a header value."""
+    """The class and message of ``exc`` without its quoted parts, which may be header values."""
     if isinstance(exc, OSError) and exc.strerror:
         return f"{type(exc).__name__}: {exc.strerror}"
     message = _QUOTED.sub("…", str(exc))[:_MOST_CHARACTERS].strip()
@@ -34,19 +34,19 @@ def anonymous(exc: BaseException) -> str:
 
 @contextlib.contextmanager
 def stage(path: str, name: str) -> Iterator[None]:
-    """Turn every exception of the block into an ``UnreadableImageError`` of this stage and keep the libraries quiet.
+    """Turn every exception of the block into an ``UnreadableImageError`` of this stage and silence the libraries.
 
     Parameters
     ----------
     path
-        The file or folder being read.
+        File or folder being read.
     name
         ``"open"``, ``"header"``, ``"decode"`` or ``"geometry"``.
 
     Raises
     ------
     UnreadableImageError
-        For anything the block raises. One that is raised inside keeps its own path, stage and cause.
+        For any exception in the block. An ``UnreadableImageError`` from inside keeps its own path, stage and cause.
     """
     try:
         with quiet_libraries():
@@ -54,7 +54,7 @@ def stage(path: str, name: str) -> Iterator[None]:
     except UnreadableImageError:
         raise
     except BaseException as exc:
-        # The RLE decoder is written in Rust; its panics are no Exception, though harmless.
+        # The RLE decoder is written in Rust; its panics do not derive from Exception, though they are harmless.
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
         # "from None": a chained traceback would print the original message, and with it the header value.
@@ -65,7 +65,7 @@ def stage(path: str, name: str) -> Iterator[None]:
 def quiet_libraries() -> Iterator[None]:
     """Silence warnings and the reading libraries' loggers, once for all threads and nested blocks.
 
-    Entering it costs as much as decoding a small picture; a process that does nothing but read may stay in it.
+    Entering takes as long as decoding a small picture; a process that only reads may stay in it.
     """
     global _depth
     with _lock:
@@ -88,4 +88,4 @@ def quiet_libraries() -> Iterator[None]:
 def _set_levels(loggers: Sequence[logging.Logger], levels: Sequence[int]) -> None:
     for logger, level in zip(loggers, levels, strict=True):
         logger.level = level
-    loggers[-1].setLevel(levels[-1])  # makes all loggers of the process forget what is enabled, which is slow
+    loggers[-1].setLevel(levels[-1])  # clears the level cache of all loggers in the process, which is slow

@@ -1,4 +1,4 @@
-"""How the frames of an image lie in volumes, and in which plane, from headers alone."""
+"""How the frames of an image form volumes, and in which plane, from headers alone."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from radimagenet_monai.io.slice_order import order_series
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """The frames of an image.
+    """Volumes and plane of an image's frames.
 
     Attributes
     ----------
     plane
-        Of the frames, or ``None`` where it is unknown.
+        Plane of the frames, or ``None`` if unknown.
     volumes
-        Frame numbers of each volume, in order along the normal of the slices. One volume of all frames in their order
-        where the file knows no positions.
+        Frame numbers of each volume, in order along the slice normal. A single volume with all frames in file order if
+        the file states no positions.
     """
 
     plane: Plane | None
@@ -41,29 +41,29 @@ class FrameLayout:
 
     @property
     def frames(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return sum(map(len, self.volumes))
 
 
 def frame_layout(
     path: str | os.PathLike[str], plane: PlaneChoice = "acquired", left_out: LeftOut | None = None
 ) -> FrameLayout:
-    """The frames that `read_image` would give, as volumes.
+    """The frames that `read_image` would return, grouped in volumes.
 
     Parameters
     ----------
     path
         Any input of `read_image`.
     plane
-        The plane of the frames, as for `read_image`. Frames of DICOM images in another plane than the acquired need the
-        pixels to be read.
+        Plane of the frames, as for `read_image`. For DICOM frames in a plane other than the acquired one, the pixels
+        have to be read.
     left_out
-        Receives the files of a series folder that are no slices of the series.
+        Receives the files of a series folder that are not slices of the series.
 
     Raises
     ------
     UnreadableImageError
-        As `read_image`, as far as headers show it.
+        As `read_image`, for problems that show in headers.
     ConfigurationError
         For an unknown plane.
     """
@@ -95,9 +95,9 @@ def frame_layout(
 
 
 def plane_in_name(path: str | os.PathLike[str]) -> Plane | None:
-    """The plane that the name of a file or of its folder states, as MRNet's ``sagittal/0000.npy`` does.
+    """The plane named by a file or its folder, such as MRNet's ``sagittal/0000.npy``.
 
-    For images that do not state it themselves. ``None`` where none or several of the three are named.
+    For images that do not state their plane. ``None`` if none or several of the three are named.
     """
     place = Path(path)
     for name in (place.stem, place.parent.name):
@@ -112,7 +112,7 @@ def _layout_of_series(folder: str, files: list[str]) -> FrameLayout:
     facts = [header_facts(file) for file in files]
     several = [fact for fact in facts if fact.frames > 1]
     if several:
-        return FrameLayout(None, _blocks([sum(fact.frames for fact in facts)]))  # reading it says what is wrong
+        return FrameLayout(None, _blocks([sum(fact.frames for fact in facts)]))  # reading it reports the problem
     order = order_series([fact.place for fact in facts])
     orientation = facts[0].place.orientation
     plane = None if orientation is None else plane_of(orientation)
@@ -125,7 +125,7 @@ def _layout_of_pixels(path: str, plane: PlaneChoice) -> FrameLayout:
 
 
 def _blocks(lengths: list[int]) -> list[list[int]]:
-    """Frame numbers of volumes one behind the other."""
+    """Frame numbers of consecutive volumes."""
     start = 0
     blocks = []
     for length in lengths:

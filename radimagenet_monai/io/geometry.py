@@ -1,4 +1,4 @@
-"""Turning slices upright: the one place that knows which way is up.
+"""Turn slices upright: the only module that defines which way is up.
 
 All directions are in the patient coordinate system of DICOM (PS3.3 C.7.6.2.1.1), **LPS**: x to the patient's left,
 y to posterior, z to the head. The display convention of radiology, and the slice order used throughout:
@@ -11,10 +11,10 @@ coronal   inferior (-z)     left (+x)      posterior (+y)
 sagittal  inferior (-z)     posterior (+y) left (+x)
 ========  ================  =============  =====================
 
-The slices of a volume lie in the plane in which it was acquired (`acquisition_axis`), or in another one that is asked
-for by name; nothing is ever resampled. The plane is named after the axis nearest to the normal of the slices. Rows and
-columns of an oblique slice go to the nearest of the two remaining axes. A DICOM series, a NIfTI and an NRRD file of one
-study therefore give the same slices in the same order.
+The slices of a volume lie in the plane in which it was acquired (`acquisition_axis`), or in a plane requested by
+name; nothing is ever resampled. The plane is named after the axis nearest to the slice normal. Rows and columns of an
+oblique slice go to the nearest of the two remaining axes. A DICOM series, a NIfTI and an NRRD file of one study
+therefore give the same slices in the same order.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ _DISPLAY: dict[Plane, tuple[tuple[int, int], tuple[int, int]]] = {
 }
 # The plane whose normal is x, y, z.
 _PLANE_OF_AXIS: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
-# A spacing is clearly the largest when it exceeds the others by a tenth.
+# A spacing counts as clearly the largest if it exceeds the others by a tenth.
 _CLEARLY = 1.1
-# Directions closer than this are a tie; float32 quaternions and 6-digit DICOM strings differ by less.
+# Directions closer than this count as tied; float32 quaternions and 6-digit DICOM strings differ by less.
 _TIE = 1e-4
 
 
 @dataclass(frozen=True)
 class Upright:
-    """What has to be done to stored slices to show them by the display convention.
+    """Transposition and flips that show stored slices by the display convention.
 
     Attributes
     ----------
     plane
-        The anatomical plane nearest to the slices.
+        Anatomical plane nearest to the slices.
     transpose
-        Whether stored rows become displayed columns. Done before the flips.
+        Whether stored rows become displayed columns; applied before the flips.
     flip_rows, flip_columns
-        Whether the displayed slice is turned upside down, left to right.
+        Whether to flip the displayed slice upside down, and left to right.
     flip_slices
-        Whether the stored slice axis runs against the order above.
+        Whether the stored slice axis runs against the slice order above.
     """
 
     plane: Plane
@@ -74,7 +74,7 @@ class Upright:
     flip_slices: bool
 
     def slices(self, pixels: np.ndarray) -> np.ndarray:
-        """``pixels`` (frames, rows, columns, ...) with every slice upright; the order of frames is kept. A view."""
+        """``pixels`` (frames, rows, columns, ...) with every slice upright and frames in the stored order. A view."""
         if self.transpose:
             pixels = pixels.swapaxes(1, 2)
         rows = slice(None, None, -1 if self.flip_rows else 1)
@@ -86,18 +86,18 @@ class Upright:
         return self.slices(pixels[::-1] if self.flip_slices else pixels)
 
     def spacing(self, rows: float, columns: float) -> tuple[float, float]:
-        """The stored distances between rows and between columns, in the displayed order."""
+        """The stored distances between rows and between columns, in display order."""
         return (columns, rows) if self.transpose else (rows, columns)
 
     def affine(self, stored: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """The affine of what `volume` gives, from that of the stored slices.
+        """The affine of the result of `volume`, from the affine of the stored slices.
 
         Parameters
         ----------
         stored
             (4, 4), from stored (column, row, slice, 1) to mm.
         shape
-            Stored slices, rows and columns.
+            Number of stored slices, rows and columns.
 
         Returns
         -------
@@ -118,15 +118,15 @@ class Upright:
 def acquisition_axis(spacings: Sequence[float], sizes: Sequence[int], stated: int | None = None) -> int:
     """The axis along which a volume was most likely acquired slice by slice.
 
-    An axis of a single voxel; else the axis of the largest spacing where it exceeds the others by a tenth; else the one
-    that the file states; else the axis of fewest voxels; else the third.
+    The first of these that exists: an axis of a single voxel; the axis of the largest spacing, if it exceeds the others
+    by a tenth; the axis that the file states; the axis of fewest voxels; the third axis.
 
     Parameters
     ----------
     spacings, sizes
-        Of the three stored axes, in mm and voxels.
+        Spacing in mm and number of voxels of the three stored axes.
     stated
-        The slice axis that a header names, if it does.
+        Slice axis named in the header, or None.
     """
     single = [axis for axis in range(3) if sizes[axis] == 1]
     if single:
@@ -146,11 +146,11 @@ def slice_axis(directions: np.ndarray, acquired: int, plane: PlaneChoice) -> int
     Parameters
     ----------
     directions
-        (3, 3); its columns are the LPS steps of the three stored axes.
+        (3, 3); the columns are the LPS steps of the three stored axes.
     acquired
-        The axis along which the volume was acquired, see `acquisition_axis`.
+        Axis along which the volume was acquired, see `acquisition_axis`.
     plane
-        The plane asked for.
+        Requested plane.
     """
     if plane == "stored":
         return 2
@@ -162,7 +162,7 @@ def slice_axis(directions: np.ndarray, acquired: int, plane: PlaneChoice) -> int
     wanted = _PLANE_OF_AXIS.index(plane)
     if own == wanted:
         return acquired
-    # Each stored axis gets an axis of the patient of its own, the acquired one that which names its plane.
+    # Match each stored axis to one patient axis, the acquired axis to the one that names its plane.
     best = max(
         (order for order in permutations(range(3)) if order[acquired] == own),
         key=lambda order: sum(abs(steps[order[axis], axis]) for axis in range(3)),
@@ -171,7 +171,7 @@ def slice_axis(directions: np.ndarray, acquired: int, plane: PlaneChoice) -> int
 
 
 def require_plane(plane: str) -> None:
-    """Refuse a word that names no plane.
+    """Refuse an unknown plane name.
 
     Raises
     ------
@@ -189,9 +189,9 @@ def upright(
     Parameters
     ----------
     column_step, row_step, slice_step
-        Where one goes, in LPS, when the stored column, row or slice index grows by one. Any length but zero.
+        LPS step for an increase of the stored column, row or slice index by one. Any non-zero length.
     plane
-        The plane that the slices are shown as; that nearest to them by default.
+        Plane to show the slices as; by default the plane nearest to them.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def upright(
     Raises
     ------
     ValueError
-        When a step is zero or not finite, or the three do not span the space.
+        If a step is zero or not finite, or the three steps are linearly dependent.
     """
     steps = np.stack([np.asarray(step, float) for step in (column_step, row_step, slice_step)])
     lengths = np.linalg.norm(steps, axis=1)
@@ -233,7 +233,7 @@ def series_normal(orientation: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     orientation
-        Image Orientation (Patient): the direction in which columns grow, then that in which rows grow, (6,).
+        Image Orientation (Patient), (6,): the direction in which columns grow, then that in which rows grow.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def series_normal(orientation: np.ndarray) -> np.ndarray:
 
 
 def plane_of(orientation: np.ndarray) -> Plane | None:
-    """The plane of a slice by its Image Orientation (Patient), (6,), or ``None`` for one that is no orientation."""
+    """The plane of a slice from its Image Orientation (Patient), (6,), or ``None`` if that is not an orientation."""
     column, row = np.asarray(orientation, float).reshape(2, 3)
     try:
         return upright(column, row, np.cross(column, row)).plane
@@ -255,12 +255,12 @@ def plane_of(orientation: np.ndarray) -> Plane | None:
 
 
 def plane_of_normal(normal: np.ndarray) -> Plane | None:
-    """The plane whose normal is nearest to a direction in LPS, or ``None`` for a direction of no length."""
+    """The plane whose normal is nearest to a direction in LPS, or ``None`` for a direction of zero length."""
     length = float(np.linalg.norm(normal))
     return _PLANE_OF_AXIS[_nearest_axis(normal / length)] if np.isfinite(length) and length > 0 else None
 
 
 def _nearest_axis(direction: np.ndarray) -> int:
-    """The LPS axis nearest to ``direction``; of a tie the last, so that 45 degrees are axial before coronal."""
+    """The LPS axis nearest to ``direction``; the last one of a tie, so 45 degrees count as axial before coronal."""
     sizes = np.abs(direction)
     return int(np.flatnonzero(sizes > sizes.max() - _TIE)[-1])

@@ -1,4 +1,4 @@
-"""A few facts of a DICOM file's header, read once: what kind of image it is, of which series, and where it lies."""
+"""Facts from a DICOM file's header, read once: the kind of image, its series and its position."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _REMEMBERED = 65_536
 
 @dataclass(frozen=True)
 class HeaderFacts:
-    """What a header says.
+    """Facts stated in a header.
 
     Attributes
     ----------
     place
-        Where a single frame lies, see `SliceFacts`; its ``name`` is the path.
+        Position of a single frame, see `SliceFacts`; its ``name`` is the path.
     frames
-        Number of Frames, 1 where absent.
+        Number of Frames; 1 if absent.
     has_pixels
-        Whether the object says how many rows it has.
+        Whether the object states a number of rows.
     modality, sop_class, study, series, body_part
-        ``""`` where absent.
+        ``""`` if absent.
     image_type
-        In capitals.
+        Image Type in capitals.
     has_rescale
         Whether Rescale Slope and Intercept are stated.
     """
@@ -53,12 +53,12 @@ class HeaderFacts:
 
 
 def header_facts(path: str | os.PathLike[str]) -> HeaderFacts:
-    """The facts of a DICOM file; remembered until the file changes.
+    """The facts of a DICOM file, cached until the file changes.
 
     Raises
     ------
     UnreadableImageError
-        When the file cannot be opened or parsed.
+        If the file cannot be opened or parsed.
     """
     name = os.fspath(path)
     with stage(name, "open"):
@@ -67,7 +67,7 @@ def header_facts(path: str | os.PathLike[str]) -> HeaderFacts:
 
 
 def known_facts(path: str | os.PathLike[str]) -> HeaderFacts | None:
-    """`header_facts`, or ``None`` where the header cannot be read."""
+    """`header_facts`, or ``None`` if the header cannot be read."""
     try:
         return header_facts(path)
     except UnreadableImageError:

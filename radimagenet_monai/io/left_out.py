@@ -1,4 +1,4 @@
-"""What was left out of a folder or a table, by reason: nothing is dropped without a count."""
+"""Files left out of a folder or a table, by reason: nothing is dropped uncounted."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SHOWN = 3
 
 
 class LeftOut(dict[str, list[str]]):
-    """Reason to the paths that were left out for it, in the order in which they were found.
+    """Maps a reason to the paths left out for it, in the order found.
 
     Parameters
     ----------
     root
-        Paths below it are kept relative to it, with ``/``. Bytes of a name that are not UTF-8 are kept as ``\\xNN``.
+        Folder; paths below it are kept relative to it, with ``/``. Bytes of a name that are not UTF-8 become ``\\xNN``.
     """
 
     def __init__(self, root: str | os.PathLike[str] = "") -> None:
@@ -39,22 +39,22 @@ class LeftOut(dict[str, list[str]]):
         self.root = os.fspath(root)
 
     def add(self, reason: str, path: str | os.PathLike[str]) -> None:
-        """Note that ``path`` was left out; ``reason`` goes on "left out: "."""
+        """Record that ``path`` was left out; ``reason`` completes "left out: "."""
         self.setdefault(reason, []).append(self._shown(os.fspath(path)))
 
     def update_from(self, other: LeftOut) -> None:
-        """Add everything of ``other``, whose paths are taken as they are."""
+        """Add all entries of ``other``, keeping its paths unchanged."""
         for reason, paths in other.items():
             self.setdefault(reason, []).extend(paths)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many for each reason, by reason."""
+        """Number of files for each reason, sorted by reason."""
         return {reason: len(self[reason]) for reason in sorted(self)}
 
     @property
     def notes(self) -> list[str]:
-        """A sentence for each reason, with the first names; reasons that nobody asks about come last."""
+        """A sentence for each reason, with the first names; usual reasons come last."""
         reasons = sorted(self, key=lambda reason: (reason in USUAL, reason))
         return [f"left out: {len(self[reason])} x {reason}, {first_names(self[reason])}" for reason in reasons]
 

@@ -1,4 +1,4 @@
-"""Upper limits that keep a damaged or hostile file from filling the memory or the disk."""
+"""Limits that keep a damaged or hostile file from filling the memory or the disk."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ MAX_CODESTREAM_TILES = 4096
 
 
 def require_affordable(path: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse an image before memory is taken for it.
+    """Refuse an image before memory is allocated for it.
 
     Parameters
     ----------
     path
-        The file, for the error.
+        File, for the error.
     shape
-        What the header claims, in any order: frames, rows, columns, samples.
+        Sizes stated in the header, in any order: frames, rows, columns, samples.
     itemsize
-        Bytes of one sample.
+        Bytes per sample.
 
     Raises
     ------
     UnreadableImageError
-        When a dimension is below 1 or the whole is larger than ``MAX_DECODED_BYTES``.
+        If a dimension is below 1 or the total exceeds ``MAX_DECODED_BYTES``.
     """
     claimed = " x ".join(str(size) for size in shape)
     if not shape or min(shape) < 1:

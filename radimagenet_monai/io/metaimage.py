@@ -1,7 +1,8 @@
-"""Parsing MetaImage files (.mha, and .mhd with .raw or .zraw beside it) of one volume or picture.
+"""Parse MetaImage files (.mha, and .mhd with .raw or .zraw beside it) of one volume or picture.
 
-Format: https://docs.itk.org/en/latest/learn/metaio.html. Why not through ITK: as for NRRD, its reader takes memory for
-whatever size the header claims and follows a header to any file of the machine. ITK is the oracle of the tests.
+Format: https://docs.itk.org/en/latest/learn/metaio.html. ITK is not used, for the same reasons as for NRRD: its
+reader allocates whatever size the header claims and follows a header to any file of the machine. The tests compare
+with ITK.
 """
 
 from __future__ import annotations
@@ -47,22 +48,22 @@ _INTENSITY = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctio
 
 @dataclass(frozen=True)
 class MetaImageHeader:
-    """What the header of a MetaImage file says.
+    """Fields of a MetaImage header.
 
     Attributes
     ----------
     sizes
-        Elements along each axis, fastest first; further axes than three hold volumes.
+        Elements along each axis, fastest first; axes beyond the third hold volumes.
     channels
-        Values an element: 1, or 3 for RGB.
+        Values per element: 1, or 3 for RGB.
     steps
         ``(3, 3)`` float64: one LPS vector in mm for each of the first three axes.
     origin
         ``(2,)`` or ``(3,)`` float64: centre of the first element, in LPS mm.
     data_file
-        Where the elements are: a name beside the header, or ``None`` for this file.
+        Name of the data file beside the header, or ``None`` if the elements are in this file.
     data_offset
-        Where they begin; ``-1`` for the last bytes of the file.
+        Offset of the elements in bytes; ``-1`` if they are the last bytes of the file.
     """
 
     sizes: tuple[int, ...]
@@ -77,7 +78,7 @@ class MetaImageHeader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the decoded elements."""
+        """Size of the decoded elements in bytes."""
         return math.prod(self.sizes) * self.channels * self.dtype.itemsize
 
     @property
@@ -90,12 +91,12 @@ class MetaImageHeader:
 
     @property
     def slice_nbytes(self) -> int:
-        """Bytes of one decoded slice."""
+        """Size of one decoded slice in bytes."""
         return math.prod(self.sizes[:2]) * self.channels * self.dtype.itemsize
 
 
 def is_metaimage(head: bytes) -> bool:
-    """Whether a file that starts with ``head`` (540 bytes or all of it) is a MetaImage."""
+    """Whether ``head`` (540 bytes, or the whole file) is the start of a MetaImage."""
     return _START.match(head) is not None and b"NDims" in head
 
 
@@ -105,9 +106,9 @@ def read_metaimage_header(path: str) -> MetaImageHeader:
     Raises
     ------
     ValueError
-        When a field is missing, damaged, or of a kind that is not an image.
+        If a field is missing, damaged, or describes something other than an image.
     OSError
-        When the file cannot be opened.
+        If the file cannot be opened.
     """
     fields, end = _fields(path)
     if fields.get("ObjectType", "Image") != "Image":
@@ -148,14 +149,14 @@ def read_metaimage_header(path: str) -> MetaImageHeader:
 
 
 def read_metaimage_samples(path: str, header: MetaImageHeader) -> np.ndarray:
-    """Decode the elements of ``path``, slowest axis first, channels last, in the machine's byte order.
+    """Decode the elements of ``path``, slowest axis first, channels last, in native byte order.
 
     Raises
     ------
     ValueError
-        When elements are missing, damaged, or in a file elsewhere than beside the header.
+        If elements are missing, damaged, or in a file that is not beside the header.
     OSError
-        When a file cannot be read.
+        If a file cannot be read.
     """
     source = path if header.data_file is None else file_beside(path, header.data_file)
     count = header.nbytes // header.dtype.itemsize
@@ -181,24 +182,24 @@ def read_metaimage_samples(path: str, header: MetaImageHeader) -> np.ndarray:
 
 
 def read_metaimage(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
-    """Read a MetaImage volume or picture; further axes than three are unrolled, volume after volume.
+    """Read a MetaImage volume or picture; axes beyond the third are unrolled, volume after volume.
 
     Parameters
     ----------
     path
-        The ``.mha`` file, or the ``.mhd`` header of a detached one.
+        The ``.mha`` file, or the ``.mhd`` header of a detached file.
     plane
-        The plane of the slices.
+        Plane of the slices.
 
     Returns
     -------
     NativeImage
-        ``pixels`` (slices, rows, columns[, 3]) of the stored type: the format's own intensities are not scaled.
+        ``pixels`` (slices, rows, columns[, 3]) of the stored type; intensities are not rescaled.
 
     Raises
     ------
     UnreadableImageError
-        When the file is damaged or cut short, is not one image, or keeps its data outside its folder.
+        If the file is damaged or cut short, is not a single image, or keeps its data outside its folder.
     """
     with stage(path, "header"):
         header = read_metaimage_header(path)
@@ -214,12 +215,12 @@ def read_metaimage(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
 
 
 def metaimage_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
-    """Plane, slices a volume and volumes of a MetaImage file, from its header alone.
+    """Plane, slices per volume and number of volumes of a MetaImage file, from its header alone.
 
     Raises
     ------
     UnreadableImageError
-        When the header is damaged.
+        If the header is damaged.
     """
     with stage(path, "header"):
         header = read_metaimage_header(path)
@@ -232,7 +233,7 @@ def _shaped(samples: np.ndarray, header: MetaImageHeader) -> np.ndarray:
 
 
 def _inflated(data: bytes, most: int) -> bytes:
-    """At most ``most`` bytes of a zlib or gzip stream that is there whole."""
+    """At most ``most`` bytes of a complete zlib or gzip stream."""
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
     inflated = inflater.decompress(data, most)
     if not inflater.eof and len(inflated) < most:
@@ -241,7 +242,7 @@ def _inflated(data: bytes, most: int) -> bytes:
 
 
 def _fields(path: str) -> tuple[dict[str, str], int]:
-    """The fields of a header, and where it ends: behind the line that names the data file."""
+    """The fields of a header, and the offset of its end: after the line that names the data file."""
     fields: dict[str, str] = {}
     with open(path, "rb") as stream:
         while stream.tell() < _MOST_HEADER_BYTES and (line := stream.readline(_MOST_HEADER_BYTES)):

@@ -1,7 +1,7 @@
-"""Keeps the folders of a machine out of what is written for others to read.
+"""Keep the folders of a machine out of text written for others.
 
-A path below a named root becomes ``$NAME/rest``; of any other absolute path only its last part is left. Folder names
-tell who ran something and where, and often which study or patient it was about.
+A path below a named root becomes ``$NAME/rest``; any other absolute path is reduced to its last part. Folder names
+reveal who ran something and where, and often the study or patient.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Any
 
 Roots = Mapping[str, str | os.PathLike[str]]
 
-# The folders of an absolute path, POSIX or Windows, in running text; a URL's are preceded by a colon or a slash.
+# The folders of an absolute path, POSIX or Windows, in running text; in a URL they follow a colon or a slash.
 _FOLDERS = re.compile(r"""(?<![\w.~$:/\\}-])(?:/(?:[^/\s'"<>|:;,()\[\]{}]+/)+|[A-Za-z]:\\(?:[^\\\s'"<>|:;,]+\\)*)""")
-# A quoted path may hold blanks.
+# A quoted path may contain spaces.
 _QUOTED = re.compile(r"""(?P<quote>['"])(?P<path>(?:/|[A-Za-z]:\\)[^'"\n]*[/\\][^'"\n]*)(?P=quote)""")
 
 
 def without_folders(value: Any, roots: Roots | None = None) -> Any:
-    """A copy of a JSON value in which no text holds an absolute path.
+    """A copy of a JSON value without absolute paths in its text.
 
     Parameters
     ----------
     value
-        Text, or mappings and lists of it; anything else is returned as it is.
+        Text, or mappings and lists of text; other values are returned unchanged.
     roots
-        Name to folder or file. The longest root that a path lies in names it.
+        Name to folder or file. A path is named after the longest root that contains it.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def without_folders(value: Any, roots: Roots | None = None) -> Any:
 
 
 def shell_command(arguments: Sequence[str], roots: Roots | None = None) -> str:
-    """A command line to type, in which paths below a named root start with a shell variable of that name.
+    """A command line to type, with a shell variable in place of each named root.
 
-    The running interpreter becomes ``python``; of other absolute paths the last part is left.
+    The running interpreter becomes ``python``; other absolute paths are reduced to their last part.
     """
     named = sorted(((os.fspath(root), name) for name, root in (roots or {}).items()), key=lambda item: -len(item[0]))
     return " ".join(_shell_word(argument, named) for argument in arguments)
@@ -82,7 +82,7 @@ def _hidden_text(text: str, named: Sequence[tuple[str, str]]) -> str:
     for root, name in named:
         text = re.sub(rf"(?<![\w.-]){re.escape(root.rstrip(os.sep))}(?![\w.-])", f"${name}", text)
     if text.startswith("/") and not re.search(r"[:;\n]", text):
-        return Path(text).name  # all of it is one path, which may hold blanks
+        return Path(text).name  # the whole text is one path, which may contain spaces
     text = _QUOTED.sub(_last_part, text)
     home = os.fspath(Path.home())
     text = re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w./-])", "~", text) if len(home) > 1 else text

@@ -1,4 +1,4 @@
-"""The one form in which an image leaves the readers and enters an intensity policy."""
+"""The image format shared by all readers and intensity policies."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Source = Literal["dicom", "volume", "picture", "array"]
 
 @dataclass(frozen=True)
 class NativeImage:
-    """All frames of one file, series or volume as stored, upright, with what an intensity policy may know of them.
+    """All frames of one file, series or volume as stored, upright, with the header facts an intensity policy may use.
 
     Attributes
     ----------
     path
-        The file or folder it was read from.
+        File or folder that the image was read from.
     source
         ``"dicom"``; ``"volume"`` (NIfTI, NRRD); ``"picture"`` (PNG, JPEG, TIFF, BMP); ``"array"`` (NPY).
     pixels
@@ -32,26 +32,25 @@ class NativeImage:
         kept as YBR. For a volume the file's own scaling is applied, so that a CT volume is in HU. Pictures are as
         decoded (palette resolved, alpha dropped over black, 8 or 16 bit).
     headers
-        One pydicom ``Dataset`` a frame (the same object may repeat), holding only elements of
-        ``HEADER_KEYWORDS``, with the functional groups of enhanced multi-frame objects flattened to the top level,
-        so that pydicom's own LUT functions take it as it is. Empty for other sources. Never holds a name, an id,
-        a date or an institution.
+        One pydicom ``Dataset`` per frame (the same object may repeat), with only the elements of ``HEADER_KEYWORDS``
+        and the functional groups of enhanced multi-frame objects flattened to the top level, so that pydicom's LUT
+        functions accept it. Empty for other sources. Never contains a name, an id, a date or an institution.
     spacing
-        Millimetres between rows and between columns, where known.
+        Millimetres between rows and between columns, or None if unknown.
     plane
-        The anatomical plane of the frames, ``"axial"``, ``"coronal"`` or ``"sagittal"``; ``None`` where the file does
-        not place them in the patient, or places them in several planes.
+        Anatomical plane of the frames, ``"axial"``, ``"coronal"`` or ``"sagittal"``; ``None`` if the file does not
+        place them in the patient, or places them in several planes.
     affine
         (4, 4) float64 from upright (column, row, frame, 1) to LPS mm (x to the left, y to posterior, z superior);
-        ``None`` where positions are unknown or the frames are not a regular stack. Of several volumes, which lie one
-        behind the other, that of the first: ``frame`` then counts within a volume.
+        ``None`` if positions are unknown or the frames are not a regular stack. For several consecutive volumes, the
+        affine of the first; ``frame`` then counts within a volume.
     volumes
-        How many volumes of equally many frames lie one behind the other.
+        Number of consecutive volumes, all with the same number of frames.
     notes
-        What was doubtful and how it was decided, one fixed sentence each, so that they can be counted over files.
+        What was doubtful and how it was decided, as fixed sentences that can be counted over files.
     in_order
         Whether the frames of each volume follow each other in space, in either direction, as far as positions are
-        known. Not those of a multi-frame object that stores them otherwise: its frames keep their numbers.
+        known. False for a multi-frame object stored in another order, since its frames keep their numbers.
     """
 
     path: str
@@ -70,11 +69,11 @@ class NativeImage:
 
     @property
     def modality(self) -> str | None:
-        """The DICOM Modality (``"CT"``, ``"MR"``, ``"US"``, ``"CR"``, ``"DX"``, ...) or ``None`` where unknown."""
+        """The DICOM Modality (``"CT"``, ``"MR"``, ``"US"``, ``"CR"``, ``"DX"``, ...), or ``None`` if unknown."""
         return self.headers[0].get("Modality") or None if self.headers else None
 
     def pixel_aspect(self, frame: int) -> float:
-        """Height of a pixel over its width, from the spacing or Pixel Aspect Ratio; 1 where neither is known."""
+        """Pixel height divided by width, from the spacing or Pixel Aspect Ratio; 1 if neither is known."""
         if self.spacing is not None:
             rows, columns = self.spacing
         else:
@@ -87,17 +86,17 @@ class NativeImage:
 
     @property
     def is_color(self) -> bool:
-        """Whether every pixel holds three values."""
+        """Whether each pixel has three values."""
         return self.pixels.ndim == 4
 
 
 def require_single_frame(image: NativeImage) -> None:
-    """Refuse an image of several frames where no frame was named: the first one would be a silent choice.
+    """Refuse an image of several frames if no frame was named: taking the first would be a silent choice.
 
     Raises
     ------
     UnreadableImageError
-        Saying how many frames it has.
+        The error states the number of frames.
     """
     if len(image) > 1:
         raise UnreadableImageError(

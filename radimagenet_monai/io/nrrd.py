@@ -1,7 +1,7 @@
-"""Parsing NRRD files (http://teem.sourceforge.net/nrrd/format.html) of one scalar or RGB volume.
+"""Parse NRRD files (http://teem.sourceforge.net/nrrd/format.html) of one scalar or RGB volume.
 
-Why not through ITK: its reader takes memory for whatever size the header claims, follows a detached header to any
-file of the machine, and its import costs seconds in every worker process. ITK is the oracle of the tests.
+ITK is not used: its reader allocates whatever size the header claims, follows a detached header to any file of the
+machine, and takes seconds to import in every worker process. The tests compare with ITK.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _COLOR_KINDS = frozenset({"rgb-color", "3-color"})
 
 @dataclass(frozen=True)
 class NrrdHeader:
-    """What the header of an NRRD file says.
+    """Fields of an NRRD header.
 
     Attributes
     ----------
     sizes
         Samples along each axis, fastest first, without a color axis.
     color
-        Whether a first axis of three RGB samples precedes them.
+        Whether an additional first axis holds three RGB samples.
     directions
-        One LPS vector an axis, in mm; identity times the spacings where the file has no space.
+        One LPS vector per axis, in mm; identity times the spacings if the file states no space.
     origin
-        The LPS position of the first sample, or ``None`` where the file does not place it in the patient.
+        LPS position of the first sample, or ``None`` if the file does not place it in the patient.
     """
 
     sizes: tuple[int, ...]
@@ -75,12 +75,12 @@ class NrrdHeader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the decoded samples."""
+        """Size of the decoded samples in bytes."""
         return math.prod(self.sizes) * (3 if self.color else 1) * self.dtype.itemsize
 
     @property
     def slice_nbytes(self) -> int:
-        """Bytes of one decoded slice."""
+        """Size of one decoded slice in bytes."""
         return self.nbytes // (self.sizes[2] if len(self.sizes) > 2 else 1)
 
 
@@ -90,9 +90,9 @@ def read_nrrd_header(path: str) -> NrrdHeader:
     Raises
     ------
     ValueError
-        When a field is missing, damaged, or of a kind that is not an image of one to three dimensions.
+        If a field is missing, damaged, or describes something other than an image of one to three dimensions.
     OSError
-        When the file cannot be opened.
+        If the file cannot be opened.
     """
     with open(path, "rb") as stream:
         fields, offset = _fields(stream)
@@ -136,14 +136,14 @@ def read_nrrd_header(path: str) -> NrrdHeader:
 
 
 def read_nrrd_samples(path: str, header: NrrdHeader) -> np.ndarray:
-    """Decode the samples of ``path``, slowest axis first, a color axis last, in the machine's byte order.
+    """Decode the samples of ``path``, slowest axis first, a color axis last, in native byte order.
 
     Raises
     ------
     ValueError
-        When samples are missing, damaged, or in a file elsewhere than beside the header.
+        If samples are missing, damaged, or in a file that is not beside the header.
     OSError
-        When a file cannot be read.
+        If a file cannot be read.
     """
     source = path if header.data_file is None else _detached(path, header.data_file)
     with open(source, "rb") as stream:
@@ -170,7 +170,7 @@ def read_nrrd_samples(path: str, header: NrrdHeader) -> np.ndarray:
 
 
 def _fields(stream: BinaryIO) -> tuple[dict[str, str], int]:
-    """The fields of a header, names in lower case, and where the data begin; key/value pairs are passed over."""
+    """The fields of a header, names in lower case, and the offset of the data; key/value pairs are skipped."""
     if not _MAGIC.match(stream.readline(64).strip()):
         raise ValueError("it is no NRRD file")
     fields: dict[str, str] = {}
@@ -184,10 +184,10 @@ def _fields(stream: BinaryIO) -> tuple[dict[str, str], int]:
         name, separator, value = text.partition(":")
         if not separator:
             raise ValueError("the NRRD header holds a line that is no field")
-        if value.strip():  # a field without a value says nothing
+        if value.strip():  # ignore empty fields
             fields[name.strip().lower()] = value.strip()
         if name.strip().lower() in ("data file", "datafile") and value.strip().upper().startswith("LIST"):
-            return fields, stream.tell()  # names follow to the end
+            return fields, stream.tell()  # the file names are listed up to the end
     raise ValueError("the NRRD header does not end")
 
 
@@ -227,7 +227,7 @@ def _detached(path: str, name: str) -> str:
 
 
 def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:
-    """Everything that belongs to the samples, and at most one slice more than they need."""
+    """The bytes of the samples, and up to one slice more than needed."""
     skip = header.byte_skip
     most = header.nbytes + header.slice_nbytes
     if header.encoding == "raw":
@@ -241,7 +241,7 @@ def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:
         raise ValueError("a byte skip of -1 goes with raw NRRD data alone")
     if header.encoding in _TEXT:
         stream.seek(skip, os.SEEK_CUR)
-        # 32 characters hold any number of the types above.
+        # 32 characters are enough for any number of these types.
         return stream.read(most // header.dtype.itemsize * 32)
     inflater: Any
     if header.encoding in ("gzip", "gz"):
@@ -251,7 +251,7 @@ def _decoded(stream: BinaryIO, header: NrrdHeader) -> bytes:
     else:
         raise ValueError("the NRRD encoding is none of raw, gzip, bzip2, ascii")
     data = inflater.decompress(stream.read(), skip + most)[skip:]
-    # The checksum stands at the end: a stream that has not got there is cut short.
+    # The checksum is at the end: a stream that does not reach it is cut short.
     if not inflater.eof and len(data) < most:
         raise ValueError(f"the NRRD is cut short: its {header.encoding} stream does not end")
     return bytes(data)

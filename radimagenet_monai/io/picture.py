@@ -1,7 +1,7 @@
-"""Reading pictures (PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP) and arrays (NPY).
+"""Read pictures (PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP) and arrays (NPY).
 
-Pictures leave as a viewer shows them: palettes resolved, EXIF orientation applied, alpha composed over black, one bit
-as 0 and 255. Sixteen bits stay sixteen bits, also in color, where Pillow alone would cut them to eight.
+Pictures are returned as a viewer shows them: palettes resolved, EXIF orientation applied, alpha composed over black,
+one bit as 0 and 255. Sixteen bits are kept, also in color, which Pillow alone would reduce to eight.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from radimagenet_monai.io.native_image import NativeImage
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
 _EXIF_ORIENTATION = 0x0112
-# EXIF orientation: (transpose, flip rows, flip columns), the flips after the transposition.
+# EXIF orientation: (transpose, flip rows, flip columns); flips follow the transposition.
 _EXIF_TURNS = {
     2: (False, False, True),
     3: (False, True, True),
@@ -34,7 +34,7 @@ _EXIF_TURNS = {
     7: (True, True, True),
     8: (True, True, False),
 }
-# Pillow knows this kind only in the other byte order.
+# Pillow supports this kind only in the other byte order.
 TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 _COLOR_MODES = frozenset({"RGB", "YCbCr", "RGBA", "RGBX", "P", "PA"})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
@@ -42,9 +42,9 @@ _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 262, 284, 338
 _MIN_IS_WHITE = 0
 _JPEG2000_START = b"\xff\x4f\xff\x51"
-# Photometric interpretation (1 gray, 2 RGB) and samples of 16-bit color that is read.
+# Supported 16-bit color: photometric interpretation (1 gray, 2 RGB) and samples per pixel.
 _DEEP_TIFF = frozenset({(2, 3), (2, 4)})
-# What says how strips or tiles are to be decoded: sizes, compression, fill order, rows a strip, predictor, tile sizes.
+# Tags needed to decode strips or tiles: sizes, compression, fill order, rows per strip, predictor, tile sizes.
 _TIFF_LAYOUT = (256, 257, 259, 266, 278, 317, 322, 323)
 
 
@@ -59,7 +59,7 @@ def read_picture(path: str) -> NativeImage:
     Raises
     ------
     UnreadableImageError
-        When the file is damaged or cut short, is animated, or holds CMYK, 32-bit or float samples.
+        If the file is damaged or cut short, is animated, or holds CMYK, 32-bit or float samples.
     """
     with stage(path, "open"):
         try:
@@ -101,7 +101,7 @@ def read_array(path: str) -> NativeImage:
     Raises
     ------
     UnreadableImageError
-        When it holds another shape, objects, complex or Boolean values, or fewer or more bytes than it says.
+        If it holds another shape, objects, complex or Boolean values, or a different number of bytes than stated.
     """
     with stage(path, "header"), open(path, "rb") as stream:
         version = np.lib.format.read_magic(stream)
@@ -129,9 +129,9 @@ def read_array(path: str) -> NativeImage:
 
 
 def picture_pages(path: str) -> int:
-    """The pages of a picture, from its header alone; 1 where it cannot be opened."""
+    """Number of pages of a picture, from its header alone; 1 if it cannot be opened."""
     with open(path, "rb") as stream:
-        # Only TIFF has pages; a million PNG files need not be parsed to know that they have one.
+        # Only TIFF has pages, so a million PNG files need not be parsed.
         if not stream.read(2).startswith((b"II", b"MM")):
             return 1
     try:
@@ -142,12 +142,12 @@ def picture_pages(path: str) -> int:
 
 
 def picture_orientations(path: str) -> tuple[int, ...]:
-    """EXIF orientation, 1 to 8, of each page of a picture before it was turned; of all of them once where it is one.
+    """EXIF orientation, 1 to 8, of each page of a picture before turning; a single entry if all pages share it.
 
     Raises
     ------
     UnreadableImageError
-        When the file cannot be opened.
+        If the file cannot be opened.
     """
     found = []
     with stage(path, "open"), Image.open(path, formats=_FORMATS) as picture:
@@ -159,7 +159,7 @@ def picture_orientations(path: str) -> tuple[int, ...]:
 
 
 def array_slices(path: str) -> int:
-    """The slices of an NPY file, from its header alone; 1 where it cannot be opened."""
+    """Number of slices of an NPY file, from its header alone; 1 if it cannot be opened."""
     try:
         with stage(path, "open"):
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
@@ -169,7 +169,7 @@ def array_slices(path: str) -> int:
 
 
 def _has_deep_color(path: str, picture: Image.Image) -> bool:
-    """Whether samples are 16-bit and several, or 16-bit with alpha, which Pillow would cut to 8."""
+    """Whether pixels have several 16-bit samples, including alpha, which Pillow would reduce to 8 bits."""
     if picture.format == "PNG":
         with open(path, "rb") as stream:
             header = stream.read(26)
@@ -187,7 +187,7 @@ def _has_deep_color(path: str, picture: Image.Image) -> bool:
 
 
 def _require_plain_jpeg2000(path: str, picture: Image.Image) -> None:
-    """Refuse a JPEG 2000 file that is cut short, which OpenJPEG fills with gray, or that Pillow would cut to 8 bits."""
+    """Refuse a JPEG 2000 file that is cut short (OpenJPEG fills it with gray) or that Pillow would reduce to 8 bits."""
     data = Path(path).read_bytes()
     start = data.find(_JPEG2000_START)
     (count,) = struct.unpack_from(">H", data, start + 40)
@@ -204,7 +204,7 @@ def _is_planar(picture: Image.Image) -> bool:
 
 
 def _deep_color(path: str, picture: Image.Image, page: int) -> np.ndarray:
-    extra: int | None = 2  # of PNG: alpha that the color is still to be multiplied by
+    extra: int | None = 2  # PNG alpha, by which the color has yet to be multiplied
     if picture.format == "TIFF":
         tags = picture.tag_v2  # type: ignore[attr-defined]  # only TIFF pictures have it
         bits, photometric = tags[_TIFF_BITS_PER_SAMPLE], tags.get(_TIFF_PHOTOMETRIC)
@@ -214,7 +214,7 @@ def _deep_color(path: str, picture: Image.Image, page: int) -> np.ndarray:
             )
         extra = tags.get(_TIFF_EXTRA_SAMPLES, (0,))[0]
         if _is_planar(picture):
-            # OpenCV takes planes for interleaved samples, and Pillow has no such mode.
+            # OpenCV treats planes as interleaved samples, and Pillow has no such mode.
             samples = np.stack([_samples(path, plane) for plane in _tiff_planes(path, tags)], axis=-1)
             return _flattened(samples, extra)
     ok, pages = cv2.imreadmulti(path, start=page, count=1, flags=cv2.IMREAD_UNCHANGED)
@@ -228,7 +228,7 @@ def _deep_color(path: str, picture: Image.Image, page: int) -> np.ndarray:
 
 
 def _flattened(samples: np.ndarray, extra: int | None) -> np.ndarray:
-    """Gray or color without the alpha behind it; TIFF may keep it multiplied already, or as something else (0)."""
+    """Gray or color without alpha; in TIFF it may already be multiplied, or the extra sample not be alpha (0)."""
     kept = samples.shape[-1] - 1 + samples.shape[-1] % 2
     color = samples[..., :kept]
     if kept < samples.shape[-1] and extra == 2:
@@ -237,7 +237,7 @@ def _flattened(samples: np.ndarray, extra: int | None) -> np.ndarray:
 
 
 def _tiff_planes(path: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list[Image.Image]:
-    """Each plane of a planar TIFF page as a picture of its own: its tags, and its part of the strips or tiles."""
+    """Each plane of a planar TIFF page as a separate picture: its tags and its share of the strips or tiles."""
     offsets_tag, lengths_tag = (324, 325) if 324 in tags else (273, 279)
     offsets, lengths = tags[offsets_tag], tags[lengths_tag]
     count = len(offsets) // len(tags[_TIFF_BITS_PER_SAMPLE])
@@ -257,9 +257,9 @@ def _tiff_planes(path: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list
 
 
 def _tiff_page(prefix: bytes, entries: dict[int, list[int]], parts: tuple[int, int], chunks: list[bytes]) -> bytes:
-    """A TIFF file of one page: ``entries`` and, under the tags ``parts``, where its chunks lie and how long they are.
+    """A one-page TIFF file: ``entries``, and the chunks' offsets and lengths under the tags ``parts``.
 
-    All numbers are written as LONG, which readers take for any number (TIFF 6.0, section 2).
+    All numbers are written as LONG, which readers accept for any integer (TIFF 6.0, section 2).
     """
     order = "<" if prefix == b"II" else ">"
     behind = 8 + 2 + 12 * (len(entries) + 2) + 4 + 8 * len(chunks)
@@ -286,7 +286,7 @@ def _samples(path: str, picture: Image.Image) -> np.ndarray:
         samples = np.asarray(picture).astype(np.uint16)
         if picture.format == "TIFF":
             tags = picture.tag_v2  # type: ignore[attr-defined]  # only TIFF pictures have it
-            if tags.get(_TIFF_PHOTOMETRIC) == _MIN_IS_WHITE:  # Pillow turns only up to 8 bits
+            if tags.get(_TIFF_PHOTOMETRIC) == _MIN_IS_WHITE:  # Pillow inverts only up to 8 bits
                 return ((1 << tags[_TIFF_BITS_PER_SAMPLE][0]) - 1 - samples).astype(np.uint16)
         return samples
     transparent = "transparency" in picture.info or mode in _ALPHA_MODES

@@ -1,7 +1,7 @@
-"""The fast way to the samples of the most common pictures: whole PNG and JPEG files of 8 bits, gray or RGB.
+"""Fast decoding of the most common pictures: complete 8-bit PNG and JPEG files, gray or RGB.
 
-What is not plain in every respect (palettes, transparency, 16 bits, interlacing, EXIF, anything behind the end) is left
-to `radimagenet_monai.io.picture`, which also says what is wrong with a damaged file. Both give the same samples.
+Anything else (palettes, transparency, 16 bits, interlacing, EXIF, data after the end) is left to
+`radimagenet_monai.io.picture`, which also reports damage. Both give the same samples.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from PIL import Image, JpegImagePlugin
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _IHDR, _IDAT, _IEND = b"IHDR", b"IDAT", b"IEND"
-_HARMLESS = frozenset({b"pHYs", b"tIME", b"gAMA", b"cHRM", b"sRGB"})  # readers of samples pass over these
+_HARMLESS = frozenset({b"pHYs", b"tIME", b"gAMA", b"cHRM", b"sRGB"})  # do not affect the samples
 _TEXT = b"tEXt"
 _TEXTS_WITH_ORIENTATION = (b"Raw profile type ", b"XML:com.adobe.xmp")
-_AFTER_HEADER = len(_PNG_SIGNATURE) + 25  # its chunk comes first: length, name, 13 bytes, checksum
+_AFTER_HEADER = len(_PNG_SIGNATURE) + 25  # the header chunk comes first: length, name, 13 bytes, checksum
 _END_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
 _STORED_STREAM = b"\x78\x01"  # RFC 1950, 2.2
 _LARGEST_BLOCK = 65_535
@@ -32,7 +32,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_plain_file(path: str) -> bytes | None:
-    """The bytes of a file that begins as PNG and JPEG do and is not huge, else ``None``; also where there is none."""
+    """The bytes of a moderately sized file that starts like a PNG or JPEG, else ``None``; also if it does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -49,9 +49,9 @@ def read_plain_file(path: str) -> bytes | None:
 
 
 def decode_plain(content: bytes) -> np.ndarray | None:
-    """Samples of a picture that is plain and whole, else ``None``.
+    """Samples of a picture that is plain and complete, else ``None``.
 
-    Of a PNG, the checksum of each chunk has been compared before it is decoded.
+    For a PNG, the checksum of each chunk is verified before decoding.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def _decode_png(content: bytes) -> np.ndarray | None:
 
 
 def _plain_png(content: bytes) -> tuple[tuple[int, ...], bytes] | None:
-    """Shape and compressed samples of a plain PNG file whose chunks are all intact; see the PNG specification, 5.3."""
+    """Shape and compressed samples of a plain PNG file with intact chunks; see the PNG specification, 5.3."""
     view = memoryview(content)
     place = len(_PNG_SIGNATURE)
     shape: tuple[int, ...] | None = None
@@ -107,20 +107,20 @@ def _plain_png(content: bytes) -> tuple[tuple[int, ...], bytes] | None:
 
 
 def _inflated(compressed: bytes, shape: tuple[int, ...]) -> bytes | None:
-    """The filtered rows, each behind the number of its filter, or ``None`` where they are not just what is expected."""
+    """The filtered rows, each after its filter number, or ``None`` if they are damaged or of unexpected length."""
     length = shape[0] * (1 + int(np.prod(shape[1:])))
     stream = isal_zlib.decompressobj()
     try:
-        rows = stream.decompress(compressed, length + 1)  # one more, to see whether there is more
+        rows = stream.decompress(compressed, length + 1)  # one more byte, to detect excess data
     except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance
         return None
     return rows if len(rows) == length and stream.eof and not stream.unused_data else None
 
 
 def _stored_png(content: bytes, filtered: bytes) -> bytes:
-    """The same picture without compression: what is left to OpenCV is to undo the filters.
+    """The same picture without compression, so that OpenCV only undoes the filters.
 
-    ISA-L inflates more than twice as fast as the zlib within OpenCV, and inflating is more than half of decoding a PNG.
+    ISA-L inflates more than twice as fast as OpenCV's zlib, and inflating is more than half of decoding a PNG.
     """
     blocks = [_STORED_STREAM]
     for start in range(0, len(filtered), _LARGEST_BLOCK):
@@ -141,7 +141,7 @@ def _stored_png(content: bytes, filtered: bytes) -> bytes:
 
 def _plain_shape(header: bytes) -> tuple[int, ...] | None:
     columns, rows = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    # Bits a sample, color type (0 gray, 2 RGB), compression, filter, interlacing.
+    # Bits per sample, color type (0 gray, 2 RGB), compression, filter, interlacing.
     if header[8:] not in (b"\x08\0\0\0\0", b"\x08\2\0\0\0") or not 0 < rows * columns <= _MOST_SAMPLES:
         return None
     return (rows, columns) if header[9] == 0 else (rows, columns, 3)
@@ -152,12 +152,12 @@ def _decode_jpeg(content: bytes) -> np.ndarray | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=("JPEG",)) as picture:
-                # Another class holds several pictures, and an orientation has to be applied.
+                # Another class holds several pictures; an orientation would have to be applied.
                 plain = type(picture) is JpegImagePlugin.JpegImageFile and picture.mode in ("L", "RGB")
                 if not plain or picture.width * picture.height > _MOST_SAMPLES:
                     return None
                 picture.load()
                 return np.asarray(picture) if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1 else None
     except Exception:
-        # Whatever is wrong with it, the general reader says so.
+        # The general reader reports what is wrong.
         return None

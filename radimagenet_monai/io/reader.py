@@ -1,4 +1,4 @@
-"""``read_image``: the one way in for every image file, whatever its format."""
+"""``read_image``: the single entry point for every image file, whatever its format."""
 
 from __future__ import annotations
 
@@ -73,28 +73,28 @@ _TEXT_NAMES = frozenset({"readme", "license", "licence", "changelog", "makefile"
 def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") -> NativeImage:
     """Read all frames of an image file, or of the one DICOM series in a folder or ZIP archive.
 
-    The format is told by content; the suffix only decides about files without any signature.
+    The format is detected from the content; the suffix only decides for files without a signature.
 
     Parameters
     ----------
     path
         A DICOM, NIfTI, NRRD, MetaImage, FreeSurfer, PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, NPY or ZIP file, or a
-        folder. Of a volume in two files, the header (``.mhd``, ``.nhdr``, ``.hdr``), or the ``.img`` file of a pair.
+        folder. For a volume in two files, the header (``.mhd``, ``.nhdr``, ``.hdr``), or the ``.img`` file of a pair.
     plane
-        The plane of the frames: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"acquired"``, that in which a volume
-        was acquired slice by slice (`radimagenet_monai.io.geometry.acquisition_axis`). Slices in another plane than the
-        acquired one are taken by exchanging the axes of the volume or the stack; nothing is interpolated. Pictures and
-        arrays, which do not say in which plane they are, are taken to be in the plane that is named.
+        Plane of the frames: ``"axial"``, ``"coronal"``, ``"sagittal"``, or ``"acquired"``, the plane in which a volume
+        was acquired slice by slice (`radimagenet_monai.io.geometry.acquisition_axis`). For a plane other than the
+        acquired one, the axes of the volume or the stack are exchanged; nothing is interpolated. Pictures and arrays,
+        which do not state their plane, are taken to be in the named plane.
 
     Returns
     -------
     NativeImage
-        Upright frames of stored values, and of the header only what ``HEADER_KEYWORDS`` allows.
+        Upright frames of stored values, with only the header elements in ``HEADER_KEYWORDS``.
 
     Raises
     ------
     UnreadableImageError
-        For everything that cannot be read whole, and where slices in ``plane`` cannot be had without interpolation.
+        If the input cannot be read completely, or slices in ``plane`` would need interpolation.
     ConfigurationError
         For an unknown plane. No other exception leaves this function.
     """
@@ -114,7 +114,7 @@ def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") ->
 
 
 def image_kind(path: str | os.PathLike[str]) -> str | None:
-    """The format of a file by its first bytes.
+    """The format of a file from its first bytes.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def image_kind(path: str | os.PathLike[str]) -> str | None:
     Raises
     ------
     OSError
-        When the file cannot be opened.
+        If the file cannot be opened.
     """
     with open(path, "rb") as stream:
         head = stream.read(_HEAD_BYTES)
@@ -157,7 +157,7 @@ def _kind_of(head: bytes, path: str, size: int) -> str | None:
         return "pair"
     if head.startswith(_BARE_DICOM):
         return "dicom"
-    # Two letters alone would claim too much, so the size that follows them has to fit as well.
+    # Two letters are too weak a signature, so the size that follows must match as well.
     if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") in (0, size):
         return "picture"
     if head and Path(path).suffix.lower() in _DICOM_SUFFIXES:
@@ -166,7 +166,7 @@ def _kind_of(head: bytes, path: str, size: int) -> str | None:
 
 
 def data_file(path: str) -> str | None:
-    """The file beside an NRRD or MetaImage header that holds its pixels; ``None`` where there is none or it is odd."""
+    """The file with the pixels beside an NRRD or MetaImage header; ``None`` if there is none or it is invalid."""
     try:
         kind = image_kind(path)
         if kind == "metaimage":
@@ -179,7 +179,7 @@ def data_file(path: str) -> str | None:
 
 
 def _volume_kind(head: bytes) -> str | None:
-    """The kind of a volume that may be gzipped, by its inflated head."""
+    """The kind of a possibly gzipped volume, from its decompressed head."""
     if nifti_class(head) is not None:
         return "nifti"
     if pair_class(head) is not None:
@@ -188,7 +188,7 @@ def _volume_kind(head: bytes) -> str | None:
 
 
 def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") -> int:
-    """The frames that ``read_image`` would give, from headers alone; 1 where that cannot be told.
+    """Number of frames that ``read_image`` would return, from headers alone; 1 if unknown.
 
     Raises
     ------
@@ -211,12 +211,12 @@ def count_frames(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") 
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file's name says that it is no image: hidden files, thumbnails, tables, texts."""
+    """Whether a file's name shows that it is not an image: hidden files, thumbnails, tables, texts."""
     return junk_reason(name) is not None and name.lower() not in _TEXT_NAMES
 
 
 def junk_reason(name: str) -> str | None:
-    """Why a file is no image, as far as its name says; ``None`` where only the content can tell."""
+    """Why a file is not an image, judged by its name; ``None`` if only the content can tell."""
     lower = name.lower()
     if name.startswith("."):
         return HIDDEN
@@ -226,26 +226,26 @@ def junk_reason(name: str) -> str | None:
 
 
 def read_frame(path: str | os.PathLike[str], frame: int, plane: PlaneChoice = "acquired") -> tuple[NativeImage, int]:
-    """An image through a small cache of this process, so that the frames of one volume do not read it again each.
+    """Read an image through a small per-process cache, so that a volume is not read again for each frame.
 
     Parameters
     ----------
     path
         As for `read_image`.
     frame
-        The frame wanted, from 0.
+        Index of the frame, from 0.
     plane
-        As for `read_image`; frames are counted in it.
+        As for `read_image`; ``frame`` counts in this plane.
 
     Returns
     -------
     tuple of NativeImage and int
-        The whole image, whose pixels are read-only because they are shared, and ``frame``.
+        The whole image, with read-only pixels because they are shared, and ``frame``.
 
     Raises
     ------
     UnreadableImageError
-        As `read_image`, or when the image has no such frame.
+        As `read_image`, or if the image has no such frame.
     """
     image = _cache.get(os.fspath(path), plane)
     if not 0 <= frame < len(image):
@@ -256,7 +256,7 @@ def read_frame(path: str | os.PathLike[str], frame: int, plane: PlaneChoice = "a
 
 
 class _ImageCache:
-    """The images read last, as many as fit into ``MAX_CACHED_BYTES``, but always the last one."""
+    """The most recently read images that fit into ``MAX_CACHED_BYTES``, and always the last one."""
 
     def __init__(self) -> None:
         self._images: OrderedDict[tuple[str, str, str], NativeImage] = OrderedDict()
@@ -273,7 +273,7 @@ class _ImageCache:
         image = read_image(path, plane)
         image.pixels.setflags(write=False)
         with self._lock:
-            if key in self._images:  # another thread read it meanwhile
+            if key in self._images:  # another thread has read it meanwhile
                 self._bytes -= self._images.pop(key).pixels.nbytes
             self._images[key] = image
             self._bytes += image.pixels.nbytes
@@ -286,7 +286,7 @@ _cache = _ImageCache()
 
 
 def _stamp(path: str) -> str:
-    """What changes when a file, or any file of a folder, does."""
+    """A value that changes when a file, or any file of a folder, changes."""
     if not Path(path).is_dir():
         status = Path(path).stat()
         return f"{status.st_mtime_ns} {status.st_size}"
@@ -304,7 +304,7 @@ def _unknown(path: str) -> str:
 
 
 def _files_below(folder: str) -> list[str]:
-    """The files below ``folder`` that may belong to a series, sorted; refused where there are too many."""
+    """The files below ``folder`` that may belong to a series, sorted; refused if there are too many."""
     files: list[str] = []
     for path in walk_files(folder):
         files.append(path)
@@ -316,12 +316,12 @@ def _files_below(folder: str) -> list[str]:
 
 
 def series_of(path: str, files: Iterable[str], left_out: LeftOut | None = None) -> list[str]:
-    """Those of some DICOM files that are the slices of one series.
+    """The DICOM files that are slices of one series.
 
     Parameters
     ----------
     path
-        The folder or archive, for errors.
+        Folder or archive, for errors.
     files
         DICOM files.
     left_out
@@ -330,13 +330,13 @@ def series_of(path: str, files: Iterable[str], left_out: LeftOut | None = None) 
     Raises
     ------
     UnreadableImageError
-        Where there is no image, or images of several series.
+        If there is no image, or images of several series.
     """
     left_out = LeftOut() if left_out is None else left_out
     files = list(files)
     reasons = {file: NO_PIXELS for file in files if not header_facts(file).has_pixels}
     kinds = kinds_against([file for file in files if file not in reasons])
-    # Which of two copies, or of two orientations, is meant is for the user to say: read_dicom_series refuses them.
+    # The user must choose between two copies or two orientations: read_dicom_series refuses them.
     reasons.update({file: kind for file, kind in kinds.items() if kind not in (ACROSS, COPY)})
     series: dict[str, list[str]] = defaultdict(list)
     for file in files:
@@ -360,7 +360,7 @@ def dicom_files_below(folder: str) -> list[str]:
     Raises
     ------
     UnreadableImageError
-        Where there are none, or too many.
+        If there are none, or too many.
     """
     files = [file for file in _files_below(folder) if image_kind(file) == "dicom"]
     if not files:
@@ -373,7 +373,7 @@ def _read_folder(folder: str, plane: PlaneChoice) -> NativeImage:
 
 
 def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
-    """Read the one image or series of an archive, unpacked into a temporary folder within the limits."""
+    """Read the single image or series of an archive, unpacked within limits into a temporary folder."""
     with TemporaryDirectory(prefix="radimagenet-") as folder:
         files = _unpacked(path, folder)
         try:
@@ -388,19 +388,19 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
                     )
                 image = read_dicom_series(path, series_of(path, dicom), plane)
         except UnreadableImageError as exc:
-            # The temporary name means nothing to the reader of the error.
+            # The temporary name would mean nothing to the user.
             raise UnreadableImageError(path, exc.stage, exc.cause) from None
     return replace(image, path=path)
 
 
 def _image_kinds(files: Iterable[str]) -> dict[str, str]:
-    """The images among the files of an archive; of a pair of files the header alone."""
+    """The images among the files of an archive; only the header for a pair of files."""
     kinds = {file: kind for file in files if (kind := image_kind(file)) is not None}
     return {file: kind for file, kind in kinds.items() if header_of_pixels(file) not in kinds}
 
 
 def _unpacked(path: str, folder: str) -> list[str]:
-    """Write the members of an archive, those of each of its folders into one of our own; no size is believed."""
+    """Unpack an archive, each of its folders into a new folder; sizes stated in the archive are not trusted."""
     files = []
     total = 0
     places: dict[str, str] = {}
@@ -426,7 +426,7 @@ def _unpacked(path: str, folder: str) -> list[str]:
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files of an archive, but for hidden ones; a name is the part behind the last slash."""
+    """The files of an archive except hidden ones; a name is the part after the last slash."""
     named = [(member, member.filename.replace("\\", "/")) for member in archive.infolist() if not member.is_dir()]
     members = [
         member
@@ -437,7 +437,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _zip_frames(path: str, plane: PlaneChoice) -> int:
-    """A single image is counted by its own frames, a series by its files."""
+    """Count the frames of a single image, or the files of a series."""
     with stage(path, "open"), zipfile.ZipFile(path) as archive:
         members = _members(archive)
         dicom = 0
@@ -458,7 +458,7 @@ def _dicom_frames(path: str, plane: PlaneChoice) -> int:
 
 
 def _flat(read: Callable[[str], NativeImage]) -> Callable[[str, PlaneChoice], NativeImage]:
-    """A reader of files that do not say where they lie in the patient: a plane that is named is taken at its word."""
+    """A reader of files that do not state their position in the patient: the named plane is accepted as given."""
 
     def read_in_plane(path: str, plane: PlaneChoice) -> NativeImage:
         image = read(path)

@@ -1,7 +1,7 @@
-"""Images that are no slices of an examination: localizers, screen saves, dose reports, projections, derived series.
+"""Images that are not slices of an examination: localizers, screen saves, dose reports, projections, derived series.
 
-A classifier of slices gives all of them a probability as readily as an original slice. What they are stands in Image
-Type (PS3.3 C.7.6.1.1.2) and in the SOP class; the free text of a Series Description is not believed.
+A slice classifier gives them a probability as readily as an original slice. They are recognized by Image Type
+(PS3.3 C.7.6.1.1.2) and SOP class; the free text of Series Description is not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEGMENTATION = "segmentation object"
 ACROSS = "slice oriented unlike its series (a localizer)"
 COPY = "copy of another file (same SOP Instance UID)"
 
-# A series is not split by orientation unless one has so many times the slices of all others.
+# A series is split by orientation only if one orientation has this many times the slices of all others.
 _MOST_BY = 3
 _SLICED = frozenset({"CT", "MR", "PT"})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -37,7 +37,7 @@ _PROJECTION_WORDS = (
 
 
 def kind_against(facts: HeaderFacts) -> str | None:
-    """Why an image is no slice of an examination by its own header alone; ``None`` for one that is, or may be."""
+    """Why an image is not a slice of an examination, from its own header; ``None`` if it is, or may be."""
     words = facts.image_type
     if facts.sop_class in _SEGMENTATIONS or facts.modality == "SEG":
         return SEGMENTATION
@@ -47,7 +47,7 @@ def kind_against(facts: HeaderFacts) -> str | None:
         return DOSE_REPORT
     if _SCREEN_SAVE_WORDS.intersection(words):
         return SCREEN_SAVE
-    # Radiographs and ultrasound are often stored as secondary captures; so are slices with a rescale, by converters.
+    # Radiographs and ultrasound are often stored as secondary captures, as are slices with a rescale by converters.
     captured = facts.sop_class == _SECONDARY_CAPTURE or facts.sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
     if captured and (facts.modality == "OT" or (facts.modality in _SLICED and not facts.has_rescale)):
         return SCREEN_SAVE
@@ -57,17 +57,17 @@ def kind_against(facts: HeaderFacts) -> str | None:
 
 
 def kinds_against(paths: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
-    """Why some of several DICOM files are left out, by path.
+    """Why some of the given DICOM files are left out, by path.
 
-    Beside what `kind_against` says: derived slices (reformats, maps, subtractions) where their study, or their folder
-    where the header names no study, holds original images of their modality; all but the first of files with one SOP
-    Instance UID in a series of several slices; and the few slices that are oriented unlike the rest of their series.
-    Where all of a study is derived, as after a conversion, it is kept.
+    In addition to `kind_against`: derived slices (reformats, maps, subtractions) if their study, or their folder if the
+    header names no study, holds original images of the same modality; all but the first of files with one SOP Instance
+    UID in a series of several slices; and the few slices oriented differently from the rest of their series. A study
+    that is entirely derived, as after a conversion, is kept.
 
     Parameters
     ----------
     paths
-        DICOM files; one that cannot be read is not left out here.
+        DICOM files; an unreadable file is not left out here.
     """
     known = {os.fspath(path): facts for path in paths if (facts := known_facts(path)) is not None}
     reasons = {path: reason for path, facts in known.items() if (reason := kind_against(facts)) is not None}
@@ -114,6 +114,6 @@ def _is_derived(facts: HeaderFacts) -> bool:
 
 
 def _has(text: str, words: Sequence[str]) -> bool:
-    """Whether one of ``words`` stands in a value by itself: ``CT_SOM5 MIP`` has MIP."""
+    """Whether a value contains one of ``words`` as a separate word: ``CT_SOM5 MIP`` has MIP."""
     parts = text.replace("_", " ").split()
     return any(text == word or word in parts for word in words)

@@ -1,4 +1,4 @@
-"""What the header of a DICOM slice or frame says about its place, as `order_slices` takes it."""
+"""Position facts from the header of a DICOM slice or frame, in the form that `order_slices` needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FRAME_GROUPS = {
 
 
 def slice_facts(dataset: Dataset, name: str) -> SliceFacts:
-    """The facts of a single-frame object; elements that are damaged count as absent."""
+    """The facts of a single-frame object; damaged elements count as absent."""
     return SliceFacts(
         name=name,
         number=_whole(header_value(dataset, "InstanceNumber")),
@@ -46,7 +46,7 @@ def slice_facts(dataset: Dataset, name: str) -> SliceFacts:
 
 
 def frame_facts(dataset: Dataset, frames: int) -> list[SliceFacts]:
-    """The facts of each frame of a multi-frame object but its orientation and position."""
+    """The facts of each frame of a multi-frame object, without orientation and position."""
     dimensions = [item.get("DimensionIndexPointer") for item in _items(dataset, "DimensionIndexSequence")]
     groups = _items(dataset, "PerFrameFunctionalGroupsSequence")
     facts = []
@@ -73,12 +73,12 @@ def _known(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
 
 
 def header_value(dataset: Dataset, keyword: str) -> Any:
-    """A value of the header, several as a tuple; ``None`` where it is absent or damaged."""
+    """A header value, multiple values as a tuple; ``None`` if it is absent or damaged."""
     try:
         value = dataset.get(keyword)
         return tuple(value) if isinstance(value, (MultiValue, list)) else value
     except Exception:
-        # pydicom converts an element when it is first touched; what is damaged says nothing.
+        # pydicom converts an element on first access; damaged elements count as absent.
         return None
 
 

@@ -1,7 +1,7 @@
-"""The one order of slices: by position along their normal, one volume after the other.
+"""The order of slices: by position along their normal, one volume after the other.
 
-Instance Numbers, file names and the order of frames in an object say how images were sent or stored, which need not be
-how they lie in the patient (PS3.3 C.7.6.2.1.1 has positions for that). They decide only where positions are unknown.
+Instance Numbers, file names and the frame order of an object reflect how images were sent or stored, not necessarily
+their position in the patient, which PS3.3 C.7.6.2.1.1 states. They are used only if positions are unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from radimagenet_monai.io.geometry import series_normal
 _SAME_DIRECTION = 1e-3
 _SAME_PLACE = 1e-2  # mm
 _ON_A_LINE = 1.0  # mm
-# What tells the volumes of a series apart, the most telling first; all together where none is enough by itself.
+# Elements that distinguish the volumes of a series, most telling first; combined if no single one is enough.
 VOLUME_ELEMENTS = (
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
@@ -39,18 +39,18 @@ LAST_VOLUME_ELEMENTS = ("AcquisitionTime", "ContentTime")
 
 @dataclass(frozen=True)
 class SliceFacts:
-    """What is known of a slice's place.
+    """Facts about a slice's position.
 
     Attributes
     ----------
     name
-        Of its file; ``""`` for a frame.
+        File name; ``""`` for a frame.
     number
-        Instance Number, or the number of the frame in its object; ``None`` where unknown.
+        Instance Number, or the frame number in its object; ``None`` if unknown.
     orientation, position
         Image Orientation (6,) and Position (3,) (Patient), or ``None``.
     volume
-        Values of `VOLUME_ELEMENTS`, `LAST_VOLUME_ELEMENTS` and the like, by name; only those that are known.
+        Known values of `VOLUME_ELEMENTS`, `LAST_VOLUME_ELEMENTS` and the like, by name.
     uid
         SOP Instance UID, or ``""``.
     """
@@ -65,14 +65,14 @@ class SliceFacts:
 
 @dataclass(frozen=True)
 class SliceOrder:
-    """Indices of slices in order.
+    """Sorted slice indices.
 
     Attributes
     ----------
     volumes
-        One list a volume; stacks of several orientations are volumes of their own.
+        One list per volume; stacks of different orientations are separate volumes.
     repeated
-        Pairs at one place that nothing tells apart.
+        Pairs of slices at the same position that nothing distinguishes.
     """
 
     volumes: list[list[int]]
@@ -80,18 +80,18 @@ class SliceOrder:
 
     @property
     def flat(self) -> list[int]:
-        """The indices of one volume after the other."""
+        """The indices of all volumes in sequence."""
         return [index for volume in self.volumes for index in volume]
 
 
 def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
-    """Put slices in order.
+    """Sort slices.
 
-    Slices of one orientation lie in the slice order of their plane (`radimagenet_monai.io.geometry`). Where places
-    repeat, the slices are several volumes, told apart by time, echo, diffusion weighting, acquisition and the like, and
-    where all places repeat equally often, by number. Slices without orientation that lie on a line go along it, to the
-    left, posterior or superior. All others go by number; where numbers are missing or all the same, by name, ``2``
-    before ``10``.
+    Slices of one orientation follow the slice order of their plane (`radimagenet_monai.io.geometry`). If positions
+    repeat, the slices form several volumes, separated by time, echo, diffusion weighting, acquisition and the like, or
+    by number if all positions repeat equally often. Slices without orientation that lie on a line are ordered along it,
+    to the left, posterior or superior. All others are ordered by number, or by name (``2`` before ``10``) if numbers
+    are missing or all the same.
     """
     placed = [index for index, piece in enumerate(slices) if piece.position is not None]
     if not slices or len(placed) < len(slices):
@@ -116,13 +116,13 @@ def order_slices(slices: Sequence[SliceFacts]) -> SliceOrder:
 
 
 def order_series(slices: Sequence[SliceFacts]) -> SliceOrder:
-    """`order_slices` for the files of one series, whose slices have to be distinct.
+    """`order_slices` for the files of one series, whose slices must be distinct.
 
     Raises
     ------
     UnreadableImageError
-        Names a file that is oriented unlike the others, is a copy of another, or whose slice lies at the place of
-        another although nothing tells two volumes apart.
+        Names a file whose orientation differs from the others, that is a copy of another, or whose slice has the
+        position of another although nothing separates two volumes.
     """
     require_one_orientation(slices)
     seen: dict[str, str] = {}
@@ -148,12 +148,12 @@ def order_series(slices: Sequence[SliceFacts]) -> SliceOrder:
 
 
 def require_one_orientation(slices: Sequence[SliceFacts]) -> None:
-    """Refuse a slice that is oriented unlike most of its series; slices without orientation are not asked.
+    """Refuse a slice oriented differently from most of its series; slices without orientation are ignored.
 
     Raises
     ------
     UnreadableImageError
-        Names its file.
+        Names the file.
     """
     across = slices_across(slices, least=1)
     if across:
@@ -163,7 +163,7 @@ def require_one_orientation(slices: Sequence[SliceFacts]) -> None:
 
 
 def slices_across(slices: Sequence[SliceFacts], least: int) -> list[int]:
-    """Indices of slices that are oriented unlike the most common orientation, which ``least`` times as many have."""
+    """Indices of slices outside the most common orientation, if that has ``least`` times the slices of all others."""
     oriented = [index for index, piece in enumerate(slices) if piece.orientation is not None]
     if len(oriented) < len(slices) or not slices:
         return []
@@ -173,7 +173,7 @@ def slices_across(slices: Sequence[SliceFacts], least: int) -> list[int]:
 
 
 def natural(name: str) -> tuple[Any, ...]:
-    """A sorting key by which ``IM2`` comes before ``IM10``."""
+    """A sorting key that puts ``IM2`` before ``IM10``."""
     parts = re.split(r"(\d+)", name)
     return tuple((1, int(part), part) if part.isdecimal() else (0, 0, part) for part in parts)
 
@@ -187,7 +187,7 @@ def _by_number(slices: Sequence[SliceFacts], indices: Sequence[int] | range) -> 
 
 
 def _stacks(slices: Sequence[SliceFacts]) -> list[list[int]]:
-    """Indices by orientation, in the order in which orientations occur."""
+    """Indices by orientation, in order of first occurrence."""
     stacks: list[tuple[np.ndarray, list[int]]] = []
     for index, piece in enumerate(slices):
         orientation = np.asarray(piece.orientation)
@@ -201,7 +201,7 @@ def _stacks(slices: Sequence[SliceFacts]) -> list[list[int]]:
 
 
 def _line_of(positions: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The direction of positions that lie on a line, towards the left, posterior or superior."""
+    """The direction of positions on a line, towards the left, posterior or superior."""
     points = np.stack(positions)
     centered = points - points.mean(axis=0)
     direction = np.linalg.svd(centered, full_matrices=False)[2][0]
@@ -223,7 +223,7 @@ def _order_along(slices: Sequence[SliceFacts], stack: list[int], normal: np.ndar
     for slot in slots:
         slot.sort(key=lambda index: tied[index])
     most = max(map(len, slots))
-    if most == 1 or len(slots) == 1:  # a stack, or one slice seen again and again
+    if most == 1 or len(slots) == 1:  # a stack, or one slice repeated
         return SliceOrder([[index for slot in slots for index in slot]], [])
     for key in _volume_keys(slices, stack):
         volumes = _told_apart(slots, most, key)
@@ -253,7 +253,7 @@ def _volume_keys(slices: Sequence[SliceFacts], stack: Sequence[int]) -> list[Cal
 
 
 def _told_apart(slots: list[list[int]], most: int, key: Callable[[int], Any]) -> list[list[int]] | None:
-    """Volumes by a key, where it names as many as a place has slices and no volume has a place twice."""
+    """Volumes by a key, if it has as many values as a position has slices and no volume has a position twice."""
     volumes: dict[Any, list[int]] = {}
     for slot in slots:
         values = [key(index) for index in slot]
@@ -265,7 +265,7 @@ def _told_apart(slots: list[list[int]], most: int, key: Callable[[int], Any]) ->
 
 
 def _sortable(value: Any) -> tuple[Any, ...]:
-    """Numbers by size, all else by its text."""
+    """Numbers by size, everything else by its text."""
     values = value if isinstance(value, (list, tuple)) else [value]
     keys: list[tuple[Any, ...]] = []
     for one in values:

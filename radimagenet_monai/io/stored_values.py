@@ -1,7 +1,7 @@
-"""From the bytes of a DICOM file's pixel data to its stored values.
+"""Decode the pixel data of a DICOM file to stored values.
 
-Where a compressed stream and the header contradict each other, the stream is believed about what it declares itself
-(color space, bits of a sample), and the header about what only it can know (which bits are stored, PS3.5 8.1.1).
+If a compressed stream and the header contradict each other, the stream is trusted for what it declares (color
+space, bits per sample) and the header for what only it can state (which bits are stored, PS3.5 8.1.1).
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ GUESSED_COLOR = "the header says RGB, but the pixels of its JPEG are YCbCr; they
 UNUSED_BITS = "bits above Bits Stored were set, as overlays do; they were cleared"
 
 _LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
-_GRAY_SAMPLES = 8  # levels by which the samples of a gray pixel differ at most after lossy compression
+_GRAY_SAMPLES = 8  # largest difference between the samples of a gray pixel after lossy compression
 
 
 def decode_stored(
     path: str, dataset: Dataset, syntax: UID, frames: int, frame: codestream.Frame, notes: list[str]
 ) -> tuple[np.ndarray, str]:
-    """The stored values of a data set whose header has been checked, and their photometric interpretation.
+    """The stored values of a data set with a checked header, and their photometric interpretation.
 
     Parameters
     ----------
     path
-        The file, for errors.
+        File, for errors.
     dataset
-        With its pixel data.
+        Data set with its pixel data.
     syntax
         Transfer syntax of the pixel data.
     frames, frame
-        What the header says of the number of frames and of each.
+        Number of frames, and the properties of each, from the header.
     notes
-        Receives what was doubtful.
+        Receives a note on anything doubtful.
 
     Returns
     -------
     tuple of numpy.ndarray and str
-        ``(frames, rows, columns[, 3])`` in the machine's byte order, color by pixel.
+        ``(frames, rows, columns[, 3])`` in native byte order, color by pixel.
 
     Raises
     ------
     UnreadableImageError, ValueError
-        When the pixel data are cut short, damaged, or of another size than the header says.
+        If the pixel data are cut short, damaged, or of a size other than the header states.
     """
     try:
         decoder = get_decoder(syntax)
@@ -104,7 +104,7 @@ def decode_stored(
 def _narrowed(
     dataset: Dataset, syntax: UID, frame: codestream.Frame, streams: list[codestream.Stream]
 ) -> dict[str, Any]:
-    """Options of pydicom's decoder where its JPEG plug-in gives one byte for a sample that the header allocates two."""
+    """Decoder options for when pydicom's JPEG plug-in returns one byte for a sample with two allocated bytes."""
     is_jpeg = syntax in JPEGTransferSyntaxes and syntax not in JPEGLSTransferSyntaxes
     if not is_jpeg or frame.bits_allocated <= 8 or max(stream.precision for stream in streams) > 8:
         return {}
@@ -115,7 +115,7 @@ def _narrowed(
 def _stored_bits(
     pixels: np.ndarray, dataset: Dataset, syntax: UID, frame: codestream.Frame, notes: list[str]
 ) -> np.ndarray:
-    """Decoded values in the type that the header allocates, without what lies above Bits Stored."""
+    """Decoded values in the allocated type, without bits above Bits Stored."""
     signed, stored = bool(dataset.PixelRepresentation), int(dataset.BitsStored)
     if pixels.dtype.itemsize * 8 < frame.bits_allocated:
         pixels = pixels.astype(f"{'i' if signed else 'u'}{frame.bits_allocated // 8}")
@@ -123,7 +123,7 @@ def _stored_bits(
     low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
     if pixels.dtype.kind not in "iu" or unused <= 0 or (int(pixels.min()) >= low and int(pixels.max()) <= high):
         return pixels
-    if syntax in _LOSSY:  # no bit of its own survives; such values are an overshoot of the compression
+    if syntax in _LOSSY:  # no extra bits survive; such values are compression overshoot
         return np.clip(pixels, low, high)
     notes.append(UNUSED_BITS)
     return (pixels << unused) >> unused
@@ -132,7 +132,7 @@ def _stored_bits(
 def _color_space(
     decoded: str, stated: str, streams: list[codestream.Stream], pixels: np.ndarray, notes: list[str]
 ) -> str:
-    """RGB, YBR_FULL, or what else the header says of three samples that nothing contradicts."""
+    """RGB, YBR_FULL, or the header's interpretation of three samples if nothing contradicts it."""
     declared = {stream.color for stream in streams}
     if "RGB" in declared and "YBR" in declared:
         raise ValueError("its frames declare different color spaces")
@@ -152,10 +152,10 @@ def _color_space(
 
 
 def _is_chroma(streams: list[codestream.Stream], pixels: np.ndarray) -> bool:
-    """Whether the second and third sample of a JPEG that declares nothing are chroma.
+    """Whether the second and third samples of a JPEG without a declared color space are chroma.
 
-    An encoder that lowers their resolution says so by that. Otherwise the gray pixels tell, of which radiology has
-    many: their three samples are equal in RGB, and the last two are in the middle of their range in YCbCr.
+    Subsampling shows that they are. Otherwise gray pixels, which are common in radiology, decide: their three samples
+    are equal in RGB, and the last two are mid-range in YCbCr.
     """
     if any(stream.subsampled for stream in streams):
         return True
@@ -167,7 +167,7 @@ def _is_chroma(streams: list[codestream.Stream], pixels: np.ndarray) -> bool:
 
 
 def _plugin(syntax: UID) -> str:
-    """The fastest plug-in whose result is pydicom's own.
+    """The fastest plug-in whose result equals pydicom's own.
 
     Pillow decodes JPEG baseline twice as fast as libjpeg, but rounds differently in one pixel of a few hundred.
     """
@@ -186,7 +186,7 @@ def _encoded_frames(dataset: Dataset, frames: int) -> Iterator[bytes]:
 def _look_through_encapsulated(
     dataset: Dataset, syntax: UID, frames: int, frame: codestream.Frame
 ) -> list[codestream.Stream]:
-    """Look through every compressed frame before a decoder does; what they say of themselves, empty for RLE."""
+    """Check every compressed frame before decoding; returns what the streams declare, empty for RLE."""
     streams = []
     count = 0
     for data in _encoded_frames(dataset, frames):
@@ -210,6 +210,6 @@ def _require_whole_native(dataset: Dataset, frames: int, frame: codestream.Frame
     expected = math.ceil(frames * bits / 8)
     if present < expected:
         raise ValueError(f"it is cut short: {present} of {expected} bytes of pixel data are there")
-    # Some writers pad the pixel data; a whole further frame is no padding.
+    # Some writers pad the pixel data; an extra frame is not padding.
     if present - expected >= max(2, bits // 8):
         raise ValueError(f"it holds {present} bytes of pixel data, its header describes {expected}")

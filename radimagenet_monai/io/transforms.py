@@ -13,27 +13,27 @@ from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import require_single_frame
 from radimagenet_monai.io.reader import read_frame
 
-# Not an option: the options are part of what a packed store is known by, and stores of release 0.1 must be found.
+# Not an option: options identify a packed store, and stores of release 0.1 must still be found.
 PLANE_KEY = "plane"
 
 
 class LoadNativeImaged(MapTransform):
-    """Replace a path by the `NativeImage` it names.
+    """Replace a path by its `NativeImage`.
 
     Parameters
     ----------
     keys
         Keys of paths: files, series folders, archives.
     frame_key
-        Key of the frame wanted, counted in the plane under the key ``plane`` (see `read_image`; the acquired one where
-        absent); an image of one frame needs none. It is checked and left in place for the intensity policy, which
-        takes the frame; the image keeps all frames, because some policies need the statistics of the whole volume.
+        Key of the frame index, counted in the plane under the key ``plane`` (see `read_image`; acquired if absent); an
+        image of one frame needs none. It is checked and left in place for the intensity policy, which selects the
+        frame; the image keeps all frames, because some policies need the statistics of the whole volume.
     allow_missing_keys
-        Whether a missing key is passed over.
+        Whether to skip a missing key.
 
     Notes
     -----
-    Images come through the cache of `read_frame`: their pixels are read-only.
+    Images come from the cache of `read_frame`, so their pixels are read-only.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LoadNativeImaged(MapTransform):
         Raises
         ------
         UnreadableImageError
-            When a file cannot be read or has no such frame, and when it has several and none is named.
+            If a file cannot be read or has no such frame, or has several frames and none is named.
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):

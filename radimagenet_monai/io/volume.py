@@ -1,7 +1,7 @@
-"""Reading volumes: NIfTI (.nii, .nii.gz) and NRRD (.nrrd, .nhdr).
+"""Read volumes: NIfTI (.nii, .nii.gz) and NRRD (.nrrd, .nhdr).
 
-A volume leaves as upright slices in the plane in which it was acquired, or in that which is asked for
-(`radimagenet_monai.io.geometry`), with the file's own scaling applied, so that a CT volume is in Hounsfield units.
+A volume is returned as upright slices in the plane of acquisition, or in a requested plane
+(`radimagenet_monai.io.geometry`), with the file's scaling applied, so that a CT volume is in Hounsfield units.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _RGB_FIELDS = ("R", "G", "B")
 
 
 def nifti_class(head: bytes) -> type[nib.Nifti1Image] | None:
-    """The nibabel class for a file that starts with ``head`` (348 bytes or more), or ``None`` for no NIfTI."""
+    """The nibabel class for a file that starts with ``head`` (348 bytes or more), or ``None`` if it is not NIfTI."""
     if head[4:8] in (b"n+2\0", b"ni2\0"):
         return _NIFTI_CLASSES.get(head[4:8])
     return _NIFTI_CLASSES.get(head[344:348])
 
 
 def gunzipped_head(path: str, size: int) -> bytes:
-    """The first ``size`` bytes inside a gzip file; fewer or none where it is damaged."""
+    """The first ``size`` bytes inside a gzip file; fewer or none if it is damaged."""
     with open(path, "rb") as stream:
         try:
             return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(stream.read(1 << 16), size)
@@ -60,26 +60,26 @@ def gunzipped_head(path: str, size: int) -> bytes:
 def read_nifti(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     """Read a single-file NIfTI-1 or NIfTI-2 volume, gzipped or not.
 
-    Further axes (time, echoes, directions) are unrolled: all slices of the first volume, then those of the second.
-    Without sform and qform the file's axes are taken as nibabel takes them (to the left, anterior, superior).
+    Axes beyond the third (time, echoes, directions) are unrolled: all slices of the first volume, then those of the
+    second. Without sform and qform the axes are interpreted as in nibabel (to the left, anterior, superior).
 
     Parameters
     ----------
     path
-        The file.
+        File to read.
     plane
-        The plane of the slices.
+        Plane of the slices.
 
     Returns
     -------
     NativeImage
-        ``pixels`` (slices, rows, columns[, 3]): the stored type where the file scales by 1 and 0, else float32
+        ``pixels`` (slices, rows, columns[, 3]): the stored type if the file scales by 1 and 0, else float32
         (float64 for stored types that need it).
 
     Raises
     ------
     UnreadableImageError
-        When the file is cut short, fails its gzip checksum, or has an affine that places it nowhere.
+        If the file is cut short, fails its gzip checksum, or has an affine that is singular or not finite.
     """
     with stage(path, "open"), open(path, "rb") as stream:
         data = stream.read(len(GZIP_MAGIC))
@@ -107,17 +107,17 @@ def read_voxels(
     Parameters
     ----------
     path
-        Of the image.
+        Path of the image.
     image
-        Of any class of nibabel's with an affine to RAS mm.
+        Image of any nibabel class with an affine to RAS mm.
     present
-        Bytes of the file that holds the voxels.
+        Size in bytes of the file that holds the voxels.
     plane
-        The plane of the slices.
+        Plane of the slices.
     placed
-        Whether the header says where the voxels lie.
+        Whether the header states the position of the voxels.
     stated
-        The axis of slices, where the header names one.
+        Slice axis, if the header names one.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def read_voxels(
             raise UnreadableImageError(
                 path, "decode", f"it is cut short: {present} of {expected} bytes of voxels are there"
             )
-        # A whole further slice is no padding: the header or the file is damaged. FreeSurfer writes tags behind.
+        # An extra slice is not padding: the header or the file is damaged. FreeSurfer writes tags after the voxels.
         if not isinstance(image, nib.MGHImage) and present - expected >= shape[0] * shape[1] * dtype.itemsize:
             raise UnreadableImageError(
                 path, "decode", f"it holds {present} bytes of voxels, its header describes {expected}"
@@ -158,19 +158,19 @@ def read_voxels(
 def read_nrrd(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     """Read an NRRD volume or picture: raw, gzip, bzip2 or ascii, attached or detached beside its header.
 
-    Without a space the axes are taken as LPS, as ITK does.
+    If the file states no space, the axes are taken as LPS, as in ITK.
 
     Parameters
     ----------
     path
-        The file, or the header of a detached one.
+        The file, or the header of a detached file.
     plane
-        The plane of the slices.
+        Plane of the slices.
 
     Raises
     ------
     UnreadableImageError
-        When the file is damaged or cut short, is not one image, or keeps its data outside its folder.
+        If the file is damaged or cut short, is not a single image, or keeps its data outside its folder.
     """
     with stage(path, "header"):
         header = read_nrrd_header(path)
@@ -186,12 +186,12 @@ def read_nrrd(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
 
 
 def stored_affine(path: str) -> np.ndarray:
-    """``(4, 4)`` from the stored voxels of a NIfTI file to RAS mm, as nibabel has it, from its header alone.
+    """``(4, 4)`` from the stored voxels of a NIfTI file to RAS mm, as in nibabel, from its header alone.
 
     Raises
     ------
     UnreadableImageError
-        For a file that is no NIfTI.
+        If the file is not NIfTI.
     """
     with stage(path, "header"), open(path, "rb") as stream:
         head = stream.read(540)
@@ -205,12 +205,12 @@ def stored_affine(path: str) -> np.ndarray:
 
 
 def volume_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
-    """Plane, slices a volume and volumes of a NIfTI or NRRD file, from its header alone.
+    """Plane, slices per volume and number of volumes of a NIfTI or NRRD file, from its header alone.
 
     Raises
     ------
     UnreadableImageError
-        For a file that cannot be opened or whose header is damaged.
+        If the file cannot be opened or its header is damaged.
     """
     with stage(path, "open"), open(path, "rb") as stream:
         head = stream.read(540)
@@ -230,7 +230,7 @@ def volume_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | N
 def layout_of(
     affine: np.ndarray, shape: Sequence[int], plane: PlaneChoice, stated: int | None
 ) -> tuple[Plane | None, int, int]:
-    """Plane, slices a volume and volumes of voxels of ``shape`` (x, y[, z, ...]), with their affine to LPS mm."""
+    """Plane, slices per volume and volumes of voxels of ``shape`` (x, y[, z, ...]), given their affine to LPS mm."""
     sizes = (*shape, 1, 1)[:3]
     axis = axis_of(affine, sizes, plane, stated)
     own = plane if plane in PLANES else plane_of_normal(affine[:3, axis])
@@ -238,10 +238,10 @@ def layout_of(
 
 
 def _with_voxel_offset(path: str, data: bytes, kind: type[nib.Nifti1Image], notes: list[str]) -> bytes:
-    """``data`` with a voxel offset behind its header: some writers leave it 0, which nibabel takes at its word.
+    """``data`` with a voxel offset after its header: some writers leave it 0, which nibabel accepts as given.
 
-    Where voxels then begin, behind header and extension flag or, as niftilib has it, behind the header alone, the
-    length of the file tells.
+    The file length shows where the voxels begin: after header and extension flag or, as in niftilib, after the header
+    alone.
     """
     header = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
     if int(header["vox_offset"]) >= header.sizeof_hdr:
@@ -260,7 +260,7 @@ def _with_voxel_offset(path: str, data: bytes, kind: type[nib.Nifti1Image], note
 
 
 def usable_affine(header: nib.Nifti1Header, notes: list[str]) -> np.ndarray:
-    """The sform, or the qform where there is none or the sform is singular, as one left zero is."""
+    """The sform, or the qform if the sform is missing or singular, such as one left zero."""
     affine = np.asarray(header.get_best_affine(), float)
     if int(header["qform_code"]) > 0 and not abs(np.linalg.det(affine[:3, :3])) > 0:
         notes.append(SINGULAR_SFORM)
@@ -269,24 +269,24 @@ def usable_affine(header: nib.Nifti1Header, notes: list[str]) -> np.ndarray:
 
 
 def axis_of(affine: np.ndarray, sizes: Sequence[int], plane: PlaneChoice, stated: int | None) -> int:
-    """The axis whose slices are read; ``affine`` (4, 4) goes from voxels of ``sizes`` (x, y, z) to LPS mm."""
+    """The axis of the slices to read; ``affine`` (4, 4) goes from voxels of ``sizes`` (x, y, z) to LPS mm."""
     directions = affine[:3, :3]
     return slice_axis(directions, acquisition_axis(np.linalg.norm(directions, axis=0), sizes, stated), plane)
 
 
 def is_placed(header: nib.Nifti1Header) -> bool:
-    """Whether the header says where the voxels lie, by an sform or a qform."""
+    """Whether the header states the position of the voxels, by an sform or a qform."""
     return int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
 
 
 def stated_slice_axis(header: nib.Nifti1Header) -> int | None:
-    """The axis that the header calls that of the slices, 0 to 2; ``None`` where it calls none so."""
+    """The slice axis named in the header, 0 to 2; ``None`` if it names none."""
     axis = header.get_dim_info()[2]
     return axis if axis in (0, 1, 2) else None
 
 
 def _nrrd_affine(header: NrrdHeader) -> np.ndarray:
-    """(4, 4) from samples (x, y, z) to LPS mm; the origin is zero where the file names none."""
+    """(4, 4) from samples (x, y, z) to LPS mm; the origin is zero if the file states none."""
     directions = header.directions
     if len(header.sizes) == 2:
         directions = np.vstack([directions, np.cross(*directions)])
@@ -298,7 +298,7 @@ def _nrrd_affine(header: NrrdHeader) -> np.ndarray:
 
 
 def gunzip(path: str, data: bytes) -> bytes:
-    """``data`` inflated to its end, where the checksum is, and no further than the limit."""
+    """``data`` inflated to its end, which holds the checksum, but not beyond the limit."""
     parts = []
     size = 0
     while data:
@@ -313,7 +313,7 @@ def gunzip(path: str, data: bytes) -> bytes:
 
 
 def _scaled(image: Any) -> np.ndarray:
-    """The voxels with slope and intercept applied; the stored type where there is nothing to apply."""
+    """The voxels with slope and intercept applied; the stored type if there is nothing to apply."""
     proxy = cast("ArrayProxy", image.dataobj)
     if (proxy.slope, proxy.inter) == (1.0, 0.0):
         voxels = np.asanyarray(proxy)
@@ -341,17 +341,17 @@ def upright_volume(
     Parameters
     ----------
     path
-        Of the image, for errors.
+        Path of the image, for errors.
     volumes
-        (volumes, z, y, x[, 3]).
+        Voxels, (volumes, z, y, x[, 3]).
     affine
         (4, 4) from voxel (x, y, z, 1) to LPS mm.
     axis
-        The axis of the slices: 0 for x, 1 for y, 2 for z.
+        Slice axis: 0 for x, 1 for y, 2 for z.
     plane
-        The plane that was asked for.
+        Requested plane.
     placed
-        Whether the file itself says where the voxels lie; the image has no affine otherwise.
+        Whether the file states the position of the voxels; otherwise the image has no affine.
     """
     with stage(path, "geometry"):
         columns, rows = (other for other in range(3) if other != axis)

@@ -1,7 +1,7 @@
-"""Reading volumes whose header and voxels are two files (NIfTI .hdr and .img), and FreeSurfer's (.mgh, .mgz).
+"""Read volumes with header and voxels in two files (NIfTI .hdr and .img), and FreeSurfer's (.mgh, .mgz).
 
-An Analyze 7.5 pair is refused: its header does not say which side of the patient is left, and programs differ in what
-they take it for.
+An Analyze 7.5 pair is refused: its header does not state which side of the patient is left, and programs disagree
+about it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_VOXELS_A_SIDE = 1 << 15
 
 
 def pair_class(head: bytes) -> type[nib.Nifti1Pair] | None:
-    """The nibabel class for the header file of a pair that starts with ``head``, or ``None`` for no NIfTI pair."""
+    """The nibabel class for the header of a pair that starts with ``head``, or ``None`` if it is not a NIfTI pair."""
     if head[4:8] == b"ni2\0":
         return nib.Nifti2Pair
     return nib.Nifti1Pair if head[344:348] == b"ni1\0" else None
@@ -46,7 +46,7 @@ def pair_class(head: bytes) -> type[nib.Nifti1Pair] | None:
 def is_analyze(head: bytes, size: int) -> bool:
     """Whether a file of ``size`` bytes that starts with ``head`` is the header of an Analyze 7.5 pair."""
     lengths = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    # SPM and nibabel leave nothing behind the header.
+    # SPM and nibabel write nothing after the header.
     return _ANALYZE_HEADER_BYTES in lengths and size in (_ANALYZE_HEADER_BYTES, _ANALYZE_HEADER_BYTES + 4)
 
 
@@ -59,12 +59,12 @@ def is_mgh(head: bytes) -> bool:
 
 
 def pixels_of_header(path: str) -> str | None:
-    """The ``.img`` file beside the ``.hdr`` file of a pair; ``None`` where there is none."""
+    """The ``.img`` file beside the ``.hdr`` file of a pair, or ``None``."""
     return _beside(path, ".hdr", ".img")
 
 
 def header_of_pixels(path: str) -> str | None:
-    """The ``.hdr`` file beside the ``.img`` file of a pair; ``None`` where there is none."""
+    """The ``.hdr`` file beside the ``.img`` file of a pair, or ``None``."""
     return _beside(path, ".img", ".hdr")
 
 
@@ -74,7 +74,7 @@ def read_pair(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     Raises
     ------
     UnreadableImageError
-        As for a single-file NIfTI, where the other file is missing, and for an Analyze 7.5 pair.
+        As for a single-file NIfTI; also if the other file is missing, and for an Analyze 7.5 pair.
     """
     header_file = header_of_pixels(path) or path
     voxel_file = pixels_of_header(header_file)
@@ -96,12 +96,12 @@ def read_pair(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
 
 
 def read_mgh(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
-    """Read a FreeSurfer volume, gzipped or not; further frames follow, volume after volume.
+    """Read a FreeSurfer volume, gzipped or not; several frames are read as consecutive volumes.
 
     Raises
     ------
     UnreadableImageError
-        When the file is damaged or cut short.
+        If the file is damaged or cut short.
     """
     with stage(path, "open"):
         data = _content(path)
@@ -112,7 +112,7 @@ def read_mgh(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
 
 
 def pair_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
-    """Plane, slices a volume and volumes of a pair, from its header alone; a single slice where it cannot be told."""
+    """Plane, slices per volume and number of volumes of a pair, from its header alone; a single slice if unknown."""
     head = _head(header_of_pixels(path) or path)
     kind = pair_class(head)
     if kind is None:
@@ -124,7 +124,7 @@ def pair_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | Non
 
 
 def mgh_layout(path: str, plane: PlaneChoice = "acquired") -> tuple[Plane | None, int, int]:
-    """Plane, slices a volume and volumes of a FreeSurfer volume, from its header alone."""
+    """Plane, slices per volume and number of volumes of a FreeSurfer volume, from its header alone."""
     with stage(path, "header"):
         header = nib.MGHImage.header_class(_head(path)[:_MGH_HEADER_BYTES], check=False)
         affine = RAS_TO_LPS_AFFINE @ np.asarray(header.get_affine(), float)

@@ -1,4 +1,4 @@
-"""Walking a folder of images: links are followed, loops of links are not, and what is passed over is counted."""
+"""Walk a folder of images: links are followed, loops are not, and skipped files are counted."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from radimagenet_monai.io.left_out import BROKEN_LINK, HIDDEN, LINK_AGAIN, LINK_
 @dataclass(frozen=True)
 class _Folder:
     path: str
-    above: frozenset[str]  # real paths of the folders that it lies in
-    links: int  # how many of those, and itself, are links
+    above: frozenset[str]  # real paths of the enclosing folders
+    links: int  # number of links among those and itself
 
     def inner(self, entry: os.DirEntry[str], real: str) -> _Folder:
         return _Folder(entry.path, self.above | {real}, self.links + entry.is_symlink())
 
 
 def walk_files(root: str | os.PathLike[str], left_out: LeftOut | None = None) -> Iterator[str]:
-    """The files below a folder, in each folder by name.
+    """The files below a folder, by name within each folder.
 
-    Links to files and folders are followed. A link to a folder that contains the link would lead round in circles and
-    is left out; so is a link inside a linked folder to one that was walked before.
+    Links to files and folders are followed. A link to a folder that contains the link would be circular and is left
+    out; so is a link inside a linked folder to a folder already walked.
 
     Parameters
     ----------
     root
-        The folder.
+        Folder to walk.
     left_out
-        Receives what is passed over: hidden files and folders, links to nothing, loops, sockets and the like.
+        Receives what is skipped: hidden files and folders, broken links, loops, sockets and the like.
 
     Raises
     ------
     UnreadableImageError
-        Where a folder cannot be listed.
+        If a folder cannot be listed.
     """
     left_out = LeftOut() if left_out is None else left_out
     folders: list[_Folder] = [_Folder(os.fspath(root), frozenset(), 0)]
     linked: deque[_Folder] = deque()
     walked: set[str] = set()
     while folders or linked:
-        # Linked folders wait, so that a folder is walked at its own place first.
+        # Linked folders wait, so that a folder is first walked at its own place.
         is_link = not folders
         folder = linked.popleft() if is_link else folders.pop()
         real = os.path.realpath(folder.path)

@@ -1,15 +1,15 @@
-"""What makes a test set easier than new patients are, or a label doubtful: found in a records table and its images.
+"""Find what makes a test set easier than new patients, or a label doubtful, in a records table and its images.
 
-- **Leakage**: a patient, a file, an image or pictures that look the same on both sides of a split or in two folds.
+- **Leakage**: a patient, a file, an image or pictures that look the same, on both sides of a split or in two folds.
 - **Conflict**: one image under two labels.
-- **Warning**: what is likely a mistake but makes no result too good (blank, unreadable, missing, changed files, ...).
-- **Note**: what a reader of results should know.
+- **Warning**: a likely mistake that does not inflate results (blank, unreadable, missing, changed files, ...).
+- **Note**: what readers of results should know.
 
-Pictures look the same where their hashes are near and their details correlate, see
-`radimagenet_monai.datasets.picture_hash`. Pictures of one patient look alike for good reason and are not compared,
-except where patients have one picture each as a rule: there, look-alikes under two labels are a warning.
+Pictures look the same if their hashes are close and their details correlate, see
+`radimagenet_monai.datasets.picture_hash`. Pictures of one patient are naturally alike and are not compared, except if
+patients usually have one picture each: look-alikes under two labels are then a warning.
 
-Not found: a patient under two ids, mirrored or turned copies, copies cut by 1 % of a side or more.
+Not found: a patient under two ids, mirrored or rotated copies, copies cropped by 1 % of a side or more.
 """
 
 from __future__ import annotations

@@ -20,18 +20,18 @@ from radimagenet_monai.datasets.picture_hash import (
     sketch_details,
 )
 
-_SINGLE_PICTURES = 2.0  # images a patient below which a table is of single pictures, not of series
-_MOST_KEPT = 1_000_000  # near pairs that are sorted by likeness; further ones are counted
+_SINGLE_PICTURES = 2.0  # images per patient below which a table holds single pictures, not series
+_MOST_KEPT = 1_000_000  # near pairs that are sorted by similarity; further ones are counted
 _VERIFIED_AT_ONCE = 2048
 
 
 def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, blank: np.ndarray, log: Log) -> None:
-    """Log rows that are one image: by path, by content of the file, by pixels; and frames of one file apart.
+    """Log rows that are one image: by path, by file content, by pixels; and, separately, frames of one file.
 
     Parameters
     ----------
     sha256, pixels
-        ``(n,)`` codes of file content and of pixels; -1 where unknown.
+        ``(n,)`` codes of file content and of pixels; -1 if unknown.
     blank
         ``(n,)`` booleans: images without content, which are all equal.
     """
@@ -42,13 +42,13 @@ def find_copies(table: AuditedTable, sha256: np.ndarray, pixels: np.ndarray, bla
         return np.where(files >= 0, codes, -1)
 
     paths, contents = with_frame(table.file), with_frame(sha256)
-    # What each likeness adds to the stricter one: groups that are one under both are told once.
+    # Each criterion reports only what the stricter one missed: groups that are equal under both are reported once.
     _log_copies(table, log, "listed", paths, np.arange(len(paths)), "one image is listed {} times")
     _log_copies(table, log, "file", np.where(blank, -1, contents), paths, "{} rows are of identical files")
     contents = np.where(contents >= 0, contents, -1 - paths)
     _log_copies(table, log, "pixels", pixels, contents, "{} rows have the same pixels")
 
-    # Another frame of a scan is no copy, but it is the same patient. Copies of one frame are told above.
+    # Another frame of a scan is not a copy, but it is the same patient. Copies of one frame are reported above.
     files = _one_by_path_or_content(table.file, sha256)
     groups = [group for group in table.in_two_parts(files) if not (_equal(paths[group]) or _equal(contents[group]))]
     log.add_all(
@@ -73,13 +73,13 @@ def find_lookalikes(
     positions
         ``(m,)`` rows whose pictures are compared.
     hashes, thumbnails
-        ``(m, 4)`` and ``(m, 64, 64)`` of them, see `radimagenet_monai.datasets.picture_hash`.
+        ``(m, 4)`` and ``(m, 64, 64)`` for these rows, see `radimagenet_monai.datasets.picture_hash`.
     pixels
         ``(n,)`` codes of pixels; equal ones are not logged again.
     near_bits
-        Of the hash; every pair within is looked at.
+        Largest number of differing hash bits; every pair within it is examined.
     workers
-        Threads.
+        Number of threads.
     """
     counts: Counter[int] = Counter()
     kept: list[np.ndarray] = []
@@ -115,7 +115,7 @@ _RANK: dict[Severity, int] = {severity: rank for rank, severity in enumerate(SEV
 
 
 def _differ(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``(m,)`` booleans: both rows have a code, and not the same."""
+    """``(m,)`` booleans: both rows have a code, and the codes differ."""
     one, other = codes[first], codes[second]
     return np.asarray((one != other) & (one >= 0) & (other >= 0))
 
@@ -130,7 +130,7 @@ def _log_lookalikes(table: AuditedTable, log: Log, severity: Severity, pairs: np
 
 
 def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, stricter: np.ndarray, text: str) -> None:
-    """Log each group of equal ``codes``, unless all of it is equal under ``stricter`` as well."""
+    """Log each group of equal ``codes``, unless the whole group is also equal under ``stricter``."""
     found: dict[Severity, list[np.ndarray]] = {"leakage": [], "conflict": [], "warning": []}
     for group in groups_of(codes):
         if _equal(stricter[group]):
@@ -141,7 +141,7 @@ def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, str
         elif _several(table.label[group]):
             severity = "conflict"
         elif kind == "pixels" and patient >= 0 and (table.patient[group] == patient).all():
-            continue  # a patient's slices may well be equal
+            continue  # slices of one patient may be equal
         else:
             severity = "warning"
         found[severity].append(table.one_of_each_first(group))
@@ -154,7 +154,7 @@ def _log_copies(table: AuditedTable, log: Log, kind: str, codes: np.ndarray, str
 
 
 def _one_by_path_or_content(paths: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """``(n,)`` codes: equal for rows that a chain of equal paths and equal contents joins; -1 is no content."""
+    """``(n,)`` codes, equal for rows linked by a chain of equal paths and equal contents; -1 means no content."""
     known = contents >= 0
     nodes = int(paths.max()) + 1, int(contents.max()) + 1
     edges = coo_array((known[known], (paths[known], nodes[0] + contents[known])), shape=(sum(nodes), sum(nodes)))

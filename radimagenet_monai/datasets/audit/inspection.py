@@ -1,4 +1,4 @@
-"""What can be told of an image file by reading it once: hashes, size, whether it is blank; in worker processes."""
+"""Facts from reading an image file once: hashes, size, whether it is blank; in worker processes."""
 
 from __future__ import annotations
 
@@ -52,33 +52,32 @@ from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
 
-_CHUNK = 32  # files a worker takes at a time
-_FEW = 96  # images that this process reads faster than new ones start
-_SAMPLED = 200  # pixels along an axis that gray levels are taken from
-_TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is no content
+_CHUNK = 32  # files per chunk of a worker
+_FEW = 96  # images up to which this process is faster than starting workers
+_SAMPLED = 200  # pixels along an axis sampled for gray levels
+_TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is not content
 _HOUNSFIELD = Window(*WINDOWS["abdomen"])
-_AIR, _BONE = -500.0, 150.0  # values between which a volume without a header is taken for CT
+_AIR, _BONE = -500.0, 150.0  # a volume without a header that spans these values is taken for CT
 
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What reading tells of one frame.
+    """Facts from reading one frame.
 
     Attributes
     ----------
     rows, columns
-        In pixels.
+        Size in pixels.
     blank
-        By `radimagenet_monai.intensity.plausibility.is_blank`, as for packing.
+        Whether the frame is blank by `radimagenet_monai.intensity.plausibility.is_blank`, as in packing.
     digest
-        16 bytes, equal for equal pixels whatever file format, bit depth and number of equal color channels they are
-        stored with.
+        16 bytes, equal for equal pixels regardless of file format, bit depth and number of equal color channels.
     hash
         32 bytes, one row of `radimagenet_monai.datasets.picture_hash.pack_hashes`.
     thumbnail
         4096 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
     questions
-        What is doubtful about its values, of `radimagenet_monai.intensity.plausibility`.
+        Questions from `radimagenet_monai.intensity.plausibility` about doubtful values.
     """
 
     rows: int
@@ -92,14 +91,14 @@ class FrameFacts:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What reading tells of a file.
+    """Facts from reading a file.
 
     Attributes
     ----------
     sha256
-        Of its bytes, in hexadecimal; empty for a folder and where it cannot be opened.
+        Hash of its bytes, in hexadecimal; empty for a folder or a file that cannot be opened.
     frames
-        One for each frame asked for: its facts, or in words why it cannot be read.
+        For each requested frame its facts, or the reason why it cannot be read.
     """
 
     sha256: str
@@ -112,7 +111,7 @@ modality and the white level that the records state, or ""."""
 
 
 def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> Iterator[FileFacts]:
-    """Read files in worker processes, one result a job, in order.
+    """Read files in worker processes; yields one result per job, in order.
 
     Raises
     ------
@@ -128,16 +127,16 @@ def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> I
 
 
 def gray_picture(image: NativeImage, frame: int) -> np.ndarray:
-    """A frame as a viewer shows it.
+    """Render a frame as a viewer shows it.
 
-    DICOM images pass their modality LUT and VOI LUT or window (DICOM PS3.3 C.11). What holds Hounsfield units but no
-    window (CT; volumes and arrays that reach from air to bone) gets the abdominal one, 50/400 HU. Eight-bit pictures
-    are as stored; other values are stretched from their 0.5th to their 99.5th percentile.
+    DICOM images pass their modality LUT and VOI LUT or window (DICOM PS3.3 C.11). Hounsfield units without a window
+    (CT; volumes and arrays that reach from air to bone) get the abdominal one, 50/400 HU. Eight-bit pictures are
+    unchanged; other values are stretched from their 0.5th to their 99.5th percentile.
 
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)`` uint8, luminance where the frame is in color.
+        ``(rows, columns)`` uint8, luminance if the frame is in color.
     """
     gray = _luminance(image, frame)
     return _shown(image, frame, gray, _levels(gray))
@@ -243,7 +242,7 @@ def _shown(image: NativeImage, frame: int, gray: np.ndarray, levels: tuple[float
             with header_faults(image.path):
                 rendered = _rendered(gray, image.headers[frame])
         except UnreadableImageError:
-            rendered = None  # a damaged window says nothing about the pixels
+            rendered = None  # a damaged window does not affect the pixels
         if rendered is not None:
             return _eight_bits(rendered)
         picture = _stretched(gray, levels)
@@ -254,7 +253,7 @@ def _shown(image: NativeImage, frame: int, gray: np.ndarray, levels: tuple[float
 
 
 def _rendered(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
-    """``(rows, columns)`` in [0, 1] by what the header says, or ``None`` where it says nothing."""
+    """``(rows, columns)`` in [0, 1] rendered by the header, or ``None`` if it gives no instructions."""
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         return color_luminance(stored, header)
     if voi_transform(header) is not None:
@@ -270,7 +269,7 @@ def _eight_bits(rendered: np.ndarray) -> np.ndarray:
 
 
 def _levels(gray: np.ndarray) -> tuple[float, float]:
-    """The values between which 99 % of a sample of the pixels lie; NaN and infinities do not count."""
+    """The range that holds 99 % of a sample of the pixels; NaN and infinities are excluded."""
     sample = gray[:: max(1, gray.shape[0] // _SAMPLED), :: max(1, gray.shape[1] // _SAMPLED)]
     if sample.dtype.kind == "f":
         sample = sample[np.isfinite(sample)]
@@ -290,13 +289,13 @@ def _stretched(gray: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
 
 
 def _looked_at(image: NativeImage, frame: int, gray: np.ndarray, modality: str) -> tuple[bool, tuple[str, ...]]:
-    """Whether a frame is blank, and what is doubtful about it, as far as that does not depend on a task's window."""
+    """Whether a frame is blank, and what is doubtful about it, as far as it does not depend on a task's window."""
     policy = POLICY_OF_MODALITY.get(stated_modality(image) or "") if image.source == "dicom" else modality
     try:
         with header_faults(image.path):
             shown, asked = _canonical(image, frame, gray, policy or "")
     except (IntensityError, UnreadableImageError) as error:
-        # As far as the pixels go, it can be compared; the policies refuse it.
+        # The pixels can be compared although the policies refuse the image.
         return False, (*image.notes, f"no intensity policy takes it: {_without_path(error, image.path)}")
     levels = gray_levels(shown)
     if is_blank(levels):
@@ -333,7 +332,7 @@ def _canonical(image: NativeImage, frame: int, gray: np.ndarray, policy: str) ->
 
 
 def _of_range(image: NativeImage, gray: np.ndarray) -> np.ndarray:
-    """A frame between the smallest and the largest value of a sample of all frames: a slice without tissue is blank."""
+    """A frame scaled between the extremes of a sample of all frames, so that a slice without tissue is blank."""
     steps = [max(1, size // most) for size, most in zip(image.pixels.shape, (32, 64, 64), strict=False)]
     sample = image.pixels[:: steps[0], :: steps[1], :: steps[2]]
     if sample.dtype.kind == "f":

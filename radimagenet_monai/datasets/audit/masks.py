@@ -1,4 +1,4 @@
-"""What an audit says of masks: those that cannot be used, and those that need a look."""
+"""Audit of masks: those that cannot be used, and those that need a look."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from radimagenet_monai.intensity.scan_region import header_region, picture_regio
 from radimagenet_monai.intensity.ultrasound import ultrasound_luminance
 from radimagenet_monai.io.reader import read_frame
 
-_CUT = 0.01  # share of a lesion outside of the scan region that is worth a word
+_CUT = 0.01  # share of a lesion outside the scan region that is reported
 _KIND_OF = {state: f"mask_{state}" for state in STATES}
 _WARNINGS = (*UNUSABLE, "full")
 
 
 def audit_masks(table: AuditedTable, shapes: np.ndarray, log: Log, progress: bool = True) -> dict[str, int]:
-    """Look at every mask of a table as training does.
+    """Load every mask of a table as training does.
 
     Parameters
     ----------
     table
-        The table.
+        Table to audit.
     shapes
-        ``(n, 2)`` rows and columns of each row's image; -1 where it was not read. Masks of such images are left out.
+        ``(n, 2)`` rows and columns of each row's image; -1 if it was not read. Masks of such images are left out.
     log
-        Receives what is found.
+        Receives the findings.
     progress
         Whether to show a bar on a terminal.
 
     Returns
     -------
     dict
-        How many masks there are, and of how many what is true (`radimagenet_monai.datasets.masks.survey.STATES`);
-        ``slices_without_lesion`` counts images whose mask has a lesion on other slices only, ``outside`` those whose
+        Number of masks, and of masks in each state (`radimagenet_monai.datasets.masks.survey.STATES`);
+        ``slices_without_lesion`` counts images whose mask has a lesion only on other slices, ``outside`` those whose
         lesion is cut. Empty for a table without masks.
     """
     frame = table.frame
@@ -114,7 +114,7 @@ def _audit_rows(
 
 
 def _outside_scan(table: AuditedTable, row: int, mask: np.ndarray) -> float:
-    """The share of a lesion outside of the part of an ultrasound image that is used; 0 for other images."""
+    """The share of a lesion outside the used part of an ultrasound image; 0 for other images."""
     record = table.frame.iloc[row]
     stated = record.get("modality") or ""
     plane: Any = plane_of_row(record["image"], int(record["frame"]), record.get("plane")) or "acquired"

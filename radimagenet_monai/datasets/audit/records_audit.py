@@ -43,15 +43,14 @@ def audit_records(
     Parameters
     ----------
     records
-        Path of the table, or the table. Unlike everywhere else it may have images listed twice and patients in two
-        splits.
+        Path of the table, or the table. Unlike elsewhere, it may list images twice and have patients in two splits.
     root
         Folder that relative paths start from.
     pixels
-        Whether to read the images. Without, patients, the table's own ``sha256`` and the presence of files are
-        looked at, in seconds.
+        Whether to read the images. Otherwise only patients, the table's own ``sha256`` and the presence of files are
+        checked, which takes seconds.
     near_bits
-        Of 256, by which the hashes of pictures that look the same may differ; all pairs within are looked at.
+        Number of the 256 hash bits by which look-alike pictures may differ; all pairs within it are examined.
     workers
         Processes that read images, then threads that compare them.
     progress
@@ -60,12 +59,12 @@ def audit_records(
     Returns
     -------
     Audit
-        But for row numbers the same whatever the order of the rows.
+        Result; apart from row numbers it does not depend on the order of the rows.
 
     Raises
     ------
     RecordsError
-        For a file that is no records table, and when a process dies over an image, naming it.
+        For a file that is not a records table, and if a process dies over an image, naming it.
     ConfigurationError
         For ``near_bits`` outside 0 ... 256, and for fewer than one worker.
     """
@@ -112,7 +111,7 @@ def audit_records(
 
 
 def _audit_table(table: AuditedTable, log: Log) -> None:
-    """What the table alone tells."""
+    """Findings from the table alone."""
     groups = table.in_two_parts(table.patient)
     log.add_all(
         "patient", "leakage", groups, lambda k: f"one patient has images {table.differences(groups[k], count=True)}"
@@ -139,7 +138,7 @@ def _audit_table(table: AuditedTable, log: Log) -> None:
 
 
 def _find_missing(table: AuditedTable, log: Log) -> np.ndarray:
-    """``(n,)`` booleans: rows whose image is there. Missing masks are logged as well."""
+    """``(n,)`` booleans: rows whose image exists. Missing masks are logged as well."""
     absent = set(missing_files(table.paths))
     gone = np.array([path in absent for path in table.paths], bool)[table.file]
     rows = np.flatnonzero(gone)
@@ -157,7 +156,7 @@ def _find_missing(table: AuditedTable, log: Log) -> np.ndarray:
 
 @dataclass
 class _Seen:
-    """What reading told: first of all ``n`` rows, codes and shapes being -1 where unknown, then of ``positions``."""
+    """Facts from reading: first of all ``n`` rows, with codes and shapes -1 if unknown, then of ``positions``."""
 
     sha256: np.ndarray
     pixels: np.ndarray
@@ -171,10 +170,10 @@ class _Seen:
 
 
 def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: bool, log: Log) -> _Seen:
-    """Read every image once, and log what cannot be read, is blank, or is not the file of the table."""
+    """Read every image once, and log images that are unreadable, blank, or not the file in the table."""
     rows = len(table.frame)
     frames = table.frame["frame"].to_numpy()
-    order = np.lexsort((frames, table.file))  # frames of a file one after the other, as reading it is dear
+    order = np.lexsort((frames, table.file))  # frames of a file one after the other, as reading it is expensive
     order = order[present[order]]
     groups = np.split(order, np.flatnonzero(np.diff(table.file[order])) + 1) if order.size else []
     modality, white = (
@@ -198,7 +197,7 @@ def _read_all(table: AuditedTable, present: np.ndarray, workers: int, progress: 
     unreadable: list[list[int]] = []
     reasons: list[str] = []
     thumbnails = None
-    # Of a million images the thumbnails would take several gigabytes of memory.
+    # The thumbnails of a million images would take several gigabytes of memory.
     with tempfile.TemporaryFile() as stream:
         for group, facts in zip(groups, inspect_files(jobs, workers, progress), strict=True):
             sha256[group] = facts.sha256

@@ -1,4 +1,4 @@
-"""The result of an audit: findings, counts, and how they are written as JSON."""
+"""The result of an audit: findings, counts, and their JSON form."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """A single finding.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Finding:
     severity
         One of `SEVERITIES`.
     text
-        What it is, without naming a patient.
+        Description, without naming a patient.
     rows
         Row numbers in the table, the header being row 1; at most twelve.
     """
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table that a finding names."""
+    """A row of the table named in a finding."""
 
     image: str
     frame: int
@@ -82,25 +82,25 @@ class Audit:
     source
         File name of the table.
     images, patients, files
-        Rows, known patients and different image paths.
+        Number of rows, known patients and distinct image paths.
     compared
-        Images whose pixels were compared: those that can be read and are not blank.
+        Number of images whose pixels were compared: those that are readable and not blank.
     near_bits
-        Hash bits within which pictures were compared, or ``None`` where no image was read.
+        Hash bits within which pictures were compared, or ``None`` if no image was read.
     counts
-        Findings by kind and severity, those that are not listed included.
+        Number of findings by kind and severity, including unlisted ones.
     findings
-        Most severe first.
+        Findings, most severe first.
     rows
-        The rows that findings name, by row number.
+        Rows named in findings, by row number.
     labels_by_split, labels_by_fold
-        ``{label: {split: images}}``, with ``""`` for rows without; empty where no row has a split or fold.
+        ``{label: {split: images}}``, with ``""`` for rows without one; empty if no row has a split or fold.
     sizes
-        ``(rows, columns, images)``, most frequent first; of the images that can be read.
+        ``(rows, columns, images)`` of the readable images, most frequent first.
     masks
-        Counts of masks, as `radimagenet_monai.datasets.audit.masks.audit_masks` gives them.
+        Counts of masks from `radimagenet_monai.datasets.audit.masks.audit_masks`.
     questions
-        Images by what is doubtful about their values, most frequent first.
+        Number of images by question about their values, most frequent first.
     """
 
     source: str
@@ -120,7 +120,7 @@ class Audit:
 
     @property
     def verdict(self) -> Literal["leakage", "conflict", "clean"]:
-        """By the worst finding."""
+        """Verdict by the worst finding."""
         if self.count("leakage"):
             return "leakage"
         return "conflict" if self.count("conflict") else "clean"
@@ -131,11 +131,11 @@ class Audit:
         return self.verdict != "clean"
 
     def count(self, severity: Severity) -> int:
-        """Findings of a severity."""
+        """Number of findings of a severity."""
         return sum(numbers.get(severity, 0) for numbers in self.counts.values())
 
     def to_dict(self, show_ids: bool = False) -> dict[str, Any]:
-        """JSON-serializable; patient ids are in it only if asked for."""
+        """JSON-serializable form; includes patient ids only on request."""
         result = {"verdict": self.verdict, **asdict(self)}
         result["same_detail"] = SAME_DETAIL if self.near_bits is not None else None
         result["rows"] = {str(number): asdict(row) for number, row in self.rows.items()}

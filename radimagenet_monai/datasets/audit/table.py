@@ -1,4 +1,4 @@
-"""A records table as an audit sees it, and the log of what is found in it."""
+"""A records table in the form that an audit needs, and the log of findings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from radimagenet_monai.datasets.records import PLANE, SPLITS, plane_of_row
 MOST_LISTED = 1000
 """Findings of one kind and severity that are listed; all are counted."""
 
-_MOST_ROWS = 12  # of a finding that are listed
+_MOST_ROWS = 12  # rows listed per finding
 _MOST_NAMES = 6
-_FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
+_FIRST_ROW = 2  # the header is row 1, as in a spreadsheet
 
 
 class AuditedTable:
-    """The columns of a records table as ``(n,)`` integer codes, equal for equal cells; -1 stands for an empty cell.
+    """The columns of a records table as ``(n,)`` integer codes, equal for equal cells; -1 means an empty cell.
 
     Attributes
     ----------
     frame
-        The table.
+        The records table.
     paths
-        Of the different images, as ``file`` numbers them.
+        Paths of the distinct images, indexed by ``file``.
     file, patient, label, split, fold
         Codes; ``fold`` is the fold itself.
     """
@@ -44,7 +44,7 @@ class AuditedTable:
         self.fold = frame["fold"].fillna(-1).to_numpy(np.int64)
 
     def in_two_parts(self, groups: np.ndarray) -> list[np.ndarray]:
-        """The rows of each group that is in two splits or two folds; -1 is no group."""
+        """The rows of each group that is in two splits or two folds; -1 means no group."""
         apart = in_two(groups, self.split) | in_two(groups, self.fold)
         return [self.one_of_each_first(group) for group in groups_of(np.where(apart, groups, -1))]
 
@@ -56,9 +56,9 @@ class AuditedTable:
         return np.concatenate([rows[first], np.delete(rows, first)])
 
     def differences(self, rows: np.ndarray, count: bool = False) -> str:
-        """In what rows differ: ``in train and test, in folds 0 and 2, under benign and malignant``.
+        """How rows differ: ``in train and test, in folds 0 and 2, under benign and malignant``.
 
-        ``count`` adds how many of the rows are in each split and fold, and leaves out the labels.
+        ``count`` adds the number of rows in each split and fold, and leaves out the labels.
         """
         part = self.frame.iloc[rows]
         said = []
@@ -71,7 +71,7 @@ class AuditedTable:
 
 
 class Log:
-    """Findings as they come: all are counted, the first `MOST_LISTED` of a kind and severity are described."""
+    """Collected findings: all are counted, the first `MOST_LISTED` of a kind and severity are described."""
 
     def __init__(self, table: AuditedTable) -> None:
         self._table = table
@@ -79,7 +79,7 @@ class Log:
         self._listed: dict[tuple[str, Severity], list[tuple[str, list[int]]]] = {}
 
     def add(self, kind: str, severity: Severity, rows: Iterable[int], text: str) -> None:
-        """One finding about these positions in the table."""
+        """Add one finding about these positions in the table."""
         self.add_all(kind, severity, [rows], lambda _: text)
 
     def add_all(
@@ -90,10 +90,10 @@ class Log:
         text: Callable[[int], str],
         count: int | None = None,
     ) -> None:
-        """A finding about each group of positions.
+        """Add a finding about each group of positions.
 
-        ``text`` gets the number of the group and is asked for those alone that are listed. ``count`` is the number of
-        findings where ``groups`` are not all of them.
+        ``text`` receives the index of the group and is called only for listed findings. ``count`` is the number of
+        findings if ``groups`` does not contain all of them.
         """
         if not groups:
             return
@@ -147,7 +147,7 @@ def codes_of(values: pd.Series) -> np.ndarray:
 
 
 def groups_of(codes: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of each code, -1 apart, that two or more rows have."""
+    """Positions of each code that two or more rows have, except -1."""
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-2))
     lengths = np.diff(starts, append=len(codes))
@@ -157,7 +157,7 @@ def groups_of(codes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def in_two(groups: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """``(n,)`` booleans: rows whose group has rows in two parts; -1 is no group and no part."""
+    """``(n,)`` booleans: rows whose group has rows in two parts; -1 means no group or no part."""
     known = (groups >= 0) & (parts >= 0)
     spread = pd.Series(parts[known]).groupby(groups[known]).agg(["min", "max"])
     apart = spread.index.to_numpy()[(spread["min"] != spread["max"]).to_numpy()]
@@ -165,7 +165,7 @@ def in_two(groups: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def labels_by(frame: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
-    """Images of each label by split or fold, as `Audit.labels_by_split` has them."""
+    """Number of images of each label by split or fold, as in `Audit.labels_by_split`."""
     values = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
     found = set(values) - {""}
     if not found:

@@ -1,8 +1,8 @@
-"""Lesion masks: which file, which pixels of it are the lesion, and where they lie on the image.
+"""Lesion masks: their files, their lesion pixels, and their position on the image.
 
 ``reference``: how a records table names a mask. ``samples``: the values stored in a file. ``values``: which of these
-values are the lesion. ``grid``: where the mask lies on its image. ``loading``: the mask of one record. ``survey``: what
-the masks of a whole table look like.
+values are the lesion. ``grid``: the position of the mask on its image. ``loading``: the mask of one record. ``survey``:
+a summary of all masks of a table.
 """
 
 from __future__ import annotations

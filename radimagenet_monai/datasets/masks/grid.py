@@ -1,8 +1,8 @@
-"""Where a mask lies on its image.
+"""The position of a mask on its image.
 
-Where both files place their pixels in the patient, positions decide: in whatever order, orientation and plane the two
-were stored, a pixel of the image has the value of the mask's pixel nearest to its place. Without positions a mask needs
-the rows, columns and frames of its image.
+If both files place their pixels in the patient, positions decide: whatever order, orientation and plane the two were
+stored in, a pixel of the image takes the value of the nearest pixel of the mask. Without positions a mask must have the
+rows, columns and frames of its image.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import image_kind
 from radimagenet_monai.io.volume import stored_affine
 
-_SAME_PLACE = 0.1  # of a pixel: more than rounding in headers, less than what a nearest pixel could change
+_SAME_PLACE = 0.1  # of a pixel: above rounding errors in headers, below what could change the nearest pixel
 _LEAST_INSIDE = 0.99  # of the lesion, on the image
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixels and their places.
+    """Pixels and their positions.
 
     Attributes
     ----------
     shape
-        Frames, rows, columns; frames of all volumes.
+        Number of frames of all volumes, rows, columns.
     affine
-        As of `NativeImage`; ``None`` where places are unknown.
+        Affine as in `NativeImage`; ``None`` if positions are unknown.
     volumes
-        As of `NativeImage`.
+        Number of volumes, as in `NativeImage`.
     """
 
     shape: tuple[int, int, int]
@@ -50,7 +50,7 @@ class Grid:
 
     @property
     def frames(self) -> int:
-        """Frames of one volume."""
+        """Number of frames per volume."""
         return self.shape[0] // self.volumes
 
     def in_words(self) -> str:
@@ -64,7 +64,7 @@ all, as it states none; turned as nibabel does where a NIfTI file states none.""
 
 
 def order_of(image: NativeImage) -> Order:
-    """How an image came to be upright."""
+    """How the orientation and order of an image were determined."""
     if image.source in ("picture", "array"):
         return "stored"
     if image.source == "dicom":
@@ -81,10 +81,10 @@ def order_of(image: NativeImage) -> Order:
 
 
 def agree_by_number(mask: Order, image: Order, frames: int) -> bool:
-    """Whether the same frame, row and column of mask and image are the same place, although one states no positions.
+    """Whether the same frame, row and column of mask and image match, although one states no positions.
 
-    A single frame with positions, such as a DICOM slice, is paired with a picture that has none: such a mask is drawn
-    on the slice as a viewer shows it, which is upright.
+    A single frame with positions, such as a DICOM slice, is paired with a picture without: such a mask is drawn on the
+    slice as a viewer shows it, which is upright.
     """
     if mask == image:
         return mask in ("stored", "default")
@@ -95,16 +95,16 @@ def agree_by_number(mask: Order, image: Order, frames: int) -> bool:
 
 @dataclass(frozen=True)
 class Placement:
-    """How to find the mask's pixel for a pixel of the image.
+    """The mapping from pixels of the image to pixels of the mask.
 
     Attributes
     ----------
     matrix
-        ``(4, 4)`` from (column, row, frame, 1) of the image to that of the mask, frames within a volume.
+        ``(4, 4)`` from (column, row, frame, 1) of the image to those of the mask, with frames within a volume.
     is_same
-        Whether each pixel of the image has one of the mask at its very place, and none is left over.
+        Whether each pixel of the image coincides with one of the mask, and none is left over.
     covered
-        Share of the image's pixels at whose place the mask has one.
+        Share of the image's pixels whose position lies in the mask.
     """
 
     matrix: np.ndarray
@@ -113,7 +113,7 @@ class Placement:
 
 
 def place(mask: Grid, image: Grid) -> Placement | str:
-    """Relate two grids whose places are known, or say why that cannot be right.
+    """Relate two grids with known positions, or say why they cannot match.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def place(mask: Grid, image: Grid) -> Placement | str:
     ends = np.array([image.shape[2], image.shape[1], image.frames]) - 1
     corners = np.array([[c * ends[0], r * ends[1], f * ends[2], 1] for c in (0, 1) for r in (0, 1) for f in (0, 1)])
     reached = (corners @ matrix.T)[:, :3]
-    # Whole-numbered places of corners and steps give whole-numbered places everywhere.
+    # If corners and steps map to integers, all positions do.
     steps = matrix[:3, :3]
     whole = bool(
         np.abs(reached - np.rint(reached)).max() <= _SAME_PLACE
@@ -153,16 +153,16 @@ def place(mask: Grid, image: Grid) -> Placement | str:
 def sample(
     lesion: Callable[[slice], np.ndarray], mask: Grid, image: Grid, placement: Placement, frame: int
 ) -> np.ndarray:
-    """One frame of the image: the nearest pixel of the mask, false where the mask has none.
+    """Sample one frame of the image: the nearest pixel of the mask, false if the mask has none.
 
     Parameters
     ----------
     lesion
-        Gives some frames of the mask, ``(frames, rows, columns)`` booleans.
+        Function that returns a slice of mask frames, ``(frames, rows, columns)`` booleans.
     mask, image, placement
-        As given to and by `place`.
+        Arguments and result of `place`.
     frame
-        Of the image.
+        Index of the frame in the image.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def sample(
 
 
 def lesion_outside(lesion: np.ndarray, mask: Grid, image: Grid, placement: Placement) -> str:
-    """In words, what share of the lesion lies off the image, where that is more than rounding makes; else ``""``."""
+    """In words, what share of the lesion lies off the image, if more than rounding explains; else ``""``."""
     if placement.is_same:
         return ""
     frames, rows, columns = np.nonzero(lesion)
@@ -203,7 +203,7 @@ def lesion_outside(lesion: np.ndarray, mask: Grid, image: Grid, placement: Place
     column, row, number = (
         back[axis, 0] * columns + back[axis, 1] * rows + back[axis, 2] * numbers + back[axis, 3] for axis in range(3)
     )
-    # A pixel of the mask may be larger than one of the image: it lies on the image where any part of it does.
+    # A mask pixel may be larger than an image pixel: it is on the image if any part of it is.
     reach = np.abs(back[:3, :3]).sum(axis=1) / 2 + 0.5
     inside = (
         (column >= -reach[0])
@@ -213,7 +213,7 @@ def lesion_outside(lesion: np.ndarray, mask: Grid, image: Grid, placement: Place
         & (number >= -reach[2])
         & (number <= image.frames - 1 + reach[2])
     )
-    if image.frames == 1:  # one slice of a series: the rest of the lesion is on the others
+    if image.frames == 1:  # one slice of a series: the rest of the lesion is on other slices
         inside |= (number < -reach[2]) | (number > reach[2])
     share = 1 - float(inside.mean())
     return f"{share:.0%} of its lesion lies off its image" if share > 1 - _LEAST_INSIDE else ""
@@ -222,7 +222,7 @@ def lesion_outside(lesion: np.ndarray, mask: Grid, image: Grid, placement: Place
 def _nearest_pixels(
     matrix: np.ndarray, columns: np.ndarray, rows: np.ndarray, frame: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Of two pixels that are equally near, rounding in the affine must not choose.
+    # If two pixels are equally near, rounding in the affine must not decide.
     reached = (
         matrix[axis, 0] * columns + matrix[axis, 1] * rows + matrix[axis, 2] * frame + matrix[axis, 3]
         for axis in range(3)
@@ -232,7 +232,7 @@ def _nearest_pixels(
 
 
 def _covered(matrix: np.ndarray, image: Grid, sizes: np.ndarray) -> float:
-    """Share of a sample of the image's pixels that have a pixel of the mask at their place."""
+    """Share of a sample of the image's pixels whose position lies in the mask."""
     steps = [np.unique(np.linspace(0, length - 1, min(length, 32)).round().astype(int)) for length in image.shape[1:]]
     rows, columns = steps
     inside = 0

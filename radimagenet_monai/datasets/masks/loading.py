@@ -32,7 +32,7 @@ from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.picture import picture_orientations
 from radimagenet_monai.io.reader import PlaneChoice, count_frames, image_kind, read_frame
 
-_CACHED_BYTES = 128 * 1024**2  # of masks of one bit a pixel
+_CACHED_BYTES = 128 * 1024**2  # of masks with one bit per pixel
 _CACHED_RELATIONS = 1024
 
 _Value = TypeVar("_Value")
@@ -45,9 +45,9 @@ class ImageOfMask:
     Attributes
     ----------
     path
-        Of its file or series folder.
+        Path of the image file or series folder.
     plane
-        Plane that its frames are counted in, as for `radimagenet_monai.io.reader.read_frame`.
+        Plane in which its frames are counted, as for `radimagenet_monai.io.reader.read_frame`.
     """
 
     path: str
@@ -60,20 +60,20 @@ def item_mask(item: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
     Parameters
     ----------
     item
-        With ``image`` (path) and, where there are any, ``mask`` (references); ``frame`` and ``plane`` as
-        `radimagenet_monai.io.transforms.LoadNativeImaged` reads them.
+        Item with ``image`` (path) and, if it has masks, ``mask`` (references); ``frame`` and ``plane`` as read by
+        `radimagenet_monai.io.transforms.LoadNativeImaged`.
     shape
         ``(rows, columns)`` of the image.
 
     Returns
     -------
     numpy.ndarray
-        As of `load_masks`.
+        Mask as returned by `load_masks`.
 
     Raises
     ------
     UnreadableImageError
-        As `load_masks`; also where the item has a mask and no frame, and its image several.
+        As `load_masks`; also if the item has a mask but no frame, and its image has several.
     """
     references = list(item.get("mask") or ())
     if not references:
@@ -83,12 +83,12 @@ def item_mask(item: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
 
 
 def frame_of(item: Mapping[str, Any]) -> int:
-    """The frame of an item of a datalist; 0 for an item without one whose image has a single frame.
+    """The frame of a datalist item; 0 for an item without one whose image has a single frame.
 
     Raises
     ------
     UnreadableImageError
-        Where the item has no frame and its image several.
+        If the item has no frame and its image has several.
     """
     frame = item.get("frame")
     if frame is not None and frame != "":
@@ -108,24 +108,24 @@ def load_masks(
     Parameters
     ----------
     references
-        As a record names them, see `radimagenet_monai.datasets.masks.reference`.
+        Mask references of a record, see `radimagenet_monai.datasets.masks.reference`.
     shape
-        ``(rows, columns)`` of the image they belong to.
+        ``(rows, columns)`` of the image that the masks belong to.
     frame
         Zero-based frame or slice of the image.
     image
-        The image. Without, positions are not compared: a mask of several frames is taken at ``frame``, one of a single
-        frame belongs to frame 0.
+        Image of the masks. Without it, positions are not compared: a mask of several frames is read at ``frame``, a
+        mask of a single frame belongs to frame 0.
 
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)`` bool, upright as the image; nowhere true without references.
+        ``(rows, columns)`` bool, upright like the image; all false without references.
 
     Raises
     ------
     UnreadableImageError
-        For a mask that cannot be read, whose lesion cannot be told from its values
+        For a mask that cannot be read, whose lesion cannot be determined from its values
         (`radimagenet_monai.datasets.masks.values`), or that does not lie on its image
         (`radimagenet_monai.datasets.masks.grid`).
     """
@@ -137,24 +137,24 @@ def load_masks(
 
 @dataclass(frozen=True)
 class LoadedMask:
-    """A mask file as understood once for all its frames.
+    """An interpreted mask file, shared by all its frames.
 
     Attributes
     ----------
     values
-        What was found, without the pixels.
+        Interpretation of the values, without the pixels.
     packed
-        The lesion, one bit a pixel along columns.
+        Lesion, one bit per pixel along columns.
     grid
-        Of the file.
+        Grid of the file.
     kind
-        As of `radimagenet_monai.datasets.masks.samples.MaskSamples`.
+        Kind of samples, as in `radimagenet_monai.datasets.masks.samples.MaskSamples`.
     order
-        How the file came to be upright.
+        How the orientation and order of the file were determined.
     plane
-        Of the frames, where the file states it.
+        Plane of the frames, if the file states it.
     lossy
-        Whether it was compressed with loss.
+        Whether the file was compressed with loss.
     """
 
     values: MaskValues
@@ -171,17 +171,17 @@ class LoadedMask:
         return self.frames(slice(None))
 
     def frames(self, which: slice) -> np.ndarray:
-        """The lesion of some frames."""
+        """The lesion in some frames."""
         return np.unpackbits(self.packed[which], axis=-1, count=self.grid.shape[2]).astype(bool)
 
 
 def load_file(reference: MaskReference) -> LoadedMask:
-    """Read a mask file, or take it from a small cache of this process.
+    """Read a mask file through a small per-process cache.
 
     Raises
     ------
     UnreadableImageError
-        For a file that cannot be read, or whose lesion cannot be told.
+        For a file that cannot be read, or whose lesion cannot be determined.
     """
     found = inspect_file(reference)
     if found.values.problem:
@@ -190,7 +190,7 @@ def load_file(reference: MaskReference) -> LoadedMask:
 
 
 def inspect_file(reference: MaskReference) -> LoadedMask:
-    """As `load_file`, also where the lesion cannot be told: ``values.problem`` then says why.
+    """As `load_file`, but also if the lesion cannot be determined: ``values.problem`` then says why.
 
     Raises
     ------
@@ -202,12 +202,12 @@ def inspect_file(reference: MaskReference) -> LoadedMask:
 
 
 def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> Placement | None:
-    """How a mask lies on its image; ``None`` where one of the two does not state places and counting decides.
+    """The placement of a mask on its image; ``None`` if one of them states no positions and frame numbers decide.
 
     Raises
     ------
     UnreadableImageError
-        For a mask that does not lie on its image, or does not have its frames, rows and columns.
+        For a mask that does not lie on its image, or has other frames, rows and columns.
     """
     _require_same_turn(reference, image)
     if reference.frame is not None:
@@ -224,7 +224,7 @@ def relate(found: LoadedMask, reference: MaskReference, image: ImageOfMask) -> P
     grid = Grid.of(native)
     if found.grid.affine is None or grid.affine is None:
         _require_frames(found.grid.shape[0], grid.shape[0], reference)
-        # Slices that are not equally far apart have no affine, but they are upright and in order.
+        # Unevenly spaced slices have no affine, but they are upright and in order.
         irregular = order_of(native) == "placed" and found.order.startswith("placed") and native.plane == found.plane
         if not irregular and not agree_by_number(found.order, order_of(native), grid.shape[0]):
             one, other = ("its image does", "it") if found.grid.affine is None else ("it does", "its image")
@@ -327,7 +327,7 @@ def _understood(reference: MaskReference) -> LoadedMask:
 
 
 def _require_same_turn(reference: MaskReference, image: ImageOfMask) -> None:
-    """Refuse a mask and an image of which EXIF turns one alone, as one of them was then drawn on other pixels."""
+    """Refuse a mask and an image if EXIF turns only one of them, since the mask was then drawn on other pixels."""
     mask, own = _orientations(reference.file), _orientations(image.path)
     if reference.ignore_positions or mask == own:
         return
@@ -353,7 +353,7 @@ def _is_flat(path: str) -> bool:
 
 
 def _stamp(path: str) -> Hashable:
-    """What changes when a file does, or a file in a folder."""
+    """A value that changes when a file, or a file in a folder, changes."""
     place = Path(path)
     with stage(path, "open"):
         files = [place] if not place.is_dir() else sorted(place.iterdir())
@@ -361,7 +361,7 @@ def _stamp(path: str) -> Hashable:
 
 
 class _Cache(Generic[_Value]):
-    """The values asked for last, as many as fit, but always the last one."""
+    """The most recently requested values that fit, and always the last one."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -376,7 +376,7 @@ class _Cache(Generic[_Value]):
                 return self._kept[key][0]
         value = make()
         with self._lock:
-            if key in self._kept:  # another thread made it meanwhile
+            if key in self._kept:  # another thread has made it meanwhile
                 self._taken -= self._kept.pop(key)[1]
             self._kept[key] = (value, size(value))
             self._taken += size(value)

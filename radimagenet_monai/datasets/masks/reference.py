@@ -1,11 +1,11 @@
-"""How a records table names a mask, and what it states about it.
+"""How a records table refers to a mask, and what it states about it.
 
 ========================== ==================================================================================
-``m.png``                  a file; which values are the lesion is told by its content
+``m.png``                  a file; its content shows which values are the lesion
 ``m.nii.gz#values=2``      pixels of value 2 are the lesion; ``values=1+2`` takes both
 ``m.tif#at_least=128``     pixels of 128 and more are the lesion
 ``m.png#frame=7``          the file holds one frame, which was drawn on frame 7 of the image, counted from 0
-``m.nii#positions=ignore`` frames are paired by number, whatever image and mask say of their positions
+``m.nii#positions=ignore`` frames are paired by number, whatever image and mask state about positions
 ``12.xml#1``               the outlines of image 1 in the XML file of a DDTI case
 ========================== ==================================================================================
 
@@ -26,22 +26,22 @@ _STATED = re.compile(r"(.+?)#((?:frame|values|at_least|positions)=.*)", re.DOTAL
 
 @dataclass(frozen=True)
 class MaskReference:
-    """A mask as a records table names it.
+    """A reference to a mask in a records table.
 
     Attributes
     ----------
     file
         Path of the file.
     outlines
-        Number of the image whose outlines are meant, of a DDTI case; ``None`` for a file of pixels.
+        Number of the image whose outlines are meant, in a DDTI case; ``None`` for a file of pixels.
     frame
-        The frame of the image that a file of one frame was drawn on; ``None`` where it is not stated.
+        Frame of the image that a single-frame file was drawn on; ``None`` if not stated.
     values
-        The stored values that are the lesion, as text; empty where they are not stated. ``ff0000`` is a color.
+        Stored values that are the lesion, as text; empty if not stated. ``ff0000`` is a color.
     at_least
-        The least value that is lesion; ``None`` where it is not stated.
+        Smallest value that is lesion; ``None`` if not stated.
     ignore_positions
-        Whether frames are paired by number, whatever the files say of their positions.
+        Whether frames are paired by number, whatever the files state about positions.
     """
 
     file: str
@@ -53,17 +53,17 @@ class MaskReference:
 
     @property
     def states_values(self) -> bool:
-        """Whether the table says which values are the lesion."""
+        """Whether the table states which values are the lesion."""
         return bool(self.values) or self.at_least is not None
 
     @classmethod
     def parse(cls, text: str) -> MaskReference:
-        """Take a reference apart.
+        """Parse a reference.
 
         Raises
         ------
         UnreadableImageError
-            For a statement that is none of the above, naming the reference.
+            For a statement other than the above; names the reference.
         """
         outlines = _OUTLINES.fullmatch(text)
         if outlines:
@@ -106,7 +106,7 @@ class MaskReference:
 
 
 def mask_file(reference: str) -> str:
-    """The file that a reference names: ``12.xml`` of ``12.xml#1``, ``m.png`` of ``m.png#frame=7``."""
+    """The file in a reference: ``12.xml`` for ``12.xml#1``, ``m.png`` for ``m.png#frame=7``."""
     named = _OUTLINES.fullmatch(reference) or _STATED.fullmatch(reference)
     return named[1] if named else reference
 

@@ -1,7 +1,7 @@
-"""The values stored in a mask file, before anything is decided about them.
+"""The raw values of a mask file, before they are interpreted.
 
-A mask is read by its content, never by its suffix. Unlike an image it is not read as a viewer shows it: of a palette
-the indices count, and of a picture with transparency the alpha channel may be the mask itself.
+A mask is read by its content, never by its suffix. Unlike an image it is not read as a viewer shows it: for a palette
+the indices count, and for a picture with transparency the alpha channel may be the mask itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import image_kind, read_frame
 
 _LOSSY_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
-_CHROMA_NOISE = 24  # of 255, by which the channels of a gray picture may differ after lossy compression
+_CHROMA_NOISE = 24  # of 255: largest difference between the channels of a gray picture after lossy compression
 _SEG_CAUSE = (
     "it is a DICOM segmentation object, whose frames are not in the order of the image's slices; convert it to NIfTI, "
     "such as by dcmqi's segimage2itkimage, and name that file"
@@ -27,22 +27,22 @@ _SEG_CAUSE = (
 
 @dataclass(frozen=True)
 class MaskSamples:
-    """What a mask file holds.
+    """Content of a mask file.
 
     Attributes
     ----------
     values
         ``(frames, rows, columns)``, upright: gray values, palette indices, or colors by `color_codes`.
     image
-        The file as the image reader gives it, for its geometry.
+        File as read by the image reader, for its geometry.
     kind
         ``"gray"``, ``"palette"`` or ``"color"``.
     lossy
-        Whether the file was compressed with loss, so that values are near the ones that were meant.
+        Whether the file was compressed with loss, so that values are only close to the intended ones.
     doubt
-        Why the values cannot be understood unless the table states which are the lesion; empty where they can.
+        Why the values need a statement in the table of which are the lesion; empty if they do not.
     background
-        The value that is surely no lesion, where the file tells.
+        Value that is certainly not lesion, if the file shows it.
     """
 
     values: np.ndarray
@@ -59,7 +59,7 @@ def read_samples(path: str) -> MaskSamples:
     Raises
     ------
     UnreadableImageError
-        For a file that cannot be read, is a DICOM segmentation object, or stores colors that no mask has.
+        For a file that cannot be read, is a DICOM segmentation object, or stores colors that are not those of a mask.
     """
     try:
         image, _ = read_frame(path, 0)
@@ -104,7 +104,7 @@ def _of_dicom(image: NativeImage) -> MaskSamples:
 
 
 def _of_color(pixels: np.ndarray, image: NativeImage, lossy: bool) -> MaskSamples:
-    """``pixels`` (frames, rows, columns, 3): gray where the channels are equal, else colors."""
+    """``pixels`` (frames, rows, columns, 3): gray if the channels are equal, else colors."""
     spread = pixels.max(axis=-1).astype(np.int64) - pixels.min(axis=-1).astype(np.int64)
     largest = int(spread.max())
     if largest == 0:
@@ -133,7 +133,7 @@ class _Layers:
 
 
 def _layers(path: str, pages: int) -> _Layers | None:
-    """Palette indices and alpha of a picture, ``None`` for one that has neither or is deeper than 8 bits."""
+    """Palette indices and alpha of a picture; ``None`` if it has neither or is deeper than 8 bits."""
     color, alpha, indices = [], [], []
     with stage(path, "decode"), Image.open(path) as picture:
         for page in range(pages):
@@ -169,17 +169,17 @@ def _of_layers(layers: _Layers, image: NativeImage) -> MaskSamples:
         return _of_color(layers.color, image, lossy=False)
     seen = layers.color[layers.alpha > 0]
     if (seen == seen[0]).all():
-        return MaskSamples(layers.alpha, image)  # one color, drawn where it is not transparent
+        return MaskSamples(layers.alpha, image)  # one color, drawn where the picture is not transparent
     return _of_color(image.pixels, image, lossy=False)  # over black, as a viewer shows it
 
 
 def _of_palette(layers: _Layers, indices: np.ndarray, image: NativeImage) -> MaskSamples:
-    """Indices are labels; refused where what they mean contradicts what a viewer shows."""
+    """Treat indices as labels; refuse them if their colors contradict what a viewer shows."""
     used, first = np.unique(indices, return_index=True)
     colors = layers.color.reshape(-1, 3)[first].astype(int)
     grays = (colors == colors[:, :1]).all()
     if layers.alpha is None and grays and len(used) > 2:
-        return MaskSamples(layers.color[..., 0], image)  # a gray picture whose levels are in a table
+        return MaskSamples(layers.color[..., 0], image)  # a gray picture with its levels in a palette
     hidden = np.zeros(len(used), bool) if layers.alpha is None else layers.alpha.ravel()[first] == 0
     black = (colors == 0).all(axis=1)
     background = set(used[hidden].tolist() or used[black].tolist())
@@ -199,7 +199,7 @@ def _of_palette(layers: _Layers, indices: np.ndarray, image: NativeImage) -> Mas
 
 
 def _numbers(pixels: np.ndarray) -> np.ndarray:
-    """Whole numbers as integers, so that 1.0 and 1 are one label; NaN, which marks what was not measured, as 0."""
+    """Whole numbers as integers, so that 1.0 and 1 are one label; NaN, which marks unmeasured pixels, as 0."""
     if pixels.dtype.kind != "f":
         return pixels
     known = np.nan_to_num(pixels, nan=0.0, posinf=np.inf, neginf=-np.inf) if np.isnan(pixels).any() else pixels

@@ -1,4 +1,4 @@
-"""Writing into the mask column of a records table what its owner says of the masks."""
+"""Write the user's statements about masks into the mask column of a records table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def named_values(values: Sequence[str], at_least: float | None) -> dict[str, str
     Raises
     ------
     ConfigurationError
-        For what is no value, and for values beside a threshold.
+        For invalid values, and for values combined with a threshold.
 
     Examples
     --------
@@ -44,12 +44,12 @@ def named_values(values: Sequence[str], at_least: float | None) -> dict[str, str
 
 
 def state_values(frame: pd.DataFrame, values: Sequence[str], at_least: float | None) -> pd.DataFrame:
-    """State in the mask column which values are the lesion, but for masks of which the table itself says so.
+    """State in the mask column which values are the lesion, except for masks whose values the table already states.
 
     Raises
     ------
     UnreadableImageError
-        For a mask reference that cannot be understood.
+        For a mask reference that cannot be parsed.
     """
     if not values and at_least is None:
         return frame
@@ -67,14 +67,14 @@ def state_values(frame: pd.DataFrame, values: Sequence[str], at_least: float | N
 
 
 def state_frames(frame: pd.DataFrame, root: str | os.PathLike[str]) -> pd.DataFrame:
-    """State in the mask column on which frame a mask of a single one was drawn, where the table itself says so.
+    """State in the mask column on which frame a single-frame mask was drawn, if the table shows it.
 
-    That is where the row has a frame and no other row has its mask.
+    It does if the row has a frame and no other row has its mask.
 
     Parameters
     ----------
     frame
-        With ``image``, ``mask`` and, where the table has one, ``frame``.
+        Table with ``image``, ``mask`` and, optionally, ``frame``.
     root
         Folder that relative paths start from.
     """
@@ -100,5 +100,5 @@ def _with_frame(cell: str, number: int, root: str | os.PathLike[str], image: str
     try:
         placed = inspect_file(replace(reference, file=file)).grid.affine is not None
     except UnreadableImageError:
-        return cell  # refused when it is used
+        return cell  # refused on use
     return cell if placed else str(replace(reference, frame=number))

@@ -1,4 +1,4 @@
-"""What the masks of a whole records table look like: for ``prepare`` and the audit."""
+"""A summary of all masks of a records table, for ``prepare`` and the audit."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ UNUSABLE = ("labels", "gray", "inverted", "unclear", "unusable")
 
 @dataclass
 class MaskSurvey:
-    """What was found.
+    """Result of a mask survey.
 
     Attributes
     ----------
     masks
-        Different mask references, outlines included.
+        Number of distinct mask references, including outlines.
     rows
-        Rows with a mask.
+        Number of rows with a mask.
     found
-        For each key of `STATES` the references, in the table's order.
+        References for each key of `STATES`, in the table's order.
     values
-        Stored values that are the lesion, and in how many masks; ``unstated`` those that the content alone tells.
+        Stored values that are the lesion, with the number of masks; ``unstated`` for values known only by content.
     levels
-        All values that regions of the masks have, and in how many masks.
+        All values of mask regions, with the number of masks.
     causes
         Why a reference cannot be used.
     """
@@ -75,17 +75,17 @@ class MaskSurvey:
 
     @property
     def found_levels(self) -> list[str]:
-        """The values of regions, in the order of their names."""
+        """The values of regions, sorted by name."""
         return sorted(self.levels)
 
     @property
     def several_values(self) -> list[str]:
-        """The values of unstated binary masks, where they are several and so may be labels of different things."""
+        """The values of unstated binary masks, if there are several, which may be labels of different things."""
         values = {value for value in self.unstated if value != _SMOOTHED}
         return sorted(values) if len(values) > 1 and not values <= _INTERCHANGEABLE else []
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``summary.json``."""
+        """JSON-serializable form for ``summary.json``."""
         return {
             "masks": self.masks,
             "lesion_values": dict(sorted(self.values.items())),
@@ -93,7 +93,7 @@ class MaskSurvey:
         }
 
     def notes(self) -> list[str]:
-        """A sentence for each thing that is odd."""
+        """A sentence on each anomaly."""
         said = []
         for state, references in self.found.items():
             if references:
@@ -108,12 +108,12 @@ class MaskSurvey:
 
 
 def survey_masks(frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool = True) -> MaskSurvey:
-    """Read every mask of a records table once, and relate it to its image where both state positions.
+    """Read every mask of a records table once, and relate it to its image if both state positions.
 
     Parameters
     ----------
     frame
-        With ``image``, ``mask`` and, where it has them, ``frame`` and ``plane``.
+        Table with ``image``, ``mask`` and, optionally, ``frame`` and ``plane``.
     root
         Folder that relative paths start from.
     progress
@@ -193,12 +193,12 @@ def _plane(plane: str) -> Any:
 
 
 def refuse_undecided(survey: MaskSurvey, source: str) -> None:
-    """Refuse masks of several labels of which nobody said which are the lesion.
+    """Refuse masks of several labels if nothing states which are the lesion.
 
     Raises
     ------
     RecordsError
-        Naming labels, masks and the way out.
+        Names labels, masks and the solution.
     """
     undecided = survey.found["labels"]
     if undecided:
@@ -216,7 +216,7 @@ def refuse_undecided(survey: MaskSurvey, source: str) -> None:
 
 
 def row_mask(frame: pd.DataFrame, row: int, root: str | os.PathLike[str], shape: tuple[int, int]) -> np.ndarray:
-    """The mask of one row of a records table, as training has it.
+    """The mask of one row of a records table, as used in training.
 
     Raises
     ------

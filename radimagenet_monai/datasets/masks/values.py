@@ -1,9 +1,9 @@
 """Which values of a mask are the lesion.
 
-A binary mask has two *levels*: 0 and one other, whatever it is. Between them lie the edges, smoothed where the mask was
-resized or drawn, rippled where it was compressed with loss; a pixel belongs to the level that is nearer. Everything
-else is refused unless the records table states the values: several labels (merging an organ and its tumor would be
-silently wrong), gray pictures, and masks whose lesion surrounds the image, which are most likely inverted.
+A binary mask has two *levels*: 0 and one other, whatever it is. Values between them belong to edges, smoothed by
+resizing or drawing, or rippled by lossy compression; a pixel belongs to the nearer level. Everything else is refused
+unless the records table states the values: several labels (merging an organ and its tumor would be silently wrong),
+gray pictures, and masks whose lesion surrounds the image, which are most likely inverted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _NOISE = 0.125
 _SMALL_NUMBERS = 31
 """Up to this value, whole numbers are labels: smoothing leaves no room between them."""
 
-_FEW = 16  # values; more are smoothed or rippled
-_LEAST_SHARE = 0.01  # of the pixels that are not background, for a level among rippled values
+_FEW = 16  # values; more mean smoothing or ripples
+_LEAST_SHARE = 0.01  # of the non-background pixels, for a level among rippled values
 _LEAST_PIXELS = 9
 _BORDER = 0.95
 _FULL_SCALES = (1.0, 255.0, 4095.0, 65_535.0)
@@ -34,22 +34,22 @@ _MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class MaskValues:
-    """What the values of a mask mean.
+    """Interpretation of the values of a mask.
 
     Attributes
     ----------
     levels
-        The values that regions of the mask have, in order; of a mask in color the codes.
+        Values of the mask's regions, in order; color codes for a mask in color.
     lesion
-        ``(frames, rows, columns)`` booleans; ``None`` where it cannot be told.
+        ``(frames, rows, columns)`` booleans; ``None`` if it cannot be determined.
     state
         ``"binary"``, ``"empty"``, ``"full"``, ``"labels"``, ``"gray"``, ``"inverted"`` or ``"unclear"``.
     problem
-        Why ``lesion`` is unknown, in words, with the way out.
+        Why ``lesion`` is unknown, with the solution.
     labels
-        The levels that are the lesion, where it is told by content.
+        Levels that are the lesion, if determined by content.
     exact
-        Whether every pixel has one of the levels; else other values lie between them.
+        Whether every pixel has one of the levels; otherwise other values lie between them.
     """
 
     levels: tuple[float, ...]
@@ -61,14 +61,14 @@ class MaskValues:
 
 
 def understand(samples: MaskSamples, reference: MaskReference) -> MaskValues:
-    """Find the lesion by what the table states or, where it states nothing, by the content.
+    """Find the lesion from the table's statement or, without one, from the content.
 
     Parameters
     ----------
     samples
         From `radimagenet_monai.datasets.masks.samples.read_samples`.
     reference
-        What the table states.
+        Reference with the table's statement.
     """
     values = samples.values
     if reference.at_least is not None and samples.kind == "gray":
@@ -141,7 +141,7 @@ def _by_content(samples: MaskSamples, levels: Sequence[float]) -> MaskValues:
 
 
 def name_of(level: float, kind: str) -> str:
-    """A value as the table states it: ``2``, ``0.5``, or ``ff0000`` for a color."""
+    """A value as written in the table: ``2``, ``0.5``, or ``ff0000`` for a color."""
     return f"{int(level):06x}" if kind == "color" else f"{level:g}"
 
 
@@ -162,7 +162,7 @@ def _stated(
         return MaskValues((), None, "unclear", f"values {'+'.join(reference.values)} are stated; expected {expected}")
     if not rippled or levels is None:
         return _known(levels or (), np.isin(samples.values, wanted))
-    # Of smoothed or rippled values those count that are nearest to a stated one.
+    # Smoothed or rippled values count if they are nearest to a stated one.
     near = [number for number, level in enumerate(levels) if any(_distance(samples, level, one) for one in wanted)]
     return _known(levels, np.isin(_nearest(samples, levels), near))
 
@@ -181,7 +181,7 @@ def _distance(samples: MaskSamples, level: float, stated: float) -> bool:
 
 
 def _levels(samples: MaskSamples) -> tuple[list[float] | None, bool]:
-    """The values of regions, and whether other values lie between them; ``None`` where there are no regions."""
+    """The values of regions, and whether other values lie between them; ``None`` if there are no regions."""
     values = samples.values
     distinct = np.unique(values)
     exact = [float(value) for value in distinct]
@@ -204,7 +204,7 @@ def _levels(samples: MaskSamples) -> tuple[list[float] | None, bool]:
 
 
 def _solid(values: np.ndarray) -> np.ndarray:
-    """Where a pixel and its eight neighbors are equal: inside of a region, not on its edge."""
+    """Where a pixel equals its eight neighbors: inside a region, not on its edge."""
     kernel = np.ones((3, 3), np.uint8)
     found = np.empty(values.shape, bool)
     for number, frame in enumerate(values):
@@ -215,7 +215,7 @@ def _solid(values: np.ndarray) -> np.ndarray:
 
 
 def _clusters(samples: MaskSamples, solid: np.ndarray, areas: np.ndarray) -> list[float]:
-    """Levels among rippled values: groups of near values, but for groups too small to be a label."""
+    """Levels among rippled values: groups of close values, except groups too small to be a label."""
     if not len(solid):
         return []
     groups: list[list[int]] = []
@@ -247,7 +247,7 @@ def _clusters(samples: MaskSamples, solid: np.ndarray, areas: np.ndarray) -> lis
 
 
 def _with_small_regions(samples: MaskSamples, levels: list[float], exact: list[float]) -> list[float]:
-    """Add the largest value where it is that of a lesion too small to have an inside."""
+    """Add the largest value if it belongs to a lesion too small to have an inside."""
     low, high = exact[0], exact[-1]
     scale = _full_scale(samples.values, (high,))
     if not levels:
@@ -258,7 +258,7 @@ def _with_small_regions(samples: MaskSamples, levels: list[float], exact: list[f
 
 
 def _edges_fill_it(samples: MaskSamples, levels: Sequence[float]) -> bool:
-    """Whether more pixels lie between the levels than edges of regions could."""
+    """Whether more pixels lie between the levels than edges of regions could explain."""
     values = samples.values
     if samples.kind == "color":
         distances = np.min([_color_distance(values, level) for level in levels], axis=0)
@@ -274,7 +274,7 @@ def _edges_fill_it(samples: MaskSamples, levels: Sequence[float]) -> bool:
 
 
 def _nearest(samples: MaskSamples, levels: Sequence[float]) -> np.ndarray:
-    """The number of the nearest level of each pixel; of two the higher."""
+    """The index of the level nearest to each pixel; the higher one in a tie."""
     values = samples.values
     if samples.kind == "color":
         return np.argmin([_color_distance(values, level) for level in levels], axis=0)
@@ -283,7 +283,7 @@ def _nearest(samples: MaskSamples, levels: Sequence[float]) -> np.ndarray:
 
 
 def _color_distance(codes: np.ndarray, other: float) -> np.ndarray:
-    """The largest difference of a channel."""
+    """The largest difference over the channels."""
     whole, one = np.asarray(codes).astype(np.int64), int(other)
     channels = [np.abs(((whole >> shift) & 255) - ((one >> shift) & 255)) for shift in (16, 8, 0)]
     return np.max(channels, axis=0)
@@ -294,7 +294,7 @@ def _is_black(code: float) -> bool:
 
 
 def _full_scale(values: np.ndarray, levels: Sequence[float]) -> float:
-    """The value that white has: 1 for fractions, else the largest level."""
+    """The value of white: 1 for fractions, else the largest level."""
     largest = max([abs(level) for level in levels], default=0.0)
     if values.dtype.kind == "f" and largest <= 1 and float(values.min()) > 0:
         return 1.0  # probabilities
