@@ -1,7 +1,7 @@
 """RadImageNet encoders and downstream tasks as MONAI bundles.
 
-Importing this package imports neither torch nor MONAI, so that ``radimagenet info`` answers at once; each of the
-functions below imports what it needs when it is first asked for.
+Importing this package imports neither torch nor MONAI, so that ``radimagenet info`` answers at once; each function
+below imports what it needs on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m radimagenet_monai`` is ``radimagenet``."""
+"""``python -m radimagenet_monai`` runs the command ``radimagenet``."""
 
 from radimagenet_monai.cli import main
 

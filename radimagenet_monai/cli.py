@@ -22,7 +22,7 @@ from radimagenet_monai.weights import commands as weights_commands
 DEFAULT_BUNDLES = "bundles"
 _MOST_IMAGES_AUDITED = 20_000  # about ten minutes on two cores
 
-_MOST_COUNTS = 12  # of classes that are listed one by one
+_MOST_COUNTS = 12  # classes that are listed one by one
 
 
 def info(json: bool = False, task: str | None = None) -> None:
@@ -56,7 +56,7 @@ def prepare(
         out: folder that receives records.csv, summary.json, audit.html and audit.json.
         seed: random seed of the split.
         audit: auto reads the images of up to 20 000; true reads any number; false leaves the audit out.
-        options: of the dataset, see docs/reference/datasets; an unknown option is refused with a list of valid ones.
+        options: options of the dataset, see docs/reference/datasets; an unknown one is refused, listing the valid ones.
     """
     from radimagenet_monai.datasets.readers import prepare as write_prepared
 
@@ -104,10 +104,10 @@ def phantom(name: str, out: str, patients: Count = 200, seed: Whole = 0, workers
     Args:
         name: the dataset to imitate, e.g. busi.
         out: folder to write to.
-        patients: number of patients; a dataset has one or several images of each.
+        patients: number of patients; depending on the dataset, each has one or several images.
         seed: random seed of the images.
-        workers: processes to draw with.
-        options: of the dataset, such as --size in pixels; an unknown option is refused with a list of valid ones.
+        workers: number of drawing processes.
+        options: options of the dataset, such as --size in pixels; an unknown one is refused with a list of valid ones.
     """
     from radimagenet_monai.phantoms import write_phantom
 
@@ -131,7 +131,7 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
     """Check that bundles are up to date, follow MONAI's metadata schema and have all properties. Exit status 1 if not.
 
     Args:
-        path: folder of one bundle, or folder that holds several bundles.
+        path: folder of one bundle, or folder that contains several.
     """
     from radimagenet_monai.collection.check import check_bundles
 
@@ -148,13 +148,13 @@ def check(path: str = DEFAULT_BUNDLES) -> None:
 def demo(
     out: str = "demo_output", images: Count = 480, epochs: Count = 14, image_size: Count = 96, seed: Whole = 0
 ) -> None:
-    """Walk the whole way on phantoms: images, records, training, evaluation, inference, report.
+    """Run the whole workflow on phantoms: images, records, training, evaluation, inference, report.
 
     Args:
         out: folder that receives everything; removed first if it is an earlier demo.
         images: number of phantom images.
         epochs: number of training epochs.
-        image_size: in pixels.
+        image_size: rows and columns of the network's input in pixels.
         seed: random seed of phantoms and training.
     """
     from radimagenet_monai.experiments.demo import run_demo
@@ -163,7 +163,7 @@ def demo(
 
 
 def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> None:
-    """Train and test every bundle on its phantom and print one table. Exit status 1 where one has not learnt enough.
+    """Train and test every bundle on its phantom and print one table. Exit status 1 if one has not learned enough.
 
     Takes about an hour on two cores. The same command resumes a stopped rehearsal.
 
@@ -181,12 +181,12 @@ def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> Non
 
 
 def miniature(out: str = "miniature_output", seed: Whole = 0) -> None:
-    """Do the paper's experiment in miniature, on phantoms: pack, pretrain on 165 classes, compare with random weights.
+    """Run the paper's experiment in miniature, on phantoms: pack, pretrain on 165 classes, compare with random weights.
 
     Takes about half an hour on two cores. The same command resumes a stopped run.
 
     Args:
-        out: folder that receives everything; miniature.md holds the figures, comparisons/report.html the report.
+        out: folder that receives everything; the figures are in miniature.md, the report in comparisons/report.html.
         seed: random seed of phantoms, splits, training and comparisons.
     """
     from radimagenet_monai.experiments.miniature import Recipe, run_miniature
@@ -287,7 +287,7 @@ _FUNCTIONS: dict[str, Any] = {
 
 
 def _checked(functions: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Every command behind `command_line.checked`."""
+    """The tree of commands, each wrapped by `command_line.checked`."""
     return {
         name: _checked(item, f"{path}{name} ")
         if isinstance(item, dict)
@@ -300,12 +300,12 @@ COMMANDS: dict[str, Any] = _checked(_FUNCTIONS)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. What the user can mend is one line on standard error.
+    """Run the command line. An error that the user can fix is one line on standard error.
 
-    Exit status 2 for a misspelt flag or a value of the wrong type, with nothing done; 1 for any other error.
+    Exit status 2 for a misspelt flag or a value of the wrong type, before anything is done; 1 for any other error.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that are not UTF-8
+        if isinstance(stream, io.TextIOWrapper):  # a file name may contain bytes that are not UTF-8
             stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["--version"], ["version"]):

@@ -1,7 +1,7 @@
-"""The checked front of the command line: typed values, unknown flags refused before anything runs, help on stdout.
+"""The command line's checks: typed values, unknown flags refused before anything runs, help on standard output.
 
-Fire finds the command and hands over what was typed. A command behind `checked` gets values of the types in its
-signature, or is not called at all: a misspelt flag or a value of the wrong type is a `UsageError`, exit status 2.
+Fire finds the command and passes on what was typed. A command wrapped by `checked` receives values of the types in its
+signature or is not called at all: a misspelt flag or a value of the wrong type is a `UsageError`, exit status 2.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Parameter:
-    """A flag of a command: its name, the type of its value, its default, and what its command says of it."""
+    """A flag of a command: its name, the type of its value, its default, and its description."""
 
     name: str
     hint: Any
@@ -48,16 +48,17 @@ OptionsOf = Callable[[Mapping[str, Any]], Options]
 
 
 def checked(command: Callable[..., Any], name: str, options: OptionsOf | None = None) -> Callable[..., Any]:
-    """``command`` as Fire is to call it: with the text that was typed, which is checked against its signature.
+    """``command`` in a wrapper for Fire, which checks the typed text against the signature.
 
     Parameters
     ----------
     command
         A function with annotations and an ``Args:`` section in its docstring.
     name
-        How it is called on the command line, such as ``"radimagenet prepare"``.
+        Full name on the command line, such as ``"radimagenet prepare"``.
     options
-        For a command that takes further flags (``**options``): those it has, by the values of its own.
+        For a command with further flags (``**options``): a function from the values of its own flags to the further
+        ones.
     """
     import fire
 
@@ -66,7 +67,7 @@ def checked(command: Callable[..., Any], name: str, options: OptionsOf | None = 
         positional, named = _bind(command, name, options, words, flags)
         return command(*positional, **named)
 
-    # Not functools.wraps: Fire would look through it, and keep to itself what the signature does not name.
+    # Not functools.wraps: Fire would follow it to the wrapped function and keep flags that its signature does not name.
     called.__name__ = command.__name__
     called.__doc__ = command.__doc__
     called.command, called.full_name, called.options = command, name, options
@@ -74,7 +75,7 @@ def checked(command: Callable[..., Any], name: str, options: OptionsOf | None = 
 
 
 def parameters_of(function: Callable[..., Any], leave_out: Iterable[str] = ()) -> list[Parameter]:
-    """The flags that the signature of a function stands for; ``*names`` and ``**options`` are not among them."""
+    """The flags that correspond to a function's signature, except ``*names`` and ``**options``."""
     hints = typing.get_type_hints(function, include_extras=True)
     about = _arguments_section(function)
     return [
@@ -85,12 +86,12 @@ def parameters_of(function: Callable[..., Any], leave_out: Iterable[str] = ()) -
 
 
 def convert(text: str, hint: Any) -> Any:
-    """The value that a text stands for.
+    """Convert text to a value of type ``hint``.
 
     Raises
     ------
     ValueError
-        With what was expected.
+        If the text is not valid; the message says what was expected.
     """
     if get_origin(hint) is Annotated:
         inner, *checks = get_args(hint)
@@ -130,12 +131,12 @@ def convert(text: str, hint: Any) -> Any:
 
 
 def run(commands: Mapping[str, Any] | Callable[..., Any], arguments: Sequence[str], program: str) -> None:
-    """Find the command in a tree of `checked` functions, or take the only one, and call it; or print help.
+    """Call the command that ``arguments`` name, in a tree of `checked` functions or the only one; or print help.
 
     Raises
     ------
     UsageError
-        For an unknown command, an unknown flag, a flag that is given twice, or a value of the wrong type.
+        For an unknown command or flag, a flag that is given twice, or a value of the wrong type.
     """
     arguments = list(arguments)
     wants_help = False
@@ -164,7 +165,7 @@ def run(commands: Mapping[str, Any] | Callable[..., Any], arguments: Sequence[st
 
 
 def flags_of(commands: Any, arguments: Sequence[str], program: str) -> set[str] | None:
-    """The flags of the command that ``arguments`` call, with those that its arguments bring; None: no command."""
+    """The flags of the command that ``arguments`` call, including further flags; ``None`` if they call none."""
     try:
         called, rest, _ = _find(commands, arguments, program)
         if isinstance(called, Mapping):
@@ -245,7 +246,7 @@ def _bind(
 
 
 def _resolved(flag: str, text: str, known: Mapping[str, Parameter]) -> tuple[str, str]:
-    """A flag as the signature has it: ``-o`` for ``--out``, ``--noaudit`` for ``--audit false``."""
+    """Resolve short forms to the flags of the signature: ``-o`` to ``--out``, ``--noaudit`` to ``--audit false``."""
     flag = flag.replace("-", "_")
     if flag in known:
         return flag, text
@@ -369,7 +370,7 @@ def _options_help(
 
 
 def _given(parameters: Sequence[Parameter], words: Sequence[str]) -> dict[str, str]:
-    """What a command line says of its parameters, as text."""
+    """The values that a command line gives to the parameters, as text."""
     plain = [item for item in words if not item.startswith("-")]
     named = dict(zip([item.name for item in parameters], plain, strict=False))
     for place, word in enumerate(words):
@@ -394,7 +395,7 @@ def _parameter_help(parameter: Parameter) -> list[str]:
 
 
 def _in_words(hint: Any) -> str:
-    """What a type is called in help."""
+    """Name of a type in the help."""
     if get_origin(hint) is Annotated:
         return _in_words(get_args(hint)[0])
     if get_origin(hint) in (typing.Union, types.UnionType):
@@ -415,7 +416,7 @@ def _wrapped(head: str, text: str) -> list[str]:
 
 
 def _arguments_section(function: Callable[..., Any]) -> dict[str, str]:
-    """What the ``Args:`` section of a docstring says of each argument, on one line."""
+    """The description of each argument in the ``Args:`` section of a docstring, on one line."""
     section = (inspect.getdoc(function) or "").partition("\nArgs:\n")[2]
     about: dict[str, str] = {}
     name = ""

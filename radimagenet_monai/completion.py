@@ -29,7 +29,7 @@ def completion_script(commands: Mapping[str, Any], program: str, shell: str) -> 
 
 
 def _choices(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Each command path, such as ``"weights import"``, with the subcommands or the flags that may follow it."""
+    """Each command path, such as ``"weights import"``, with the subcommands or flags that may follow it."""
     yield path, [*node, _HELP]
     for name, item in node.items():
         inner = f"{path} {name}".strip()

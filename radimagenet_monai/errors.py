@@ -1,4 +1,4 @@
-"""Errors a user can act on. Every message is one line: what was given, what was expected, the way out."""
+"""Errors a user can act on. Every message is one line: what was given, what was expected, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 def one_line(text: object) -> str:
     """``text`` on a single line, so that an error stays one line in a terminal and in a CSV cell.
 
-    Bytes of a file name that are not UTF-8 become ``\\udcNN``: a terminal and a UTF-8 file refuse them.
+    Bytes of a file name that are not UTF-8 become ``\\udcNN``, because a terminal or a UTF-8 file rejects them.
     """
     return " ".join(str(text).split()).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class RadImageNetError(Exception):
-    """Base of all errors that are the input's fault and not the program's.
+    """Base class of all errors caused by the input and not by the program.
 
     The command line prints such an error as one line and exits with ``exit_status``, without a traceback.
     """
@@ -26,14 +26,14 @@ class RadImageNetError(Exception):
 
 
 class UnreadableImageError(RadImageNetError):
-    """An image file that cannot be read whole.
+    """An image file that cannot be read completely.
 
     Parameters
     ----------
     path
-        The file or folder that was asked for.
+        The requested file or folder.
     stage
-        Where reading stopped: ``"open"``, ``"header"``, ``"decode"``, ``"geometry"`` or ``"intensity"``.
+        Stage at which reading failed: ``"open"``, ``"header"``, ``"decode"``, ``"geometry"`` or ``"intensity"``.
     cause
         The reason in words, or the exception behind it.
     """
@@ -52,7 +52,7 @@ class UnreadableImageError(RadImageNetError):
 
 
 class IntensityError(RadImageNetError):
-    """An image whose modality or values do not fit the intensity policy that was asked for."""
+    """An image whose modality or values do not fit the requested intensity policy."""
 
 
 class RecordsError(RadImageNetError):
@@ -60,11 +60,11 @@ class RecordsError(RadImageNetError):
 
 
 class ConfigurationError(RadImageNetError):
-    """An unknown name or a combination of settings that contradict each other."""
+    """An unknown name, or settings that contradict each other."""
 
 
 class UsageError(ConfigurationError):
-    """A misspelt flag or key, or a value of the wrong type: nothing was run. Exit status 2, as of any shell command."""
+    """A misspelt flag or key, or a value of the wrong type: nothing was run. Exit status 2, as usual in shells."""
 
     exit_status = 2
 
@@ -78,4 +78,4 @@ class StoreError(RadImageNetError):
 
 
 class TrainingError(RadImageNetError):
-    """Training that cannot go on, such as one whose loss is no longer a number."""
+    """Training that cannot continue, for example because of a NaN or infinite loss."""

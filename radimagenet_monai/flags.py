@@ -1,4 +1,4 @@
-"""Flags and keys as people type them: the nearest name for a misspelt one, and values of the type that is expected."""
+"""Flags and keys as people type them: the nearest known name for a misspelt one, and checks of values and types."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def parse_flag(value: object) -> bool:
-    """``True`` or ``False`` from a JSON value or a word of the command line.
+    """``True`` or ``False`` from a JSON value or a word on the command line.
 
-    ``--amp false`` reaches a config as the text ``"false"``, which Python takes for true.
+    ``--amp false`` reaches a config as the text ``"false"``, which Python treats as true.
 
     Raises
     ------
@@ -30,9 +30,9 @@ def parse_flag(value: object) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was most likely meant, or ``None`` where nothing is close.
+    """The known name that was most likely meant, or ``None`` if nothing is close.
 
-    Considered in this order: the same letters in another case or with other dashes, a prefix, a similar spelling, the
+    Tried in this order: the same letters in another case or with other dashes, a prefix, a similar spelling, the
     initials (``lr`` for ``learning_rate``), a part (``epochs`` for ``max_epochs``, ``image_size`` for ``size``).
     """
     names = sorted(known, key=len)
@@ -74,10 +74,10 @@ _SAME = {"output_dir": "out", "out": "output_dir"}
 
 
 def with_known_flags(message: str, known: Collection[str]) -> str:
-    """An error's message without the hints at flags that the command at hand does not have.
+    """An error message without hints at flags that the current command does not have.
 
-    The same error can be met by several commands. ``--output_dir`` and ``--out``, which mean the same, are exchanged;
-    of other flags the part of the sentence goes that names them, and a command in quotes stays as it is.
+    Several commands can raise the same error. ``--output_dir`` and ``--out``, which mean the same, are exchanged; for
+    other flags, the part of the sentence that names them is removed. Commands in quotes are not changed.
 
     >>> with_known_flags("no images; give --dataset_dir, or --store_dir with a store", {"dataset_dir"})
     'no images; give --dataset_dir'
@@ -97,13 +97,13 @@ def with_known_flags(message: str, known: Collection[str]) -> str:
 
 
 def whole(least: int = 0) -> Callable[[Any], str | None]:
-    """A check for a whole number of at least ``least``.
+    """A check for an integer of at least ``least``.
 
-    Like all checks here it returns ``None`` for a value that fits, or else what was expected.
+    Like all checks here it returns ``None`` for a valid value, or else what was expected.
     """
 
     def check(value: Any) -> str | None:
-        # Numbers that JSON or a shell made floating point, such as 8.0, would fail later as a size.
+        # Floating-point numbers from JSON or a shell, such as 8.0, would fail later as a size.
         number = not isinstance(value, bool) and hasattr(value, "__index__")
         return None if number and int(value) >= least else f"expected a whole number, {least} or more"
 
@@ -111,7 +111,7 @@ def whole(least: int = 0) -> Callable[[Any], str | None]:
 
 
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[Any], str | None]:
-    """A check for a finite number from ``least`` to ``most``; with ``above`` larger than ``least``."""
+    """A check for a finite number from ``least`` to ``most``; with ``above`` it must be greater than ``least``."""
 
     def check(value: Any) -> str | None:
         lower = f" greater than {least:g}" if above else f" of {least:g} or more" if most == math.inf else ""
@@ -126,7 +126,7 @@ def number(least: float = -math.inf, most: float = math.inf, above: bool = False
 
 
 def flag(value: Any) -> str | None:
-    """A check for true or false, as `parse_flag` takes them."""
+    """A check for true or false in the forms that `parse_flag` accepts."""
     return None if str(value).strip().lower() in _WORDS else "expected true or false"
 
 
@@ -138,7 +138,7 @@ def text(value: Any) -> str | None:
 
 
 def one_of(*choices: str) -> Callable[[Any], str | None]:
-    """A check for one of some words."""
+    """A check for one of ``choices``."""
 
     def check(value: Any) -> str | None:
         if value in choices:
@@ -150,7 +150,7 @@ def one_of(*choices: str) -> Callable[[Any], str | None]:
 
 
 def optional(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """The same check, with ``None`` (``null`` in JSON, ``None`` in a shell) allowed."""
+    """The same check, but ``None`` (``null`` in JSON, ``None`` in a shell) is also allowed."""
     return lambda value: None if value is None else check(value)
 
 

@@ -1,8 +1,8 @@
 """The 165 RadImageNet classes: 3 modalities, 11 anatomies (Mei et al., Radiology: AI 2022).
 
-The names are spelled as one public class map prints them, trailing underscores and misspellings included, because
-folder names on disk are matched against them. The authors' own index order is not published; the order here,
-alphabetical by ``key``, is this project's convention and is written into every pretrained head's metadata.
+The names are spelled as in one public class map, including trailing underscores and misspellings, because folder names
+on disk are matched against them. The authors' own index order is not published; the order here, alphabetical by
+``key``, is this project's convention and is written into every pretrained head's metadata.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RadImageNetLabel:
-    """One class. ``region_code`` is the folder level of CT and MR; US has no region folder on disk."""
+    """One class. ``region_code`` is the name of the region folder of CT and MR; US has no region folder on disk."""
 
     modality: str
     region_code: str
@@ -28,7 +28,7 @@ class RadImageNetLabel:
     def words(self) -> str:
         """The class in words, without its region: ``"calcific tendinosis"`` for ``ca++_tendinosis``.
 
-        ``extra`` and ``intra`` stay as they are: what they stand for is not published.
+        ``extra`` and ``intra`` are not changed, because their meaning is not published.
         """
         text = f" {self.class_name.lower().replace('_', ' ').strip()} "
         for spelled, meant in _WORDS.items():

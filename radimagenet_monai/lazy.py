@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for."""
+"""Names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def lazy_exports(package: str, module_of: Mapping[str, str]) -> tuple[Callable[[
     package
         ``__name__`` of the package.
     module_of
-        Public name to the module that holds it, relative to the package.
+        Module of each public name, relative to the package.
     """
 
     def get(name: str) -> Any:

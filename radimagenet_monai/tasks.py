@@ -1,8 +1,8 @@
-"""What this collection offers, described once: the 14 bundles, their data, protocol and sources.
+"""The catalogue of this collection: the 14 bundles, their data, protocol and sources.
 
 Bundles, model cards, command-line help and documentation are made from this module. It imports neither torch nor
-MONAI, so it answers at once. Figures carry how sure they are (`Certainty`), because several facts of the field are
-claimed in one place only; the model cards print that mark.
+MONAI, so it answers at once. Each figure has a `Certainty`, because several facts of the field are claimed in only one
+place; the model cards print it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Modality(StrEnum):
 
 
 class Certainty(StrEnum):
-    """How a figure is known."""
+    """Source of a figure."""
 
     PUBLISHED = "published"  # seen in a primary source
     DERIVED = "derived"  # computed from a primary source
@@ -51,10 +51,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset a task is defined on.
+    """A dataset on which a task is defined.
 
-    ``reader`` names the module of `radimagenet_monai.datasets` that reads its on-disk format, or is ``None`` where
-    none exists yet; such data enter as a records table.
+    ``reader`` names the module of `radimagenet_monai.datasets` that reads its on-disk format. It is ``None`` if there
+    is no reader yet; such data are given as a records table.
     """
 
     name: str
@@ -69,9 +69,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the protocol's random affine, in the units of Keras' ``ImageDataGenerator``.
+    """Ranges of the protocol's random affine transform, in the units of Keras' ``ImageDataGenerator``.
 
-    ``rotation`` in degrees; ``shift`` and ``zoom`` as fractions; ``shear`` in degrees.
+    ``rotation`` and ``shear`` are in degrees, ``shift`` and ``zoom`` are fractions.
     """
 
     rotation: float = 10.0
@@ -92,27 +92,27 @@ class Task:
     Attributes
     ----------
     name
-        Name of the bundle (MONAI cuts a name at ``_v``, so none may contain it).
+        Name of the bundle. MONAI cuts names at ``_v``, so none may contain it.
     modality
-        ``None`` where images of several modalities are mixed.
+        ``None`` if images of several modalities are mixed.
     intensity
         Class of `radimagenet_monai.intensity` that makes the canonical image, and its arguments.
     reader_options
-        Options of the dataset's reader that make this task's records.
+        Options with which the dataset's reader makes this task's records.
     findings
-        Outputs that may occur together, the first one the task's own; empty where the classes exclude each other.
+        Outputs that may occur together, the task's own first; empty if the classes are mutually exclusive.
     aggregate, slices
-        How the slices of an exam are scored together, and which of them inference takes by default; see
+        How the slices of an exam are scored together, and which of them inference uses by default; see
         `radimagenet_monai.training.predictions.by_exam` and `radimagenet_monai.datasets.slices.choose_slices`.
     batch_size, paper_batch_size
-        The bundle's default, which fits a workstation, and the one of the authors' scripts.
+        The bundle's default, which suits a workstation, and that of the authors' scripts.
     body_parts
-        Regions, of `radimagenet_monai.io.body_part.REGIONS`, that a header may name in Body Part Examined; none where
+        Regions of `radimagenet_monai.io.body_part.REGIONS` that a header may name in Body Part Examined; empty if the
         images are of all regions.
     in_channels
         Channels of the canonical image: 1, or 3 for three CT windows.
     classes
-        In index order; for a two-class task the positive class is the last.
+        Class names in index order; in a two-class task the positive class is last.
     released
         Whether ``bundles/<name>`` exists in this version.
     """
@@ -152,7 +152,7 @@ class Task:
 
     @property
     def positive_class(self) -> str | None:
-        """The class whose probability the decision threshold is applied to, for two-class tasks."""
+        """For two-class tasks, the class to whose probability the decision threshold is applied."""
         return self.classes[-1] if self.kind is Kind.CLASSIFICATION and len(self.classes) == 2 else None
 
 
@@ -577,12 +577,12 @@ TASKS: dict[str, Task] = {
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """The task with a name.
 
     Raises
     ------
     ConfigurationError
-        Where there is none; the message lists those there are.
+        If there is none; the message lists the known tasks.
     """
     try:
         return TASKS[name]

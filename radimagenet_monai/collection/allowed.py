@@ -1,26 +1,26 @@
-"""What the configs of a bundle may name, and with which arguments. Whatever is not listed here is reported by `verify`.
+"""Names that the configs of a bundle may use, and their arguments. `verify` reports everything that is not listed here.
 
-A MONAI config runs code: ``_target_`` is located anywhere in Python (``os.system``, and by way of re-exports
-``torch.nn.modules.module.functools.partial``), and ``$`` expressions are given to ``eval``. A list of what is forbidden
-can therefore never be complete; this is a list of what is needed. Names are compared whole, so that a path *through* an
-allowed module to something it happens to import is no way around it.
+A MONAI config runs code: ``_target_`` can name anything in Python (``os.system``, and through re-exports
+``torch.nn.modules.module.functools.partial``), and ``$`` expressions are passed to ``eval``. A list of forbidden names
+can therefore never be complete; this is a list of the names that are needed. Full names are compared, so a path
+*through* an allowed module to something that it imports does not pass.
 
-A name alone is not enough. ``SupervisedEvaluator`` hands ``compile_kwargs`` to a compiler, ``LoadImaged`` calls any
-function that ``reader`` names, ``os.path.join`` gives way to an absolute second part. So each component is listed with
-the arguments it may have; an argument that starts a compiler or a process, unpickles, downloads, or names code is
-left out, and the rest carry a mark:
+A name alone is not enough. ``SupervisedEvaluator`` passes ``compile_kwargs`` to a compiler, ``LoadImaged`` calls any
+function that ``reader`` names, and ``os.path.join`` drops everything before an absolute second part. Each component is
+therefore listed with its allowed arguments. Arguments that start a compiler or a process, unpickle, download, or name
+code are left out; the others carry a mark:
 
 ========== ========================================================================================================
 ``name``   data or another component
-``name>``  a folder that is written to: below the bundle's folder or in an output folder
-``name>x`` the same for a file, whose name ends with ``.x``
-``name^``  as ``name>``, or the bundle's folder itself
-``name~``  the name of a file, without a folder
-``name<``  something that is read: in the bundle, or where a key at the top of the config says
-``name()`` a callable: never its name as text
-``name=``  one of the values that follow, separated by ``|``
-``name{}`` an object with these keys, separated by ``|``, and plain words or numbers
-``name!``  the address of a server: only from an empty key at the top of the config, for the user to fill
+``name>``  a folder to write to: below the bundle's folder or in an output folder
+``name>x`` the same for a file whose name ends with ``.x``
+``name^``  like ``name>``, or the bundle's folder itself
+``name~``  a file name without a folder
+``name<``  a path to read from: in the bundle, or where a top-level key of the config says
+``name()`` a callable, never given by its name as text
+``name=``  one of the following values, separated by ``|``
+``name{}`` an object with these keys, separated by ``|``, and plain words or numbers as values
+``name!``  the address of a server: only from an empty top-level key of the config, for the user to fill in
 ``*name``  any number of positional arguments
 ========== ========================================================================================================
 """
@@ -40,7 +40,7 @@ CONFIG_PACKAGES = ("data", "intensity", "networks", "training")
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument and what it may be: ``kind`` is one of the marks above, ``values`` what follows the mark."""
+    """An argument and its allowed values: ``kind`` is one of the marks above, ``values`` the text after the mark."""
 
     name: str
     kind: str = ""
@@ -54,11 +54,11 @@ class Signature:
     Attributes
     ----------
     arguments
-        By name.
+        Arguments by name.
     repeated
-        For any number of positional arguments.
+        Argument that stands for any number of positional arguments.
     is_open
-        Whether arguments that are not listed are data; otherwise they are not allowed.
+        Whether unlisted arguments are data; otherwise they are not allowed.
     """
 
     arguments: Mapping[str, Argument]
@@ -67,7 +67,7 @@ class Signature:
 
     @property
     def is_harmless(self) -> bool:
-        """Whether nothing depends on the values, so that the bare callable may be handed on."""
+        """Whether the values of the arguments do not matter, so that the bare callable may be passed on."""
         listed = [*self.arguments.values(), *([self.repeated] if self.repeated else [])]
         return all(argument.kind in ("", "()") for argument in listed)
 
@@ -255,7 +255,7 @@ ignite.metrics.Accuracy: output_transform() is_multilabel device
 """Losses, optimizers and schedules of torch, and ignite's accuracy."""
 
 OWN_COMPONENTS = {
-    # Arguments of ours that are not listed are data; tests/collection holds that none of them is a path or an address.
+    # Our unlisted arguments are data; tests/collection checks that none of them is a path or an address.
     **_table(
         """
 radimagenet_monai.data.NativeDataset: data transform()
@@ -295,7 +295,7 @@ radimagenet_monai.weights.identify_weights: architecture weights<
 """.replace("\\\n", ""),
         is_open=True,
     ),
-    # These hand what they do not know to torch's DataLoader, which takes callables and a way to start processes.
+    # These pass unknown arguments to torch's DataLoader, which takes callables and a process start method.
     **_table("""
 radimagenet_monai.data.build_loader: dataset batch_size shuffle seed num_workers drop_last num_replicas rank window
 radimagenet_monai.data.EpochLoader: dataset batch_size shuffle sampler batch_sampler num_workers
@@ -383,14 +383,14 @@ CALLED_COMPONENTS = frozenset({"CheckpointLoader"})
 
 
 def is_off(argument: str, values: Sequence[Any]) -> bool:
-    """Whether one of the `DANGEROUS_ARGUMENTS` does nothing with each of the values."""
+    """Whether one of the `DANGEROUS_ARGUMENTS` has no effect with each of the values."""
     off = (None, True) if argument == "weights_only" else (None, False)
     return all(any(value is harmless for harmless in off) for value in values)
 
 
 @cache
 def components() -> Mapping[str, Signature]:
-    """All values that ``_target_`` may have, with their arguments."""
+    """All allowed values of ``_target_``, with their arguments."""
     return {
         **dict.fromkeys(_exports(), ANY),
         **OWN_COMPONENTS,
@@ -402,13 +402,13 @@ def components() -> Mapping[str, Signature]:
 
 @cache
 def functions() -> Mapping[str, Signature]:
-    """Full names that expressions may call, with the alias of an import written out."""
+    """Full names that expressions may call, with import aliases resolved."""
     own = {name: signature for name, signature in OWN_COMPONENTS.items() if name in _exports()}
     return {**dict.fromkeys(_exports(), ANY), **own, **FUNCTIONS}
 
 
 def _exports() -> frozenset[str]:
-    # These packages load torch and MONAI only when one of the names is asked for, which is not done here.
+    # These packages load torch and MONAI only when one of the names is used, which is not done here.
     return frozenset(
         f"radimagenet_monai.{package}.{name}"
         for package in CONFIG_PACKAGES

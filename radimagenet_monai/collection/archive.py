@@ -1,4 +1,4 @@
-"""Zip archives of bundles: written the same byte for byte, and taken apart only where nothing in them is odd."""
+"""Zip archives of bundles: written reproducibly, byte for byte, and extracted only if nothing in them is suspicious."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _ENCRYPTED = 0x1
 
 
 def write_archive(path: str | os.PathLike[str], files: Mapping[str, Path], top: str) -> None:
-    """Write ``files`` (path in the bundle to file) as a zip archive with the one folder ``top``.
+    """Write ``files`` (path in the bundle to file) as a zip archive with a single folder ``top``.
 
-    The bytes depend on the contents and names only: members are sorted, times and permissions are fixed, and nothing is
+    The bytes depend only on contents and names: members are sorted, times and permissions are fixed, and nothing is
     compressed, since the output of zlib differs between its versions (weights, the bulk of a bundle, hardly compress).
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, source in sorted(files.items()):
             info = zipfile.ZipInfo(f"{top}/{name}", _EARLIEST)
-            info.create_system = 3  # Unix, wherever this runs, as the permissions are Unix'
+            info.create_system = 3  # always Unix, to match the permissions
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             info.file_size = source.stat().st_size
             with open(source, "rb") as stream, archive.open(info, "w") as member:
@@ -41,11 +41,11 @@ def write_archive(path: str | os.PathLike[str], files: Mapping[str, Path], top: 
 
 
 def archive_problems(path: str | os.PathLike[str]) -> list[str]:
-    """Why an archive must not be extracted; empty where it is one folder of plain files.
+    """Reasons not to extract an archive; empty if it is one folder of plain files.
 
-    Refused are members that would land outside of the folder, links and special files, names that stand twice or differ
-    in case only, encryption, unknown compression, sizes beyond `MAX_BYTES`, `MAX_MEMBERS` and `MAX_RATIO`, damaged
-    members, and archives with something in front of them.
+    Refused are members that would land outside the folder, links and special files, duplicate names, names that differ
+    only in case, encryption, unknown compression, sizes beyond `MAX_BYTES`, `MAX_MEMBERS` and `MAX_RATIO`, damaged
+    members, and archives with data in front of them.
     """
     try:
         with open(path, "rb") as stream:
@@ -62,17 +62,17 @@ def archive_problems(path: str | os.PathLike[str]) -> list[str]:
         raise
     except ZipLayoutError as error:
         return [f"readers may see different archives in it: {error}"]
-    except Exception as error:  # zipfile raises whatever the bytes lead it to
+    except Exception as error:  # zipfile can raise anything on damaged bytes
         return [f"it is a damaged zip archive ({type(error).__name__}: {error})"]
 
 
 def extract_archive(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
-    """Extract an archive without `archive_problems` into the empty ``folder``; returns its one top folder.
+    """Extract an archive without `archive_problems` into the empty ``folder``; returns its only top-level folder.
 
     Raises
     ------
     BundleError
-        Where the archive is not to be extracted; nothing is written then.
+        If the archive must not be extracted; nothing is written then.
     """
     problems = archive_problems(path)
     if problems:

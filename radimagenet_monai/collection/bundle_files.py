@@ -1,4 +1,4 @@
-"""Which files make a bundle, and their SHA-256 sums."""
+"""The files that belong to a bundle, and their SHA-256 sums."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _BUNDLE_FILE = re.compile(
 )
 _FOLDERS = {"configs", "docs", "models"}
 
-# What running and downloading leave in a bundle's folder. None of it is released, none of it is a config.
+# What runs and downloads leave in a bundle's folder. None of it is released or a config.
 _BY_PRODUCTS = re.compile(
     r"(?:output|eval|store|\.cache|\.git|__pycache__)(?:/|\Z)|.*(?:\.part|/\.DS_Store|\.lock)\Z|\.DS_Store\Z", re.DOTALL
 )
@@ -56,23 +56,23 @@ _SUMS_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 class BundleError(RadImageNetError):
-    """A bundle, an archive of one or a download that is not what it should be."""
+    """An invalid bundle, bundle archive or download."""
 
 
 @dataclass
 class BundleFiles:
-    """Files under a bundle's folder, by path relative to it with ``/``.
+    """Files under a bundle's folder, as paths relative to it with ``/``.
 
     Attributes
     ----------
     files
-        Those that belong to a bundle, sorted.
+        Sorted paths of the files that belong to a bundle.
     by_products
-        What runs and downloads leave behind, folders as a whole; not part of a bundle.
+        Files and whole folders that runs and downloads leave behind; not part of a bundle.
     foreign
-        Everything else, links and special files included: path to why it is no part of a bundle.
+        Everything else, including links and special files, each with the reason why it does not belong to a bundle.
     grades
-        How bad each of the foreign is.
+        Grade of each foreign path.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -81,18 +81,18 @@ class BundleFiles:
     grades: dict[str, Grade] = field(default_factory=dict)
 
     def add_foreign(self, path: str, reason: str, grade: Grade) -> None:
-        """Note a file or folder that does not belong."""
+        """Record a file or folder that does not belong to a bundle."""
         self.foreign[path] = reason
         self.grades[path] = grade
 
 
 def list_bundle_files(folder: str | os.PathLike[str]) -> BundleFiles:
-    """Sort what stands under ``folder`` into the bundle's files, by-products and the rest. No link is followed.
+    """Sort the contents of ``folder`` into the bundle's files, by-products and the rest. Links are not followed.
 
     Raises
     ------
     BundleError
-        Where ``folder`` is no folder.
+        If ``folder`` is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -105,7 +105,7 @@ def list_bundle_files(folder: str | os.PathLike[str]) -> BundleFiles:
         elif _BY_PRODUCTS.match(path):
             found.by_products.append(path)
             for link in _links(entry, path):
-                # A run would write through it.
+                # A run would write through the link.
                 found.add_foreign(link, "a link or special file", Grade.DANGEROUS)
         elif stat.S_ISDIR(mode):
             if path not in _FOLDERS:
@@ -128,7 +128,7 @@ def _links(entry: Path, path: str) -> Iterator[str]:
 
 
 def _grade_folder(entry: Path, path: str) -> Grade:
-    """The worst grade of anything inside a folder that does not belong to a bundle."""
+    """The worst grade of the contents of a folder that does not belong to a bundle."""
     grades = [Grade.DANGEROUS for _ in _links(entry, path)]
     grades += [_why_foreign(f"{path}/{name}")[1] for _, _, files in os.walk(entry) for name in files]
     return next((grade for grade in Grade if grade in grades), Grade.STYLE)
@@ -138,7 +138,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
     for entry in folder.iterdir():
         path = prefix + entry.name
         yield path, entry
-        # A folder that is foreign or a by-product is named once, not file by file.
+        # A foreign or by-product folder is named once, not file by file.
         if path in _FOLDERS and not entry.is_symlink() and entry.is_dir():
             yield from _walk(entry, f"{path}/")
 
@@ -175,7 +175,7 @@ def file_hash(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
 
 
 def format_sums(sums: Mapping[str, str]) -> str:
-    """Hashes by path as text for ``sha256sum --check``, sorted by path."""
+    """Hashes by path, as text for ``sha256sum --check`` sorted by path."""
     return "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items()))
 
 
@@ -185,7 +185,7 @@ def parse_sums(text: str) -> dict[str, str]:
     Raises
     ------
     BundleError
-        Where a line is not of that format or a path stands twice.
+        If a line does not have that format or a path occurs twice.
     """
     sums: dict[str, str] = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Whether the bundles on disk are what the task catalogue says, and whether MONAI accepts them."""
+"""Check that the bundles on disk match the task catalogue and that MONAI accepts them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WORKFLOWS = {"train.json": "train", "evaluate.json": "inference", "inference.js
 
 
 def check_bundles(folder: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Problems of every bundle in ``folder``, or of the one that ``folder`` is: name to sentences, empty where fine.
+    """Problems of every bundle in ``folder``, or of ``folder`` if it is a bundle: sentences by name, empty if valid.
 
-    Checked are: the files equal what is rendered, the metadata follow MONAI's schema with the current version in the
-    changelog, and the train, evaluation and inference configs have every property that MONAI asks for.
+    Checks that the files equal the rendered ones, that the metadata follow MONAI's schema with the current version in
+    the changelog, and that the train, evaluation and inference configs have every property that MONAI requires.
 
     Raises
     ------
     ConfigurationError
-        Where there is no bundle.
+        If there is no bundle.
     """
     folder = Path(folder)
     if (folder / "configs" / "metadata.json").is_file():
@@ -54,7 +54,7 @@ def check_bundle(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def check_metadata(folder: str | os.PathLike[str]) -> list[str]:
-    """Where ``configs/metadata.json`` departs from MONAI's schema."""
+    """Deviations of ``configs/metadata.json`` from MONAI's schema."""
     metadata = json.loads((Path(folder) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     schema = json.loads((files("radimagenet_monai.collection") / SCHEMA_FILE).read_text(encoding="utf-8"))
     validator = jsonschema.validators.validator_for(schema)(schema)
@@ -65,7 +65,7 @@ def check_metadata(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def check_properties(folder: str | os.PathLike[str]) -> list[str]:
-    """Properties that MONAI's bundle workflows ask for and a config lacks."""
+    """Properties that MONAI's bundle workflows require and a config lacks."""
     from monai.bundle import create_workflow
 
     problems = []

@@ -22,12 +22,12 @@ def release(
     """Write archives, hashes, MONAI's list and repositories for the Hugging Face hub; the same bytes every time.
 
     Args:
-        names: of the bundles; all in the folder by default.
+        names: bundles to release; by default all in the folder.
         out: folder that receives the release; an earlier release in it is replaced.
-        bundles: folder of the bundles.
+        bundles: folder that contains the bundles.
         url: address of the folder that the archives will be downloaded from, for model_info.json.
-        weights: auto includes trained weights and refuses those that derive from RadImageNet; include includes them all
-            the same, for who holds the right to pass them on; leave leaves them out.
+        weights: auto includes trained weights but refuses those derived from RadImageNet; include also includes these,
+            for those who hold the right to redistribute them; leave leaves all weights out.
     """
     from radimagenet_monai.collection.release import release_bundles
 
@@ -39,12 +39,12 @@ def release(
 def verify(path: str, run_checks: bool = False) -> None:
     """Check a bundle without running any of it. Exit status 1 if it is dangerous, 3 if it names unknown components.
 
-    Dangerous is what would run, write or read what the bundle chooses, or is not the file its hash states. Unknown is
-    what is not on the allow-list: read it and decide. Style does no harm and does not change the exit status.
+    Dangerous: would run, write or read whatever the bundle chooses, or does not match its hash. Unknown: not on the
+    allow-list; read it and decide. Style: harmless, without effect on the exit status.
 
     Args:
         path: folder or zip archive of a bundle, or folder of a release.
-        run_checks: afterwards run MONAI's own checks too, which builds the network that the bundle names.
+        run_checks: also run MONAI's own checks afterwards, which builds the network that the bundle names.
     """
     from pathlib import Path
 
@@ -69,7 +69,7 @@ def verify(path: str, run_checks: bool = False) -> None:
 
 
 def _lines(found: Verification) -> Iterator[str]:
-    """The findings, worst first; those of one unknown name on one line."""
+    """The findings, worst first, with all findings of one unknown name on one line."""
     from radimagenet_monai.collection.findings import Grade
 
     for grade in Grade:
@@ -91,15 +91,15 @@ def fetch(
     unverified: bool = False,
     allow_unknown: bool = False,
 ) -> None:
-    """Download a bundle, compare its SHA-256, verify it, and extract it. What is dangerous is never extracted.
+    """Download a bundle, compare its SHA-256, verify it, and extract it. A dangerous bundle is never extracted.
 
     Args:
         url: https, http or file address of an archive, or of the folder of a release.
         out: folder that receives the bundle's folder.
         sha256: expected hash of the archive; by default the one in the SHA256SUMS beside it.
-        name: of the bundle, where the address is the folder of a release.
-        unverified: go on where there is no hash to compare with.
-        allow_unknown: extract a bundle that names components which are not on the list, to be read before it is run.
+        name: name of the bundle, if the address is the folder of a release.
+        unverified: continue if there is no hash to compare with.
+        allow_unknown: extract a bundle that names components not on the allow-list; read it before you run it.
     """
     from radimagenet_monai.collection.fetch import fetch_bundle
     from radimagenet_monai.training.flags import parse_flag

@@ -1,9 +1,9 @@
-"""The code in the configs of a bundle, read and not run: every ``_target_``, argument, ``$`` expression and import.
+"""The code in the configs of a bundle, read but not run: every ``_target_``, argument, ``$`` expression and import.
 
-`monai.bundle` locates a ``_target_`` anywhere in Python, gives ``$`` expressions to ``eval``, runs every import
-statement as soon as any item is resolved, and merges files whose keys change parts of each other (MONAI 1.6.1,
-``config_item.py``, ``config_parser.py``, ``reference_resolver.py``). So the configs of a bundle are judged together,
-and compared with `allowed`.
+`monai.bundle` resolves any ``_target_`` in Python, passes ``$`` expressions to ``eval``, runs every import statement as
+soon as any item is resolved, and merges files whose keys change parts of each other (MONAI 1.6.1, ``config_item.py``,
+``config_parser.py``, ``reference_resolver.py``). The configs of a bundle are therefore judged together and compared
+with `allowed`.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ _SPECIAL_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_m
 
 
 def config_problems(data: bytes, paths: bool = True) -> list[str]:
-    """What one JSON config holds that is not allowed, one sentence each with the place; nothing of it is executed.
+    """Disallowed parts of one JSON config, one sentence with the place for each; nothing is executed.
 
     Parameters
     ----------
     data
-        The file. It must be UTF-8 JSON without duplicate keys, neither large nor deep.
+        Content of the file. It must be UTF-8 JSON without duplicate keys, and neither too large nor too deeply nested.
     paths
-        Whether values that are paths out of the bundle are problems too; they are prose in ``metadata.json``.
+        Whether paths that lead out of the bundle are problems too; in ``metadata.json`` they are only text.
     """
     files = {"config": data}
     return [finding.sentence for finding in config_findings(files, () if paths else files)["config"]]
 
 
 def config_findings(files: Mapping[str, bytes], prose: Iterable[str] = ()) -> Findings:
-    """What the JSON files of a bundle hold that is not allowed, by file.
+    """Disallowed parts of a bundle's JSON files, by file.
 
     Parameters
     ----------
     files
-        Content by name. They are judged together, since one file can change parts of another.
+        Content by file name. The files are judged together, since one file can change parts of another.
     prose
-        Names of those that are read by people, such as ``metadata.json``: paths and addresses in them are text.
+        Names of files that are for people, such as ``metadata.json``: paths and addresses in them are only text.
     """
     found: Findings = {name: [] for name in files}
     contents = {}
@@ -94,7 +94,7 @@ class _Check:
         self._expressions = ExpressionCheck(self._aliases, self._values)
 
     def findings(self, name: str) -> Iterator[Finding]:
-        """All of one file."""
+        """All findings of one file."""
         content = self._contents[name]
         is_prose = name in self._prose
         for place, value in walk(content):

@@ -1,4 +1,4 @@
-"""The JSON of a bundle's configs, read as MONAI reads it: keys that override parts of other keys are put in place."""
+"""The JSON of a bundle's configs, read as MONAI reads it: keys that override parts of other keys are applied."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_DEPTH = 60
 
 
 class ConfigError(Exception):
-    """Why a config cannot be read in one way only."""
+    """Reason why a config cannot be read unambiguously."""
 
 
 class NoConfigError(ConfigError):
-    """A JSON file that MONAI cannot take as a config."""
+    """A JSON file that MONAI cannot read as a config."""
 
 
 def parse_config(data: bytes) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def parse_config(data: bytes) -> dict[str, Any]:
     ------
     ConfigError
         If the file is not UTF-8 JSON without duplicate keys, is larger than `MAX_CONFIG_BYTES`, or is nested deeper
-        than `MAX_DEPTH`; `NoConfigError` if it holds something else than an object.
+        than `MAX_DEPTH`; `NoConfigError` if it contains anything but an object.
     """
     if len(data) > MAX_CONFIG_BYTES:
         raise ConfigError(f"it is larger than {MAX_CONFIG_BYTES:,} bytes")
@@ -46,17 +46,17 @@ def parse_config(data: bytes) -> dict[str, Any]:
 
 
 def split_key(key: str) -> list[str]:
-    """The parts of a key as MONAI takes it: ``"+a#b::c"`` is the part ``c`` of the part ``b`` of ``a``."""
+    """The parts of a key as MONAI splits it: ``"+a#b::c"`` is the part ``c`` of the part ``b`` of ``a``."""
     return re.split(r"::|#", key.removeprefix("+"))
 
 
 def is_override(key: str) -> bool:
-    """Whether a key at the top of a config changes a part of another one."""
+    """Whether a top-level key of a config changes a part of another one."""
     return key.startswith("+") or "::" in key or "#" in key
 
 
 def in_place(content: dict[str, Any]) -> dict[str, Any]:
-    """The config with its overrides put where they belong; parts that another file holds are made up on the way."""
+    """The config with its overrides applied; parts that are in another file are created if needed."""
     tree: dict[str, Any] = {}
     for key, value in content.items():
         if not is_override(key):
@@ -74,7 +74,7 @@ def in_place(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def lookup(tree: Any, parts: list[str]) -> Any:
-    """The part of a config at a place; raises `LookupError` where there is none."""
+    """The part of a config at a place; raises `LookupError` if there is none."""
     for part in parts:
         if isinstance(tree, dict):
             tree = tree[part]

@@ -1,6 +1,6 @@
-"""What the values of a config can be, worked out without running anything of it.
+"""Possible values of the parts of a config, found without running it.
 
-Needed where a value decides what is written, read or called: ``"$@a + '/x'"`` is harmless or not by what ``a`` is.
+Needed if a value decides what is written, read or called: whether ``"$@a + '/x'"`` is harmless depends on ``a``.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ UNKNOWN: Any = _Unknown()
 
 
 def as_evaluated(text: str) -> str:
-    """The text that MONAI gives to ``eval``: references are replaced *before* parsing, also inside quotes.
+    """The text that MONAI passes to ``eval``: references are replaced *before* parsing, also inside quotes.
 
-    In ``'@a{f()}'`` that closes the quote and turns the rest into an f-string, so the text has to be judged after it.
+    In ``'@a{f()}'`` this closes the quote and turns the rest into an f-string, so the text must be judged afterwards.
     """
     text = text.replace("#", "::")
     for reference in sorted(_REFERENCE.findall(text), key=len, reverse=True):
@@ -47,24 +47,24 @@ def as_evaluated(text: str) -> str:
 
 
 def parse_expression(text: str) -> ast.expr:
-    """The tree of an expression, without its ``$``, as MONAI evaluates it. Raises what `ast.parse` raises."""
+    """Syntax tree of an expression, without its ``$``, as MONAI evaluates it. Raises what `ast.parse` raises."""
     return ast.parse(as_evaluated(text), mode="eval").body
 
 
 def is_macro(text: str) -> bool:
-    """Whether a text starting with ``%`` copies another part of the same config, and not of a file."""
+    """Whether a text that starts with ``%`` copies another part of the same config rather than of a file."""
     return _MACRO.fullmatch(text) is not None
 
 
 class Values:
-    """The values that the parts of a bundle's configs can have, over all files that may be used together.
+    """The possible values of the parts of a bundle's configs, over all files that may be used together.
 
     Parameters
     ----------
     trees
-        The configs, with their overrides in place.
+        The configs, with their overrides applied.
     names
-        Full name of an imported module or object by its alias, as a function.
+        Function from an alias to the full name of the imported module or object.
     """
 
     def __init__(self, trees: Iterable[Mapping[str, Any]], name_of: Callable[[ast.expr], str | None]) -> None:
@@ -77,13 +77,13 @@ class Values:
         self._active: set[str] = set()
 
     def definitions(self, identifier: str) -> list[Any]:
-        """What stands at a place, as it is written, in any of the files."""
+        """The unevaluated content at a place, from each file that has it."""
         return self._raw.get(identifier, [])
 
     def of(self, raw: Any) -> list[Any]:
-        """All values that a part of a config can have; `UNKNOWN` among them where not all can be told.
+        """All possible values of a part of a config, including `UNKNOWN` if not all can be determined.
 
-        Objects and lists are given as they are written.
+        Objects and lists are returned unevaluated.
         """
         if isinstance(raw, dict) and "_target_" in raw:
             return [UNKNOWN]
@@ -101,7 +101,7 @@ class Values:
         return [raw]
 
     def of_node(self, node: ast.expr) -> list[Any]:
-        """As `of`, for a part of an expression."""
+        """Like `of`, for a part of an expression."""
         try:
             return _limited(self._evaluate(node))
         except (RecursionError, ValueError, TypeError, ArithmeticError, MemoryError):
@@ -113,7 +113,7 @@ class Values:
         if identifier in self._active or len(self._active) > MAX_STEPS or identifier not in self._raw:
             return [UNKNOWN]
         if identifier == "bundle_root":
-            # Whoever runs the bundle says where it is; that the config says "." is checked on its own.
+            # The user states where the bundle is; that the config says "." is checked separately.
             return [BUNDLE]
         self._active.add(identifier)
         values: list[Any] = []
@@ -164,7 +164,7 @@ def _limited(values: list[Any]) -> list[Any]:
 def _added(left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str) and right[:1] != "\0":
         return left + right
-    # A marked value on the right, such as 'x' + @bundle_root, is no path that anybody needs.
+    # Nobody needs a path with a marked value on the right, such as 'x' + @bundle_root.
     return UNKNOWN
 
 

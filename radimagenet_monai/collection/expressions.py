@@ -1,7 +1,7 @@
-"""Whether an expression of a config is wiring only: read, and not run.
+"""Check that an expression of a config is only wiring. It is read but not run.
 
-Allowed are numbers, texts, references, lists, arithmetic, conditions, comprehensions, lambdas, and calls of listed
-functions with arguments as `allowed` states them. Everything else is reported, as unknown or dangerous (`names`).
+Allowed are numbers, strings, references, lists, arithmetic, conditions, comprehensions, lambdas, and calls of listed
+functions with the arguments stated in `allowed`. Everything else is reported as unknown or dangerous (`names`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _IMPORT = re.compile(r"\s*(?:import|from)\b")
 
 
 class RefusedError(Exception):
-    """Why a piece of a config is reported, and how bad it is."""
+    """Reason why a part of a config is reported, and its grade."""
 
     def __init__(self, reason: str, grade: Grade = Grade.DANGEROUS, subject: str = "") -> None:
         super().__init__(reason)
@@ -56,13 +56,13 @@ class RefusedError(Exception):
 
 
 class Aliases:
-    """What names in expressions stand for, from the imports of all configs of a bundle."""
+    """Meaning of the names in expressions, from the imports of all configs of a bundle."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = dict(DEFAULT_ALIASES)
 
     def add(self, statement: str) -> None:
-        """Take an import statement, without its ``$``; raises `RefusedError` if it is not one of the allowed."""
+        """Add an import statement, without its ``$``; raises `RefusedError` if it is not allowed."""
         try:
             (node,) = ast.parse(statement).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -81,7 +81,7 @@ class Aliases:
             raise RefusedError(f"the import of {module!r} is not on the allow-list", grade, module)
 
     def name_of(self, node: ast.expr) -> str | None:
-        """Full name of what ``a.b.c`` means, or ``None`` if it does not start with an imported name."""
+        """Full name of ``a.b.c``, or ``None`` if it does not start with an imported name."""
         parts = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -91,12 +91,12 @@ class Aliases:
         return ".".join([self.names[node.id], *reversed(parts)])
 
 
-# Importing these does nothing by itself; what is used of them is judged where it is used.
+# Importing these does nothing by itself; each use of them is judged separately.
 _HARMLESS_IMPORTS = {"sys", "pathlib", "functools", "copy", "datetime", "itertools", "re", "time", "random"}
 
 
 def is_import(value: Any) -> bool:
-    """Whether MONAI takes a part of a config as an import statement."""
+    """Whether MONAI treats a part of a config as an import statement."""
     return isinstance(value, str) and value.startswith("$") and _IMPORT.match(value[1:]) is not None
 
 
@@ -109,7 +109,7 @@ class ExpressionCheck:
         self._bound: set[str] = set()
 
     def check(self, text: str) -> None:
-        """Raise `RefusedError` unless ``text``, with its ``$``, is wiring only."""
+        """Raise `RefusedError` unless ``text``, with its ``$``, is only wiring."""
         shown = repr(text if len(text) <= 80 else text[:77] + "...")
         try:
             self._check_text(text)
@@ -121,7 +121,7 @@ class ExpressionCheck:
     def _check_text(self, text: str) -> None:
         if len(text) > MAX_EXPRESSION_CHARACTERS:
             raise RefusedError(f"it is longer than {MAX_EXPRESSION_CHARACTERS} characters")
-        # Python reads other letters than ASCII as if they were ASCII (NFKC).
+        # Python normalizes non-ASCII letters in names to ASCII (NFKC).
         if not text.isascii() or not text.isprintable() or "__" in text:
             raise RefusedError("only printable ASCII without '__' is allowed")
         if re.search(r"[@%](?::|#)", text):
@@ -241,7 +241,7 @@ class ExpressionCheck:
             check_named_argument(name, signature, keyword.arg, self._values.of_node(keyword.value))
 
     def _only_reads(self, node: ast.Call) -> bool:
-        """Whether a call opens a file of the bundle, or one that the user gives, for reading."""
+        """Whether a call opens a file of the bundle, or one given by the user, for reading."""
         match node:
             case ast.Call(func=ast.Name(id="open"), args=[path, *mode], keywords=keywords):
                 if not all(isinstance(part, ast.Constant) and part.value in ("r", "rb", "rt") for part in mode):
@@ -258,7 +258,7 @@ class ExpressionCheck:
         return False
 
     def _check_attribute(self, node: ast.Attribute) -> None:
-        """Allowed are a listed name, written out in full, and a listed attribute of an item that is referred to."""
+        """Allowed are a listed name, written in full, and a listed attribute of a referenced item."""
         name = self._aliases.name_of(node)
         if name is not None:
             signature = functions().get(name)
@@ -276,7 +276,7 @@ class ExpressionCheck:
         self._check_node(node.value)
 
     def check_reference(self, identifier: str) -> None:
-        """Raise `RefusedError` for a reference to imported modules: through them all names in them could be reached."""
+        """Raise `RefusedError` for a reference to imported modules, which would give access to all names in them."""
         definitions = self._values.definitions(identifier)
         if identifier.split("::")[0] in ("", "imports") or any(is_import(raw) for raw in definitions):
             raise RefusedError(f"a reference to {identifier or 'the whole config'!r} is not allowed")
@@ -294,7 +294,7 @@ class ExpressionCheck:
         return False
 
     def _worst(self, tree: ast.expr, grade: Grade) -> Grade:
-        """Dangerous if anything in the expression is, whatever was refused first."""
+        """``grade``, or dangerous if anything in the expression is, whatever was refused first."""
         read = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and self._only_reads(node)}
         for node in ast.walk(tree):
             match node:
@@ -326,7 +326,7 @@ class ExpressionCheck:
 
 
 def check_named_argument(name: str, signature: Signature, argument: str, values: Sequence[Any]) -> None:
-    """Raise `RefusedError` unless a component or function may have the argument with each of these values."""
+    """Raise `RefusedError` unless the component or function allows the argument with each of these values."""
     if argument in DANGEROUS_ARGUMENTS and not is_off(argument, values):
         raise RefusedError(f"the argument {argument!r} of {name} is not allowed: {DANGEROUS_ARGUMENTS[argument]}")
     listed = signature.arguments.get(argument)
@@ -340,7 +340,7 @@ def check_named_argument(name: str, signature: Signature, argument: str, values:
 
 
 def check_argument(name: str, argument: Argument, values: Sequence[Any]) -> None:
-    """Raise `RefusedError` unless each of the values suits the argument."""
+    """Raise `RefusedError` unless each of the values is allowed for the argument."""
     for value in values:
         if value is None or (value is False and argument.kind in ("=", "~", ">", "^", "()", "!")):
             continue

@@ -41,13 +41,13 @@ class Fetched:
     Attributes
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     sha256
-        Of the archive.
+        SHA-256 of the archive.
     compared_with
-        Where the hash it was compared with came from, or ``None`` where it was compared with nothing.
+        Source of the expected hash, or ``None`` if there was none to compare with.
     was_there
-        Whether the same bundle stood in the folder already, so that nothing was written.
+        Whether the same bundle was already in the folder, so that nothing was written.
     """
 
     folder: Path
@@ -66,7 +66,7 @@ def fetch_bundle(
     timeout: float = TIMEOUT,
     allow_unknown: bool = False,
 ) -> Fetched:
-    """Download a bundle's archive and extract it to ``out/<name>``, if its hash and content are what they should be.
+    """Download a bundle's archive and extract it to ``out/<name>`` if its hash and content are valid.
 
     Parameters
     ----------
@@ -75,25 +75,25 @@ def fetch_bundle(
     out
         Folder that receives the bundle's folder.
     sha256
-        Expected hash of the archive. Without it the ``SHA256SUMS`` beside the archive is taken, which notices damage,
-        but not somebody who exchanged both.
+        Expected hash of the archive. By default it is read from the ``SHA256SUMS`` beside the archive, which detects
+        damage but not an attacker who replaced both.
     name
-        Of the bundle, where ``url`` is the folder of a release: the newest version of it is taken.
+        Name of the bundle, if ``url`` is the folder of a release; the newest version is used.
     unverified
-        Go on where there is no hash to compare with. The content is checked all the same.
+        Continue if there is no hash to compare with. The content is checked anyway.
     max_bytes
-        The largest download.
+        Maximum size of the download in bytes.
     timeout
         Seconds without a byte after which to give up.
     allow_unknown
-        Extract a bundle with components that are not on the allow-list, if nothing dangerous was found.
+        Extract a bundle with components that are not on the allow-list if nothing dangerous was found.
 
     Raises
     ------
     ConfigurationError
-        Where the address or the hash is none, or something else stands at ``out/<name>``.
+        If the address or the hash is invalid, or ``out/<name>`` already exists with other content.
     BundleError
-        Where the download fails, its hash differs, or the bundle does not pass verification. Nothing is left behind.
+        If the download fails, its hash differs, or the bundle does not pass verification. Nothing is left behind.
     """
     if sha256 is not None and not _SHA256.fullmatch(sha256 := sha256.strip().lower()):
         raise ConfigurationError(f"{sha256!r} is no SHA-256, expected 64 hexadecimal digits")
@@ -157,7 +157,7 @@ def _find_in_release(opener: _Opener, url: str, name: str | None) -> str:
 
 
 def _version_key(version: str) -> tuple[int | str, ...]:
-    """Sorts 0.10.0 after 0.9.0, and 1.0.0rc1 before 1.0.0."""
+    """Sort key that puts 0.10.0 after 0.9.0 and 1.0.0rc1 before 1.0.0."""
     numbers = re.match(r"[\d.]*", version)
     assert numbers is not None
     parts = [int(part) for part in numbers[0].split(".") if part]
@@ -179,7 +179,7 @@ def _published_hash(opener: _Opener, url: str, archive_name: str, unverified: bo
 
 
 def _same_bundle(fresh: Path, target: Path) -> bool:
-    """Whether ``target`` holds the bundle of ``fresh``; what runs leave behind in it does not count."""
+    """Whether ``target`` contains the bundle in ``fresh``, ignoring what runs leave behind."""
     if target.is_symlink() or not target.is_dir():
         return False
     wanted, there = list_bundle_files(fresh), list_bundle_files(target)
@@ -208,14 +208,14 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Opener:
-    """Reads http, https and file addresses, with errors of one line."""
+    """Reads http, https and file addresses, with one-line errors."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._http = urllib.request.build_opener(_SafeRedirects)
 
     def read_text(self, url: str) -> str:
-        """A small text file."""
+        """Content of a small text file."""
         with self._open(url) as (stream, size):
             if (size or 0) > MAX_SUMS_BYTES:
                 raise BundleError(f"{url} is larger than {MAX_SUMS_BYTES:,} bytes")
@@ -228,12 +228,12 @@ class _Opener:
             raise BundleError(f"{url} is not text") from None
 
     def download(self, url: str, path: Path, max_bytes: int) -> None:
-        """Write what is at ``url`` to ``path``, with a progress bar on terminals."""
+        """Download ``url`` to ``path``, with a progress bar on terminals."""
         with self._open(url) as (stream, size), open(path, "wb") as target:
             if size is not None:
                 if size > max_bytes:
                     raise BundleError(f"{url} has {size:,} bytes, expected at most {max_bytes:,}")
-                # Extracted it takes as much again; nothing is compressed.
+                # Extraction needs the same space again, since nothing is compressed.
                 free = shutil.disk_usage(path.parent).free
                 if 2 * size > free:
                     raise BundleError(
@@ -256,12 +256,12 @@ class _Opener:
 
     @contextlib.contextmanager
     def _open(self, url: str) -> Iterator[tuple[IO[bytes], int | None]]:
-        """A stream of the bytes at ``url`` and how many there are, where that is known."""
+        """A stream of the bytes at ``url``, and their number if it is known."""
         parts = urllib.parse.urlsplit(url)
         if parts.scheme == "file" and parts.netloc in ("", "localhost"):
             path = Path(urllib.request.url2pathname(parts.path))
             try:
-                stream = open(path, "rb")  # noqa: SIM115 - closed below, whoever raises
+                stream = open(path, "rb")  # noqa: SIM115 - closed below, also after an error
             except OSError as error:
                 raise BundleError(f"{url}: {error.strerror}") from error
             with stream:

@@ -1,4 +1,4 @@
-"""What `verify` finds, by how bad it is."""
+"""Findings of `verify` and their grades."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """How bad a finding is, worst first.
+    """Severity of a finding, worst first.
 
-    ``DANGEROUS`` would run, write or read what the bundle chooses, is read differently by two readers, or is not the
-    file that its hash states. ``UNKNOWN`` is not on the allow-list, without the look of an attack: read it and decide.
-    ``STYLE`` does no harm: a file that does not belong, metadata that do not follow the schema.
+    ``DANGEROUS`` would run, write or read whatever the bundle chooses, is read differently by two readers, or does not
+    match its hash. ``UNKNOWN`` is not on the allow-list but does not look like an attack: read it and decide.
+    ``STYLE`` is harmless: a file that does not belong there, metadata that do not follow the schema.
     """
 
     DANGEROUS = "dangerous"
@@ -21,14 +21,14 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One finding.
 
     Attributes
     ----------
     grade
-        How bad it is.
+        Severity.
     sentence
-        What was found, with its place.
+        Description, with the place.
     subject
         Name of the component, function or module that is not on the allow-list; findings of one name count once.
     """

@@ -1,4 +1,4 @@
-"""``logging.conf`` of a bundle, read and not run: Python evaluates parts of it, before any other config."""
+"""``logging.conf`` of a bundle, read but not run: Python evaluates parts of it before any other config."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ARGUMENTS = {"()", "(sys.stdout,)", "(sys.stderr,)"}
 
 
 def logging_problems(text: str) -> list[str]:
-    """What of a logging configuration is more than messages to the terminal.
+    """Parts of a logging configuration that do more than print messages to the terminal.
 
     `logging.config.fileConfig` imports what ``class`` names and evaluates ``args``, ``kwargs`` and, from Python 3.12
-    on, ``defaults`` of a formatter; so a few literal values are allowed and no other key.
+    on, ``defaults`` of a formatter. Only a few literal values are therefore allowed, and no other keys.
     """
     parser = configparser.RawConfigParser(strict=True)
     try:

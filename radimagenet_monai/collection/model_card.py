@@ -1,4 +1,4 @@
-"""The front page of a bundle's repository on the Hugging Face hub, and what a released bundle says of its weights."""
+"""The front page of a bundle's Hugging Face repository, and statements about the weights in a released bundle."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WEIGHTS = (
 
 
 def front_matter(task: Task, has_weights: bool) -> str:
-    """YAML at the head of a model card, as the hub reads it.
+    """YAML front matter of a model card, as read by the hub.
 
-    It names no ``datasets``: the hub takes those for its own data sets, and those of the field are not there.
+    It has no ``datasets``: the hub would look for them among its own data sets, where those of the field are missing.
     """
     tags = ["monai", "radimagenet", "radiology", "medical", task.kind.value]
     tags += [] if task.modality is None else [task.modality.value.lower()]
@@ -47,12 +47,12 @@ def front_matter(task: Task, has_weights: bool) -> str:
 
 
 def state_weights(card: str, facts: Mapping[str, Any], sha256: str) -> str:
-    """The model card ``docs/README.md`` with its row on weights saying which the bundle holds.
+    """The model card ``docs/README.md``, with the row on weights stating those in the bundle.
 
     Raises
     ------
     BundleError
-        Where the card has no such row.
+        If the card has no such row.
     """
     lines = card.splitlines(keepends=True)
     rows = [index for index, line in enumerate(lines) if line.startswith(_CARD_ROW)]
@@ -69,12 +69,12 @@ def state_weights(card: str, facts: Mapping[str, Any], sha256: str) -> str:
 
 
 def state_data_license(text: str) -> str:
-    """``docs/data_license.txt`` of a bundle that holds trained weights.
+    """``docs/data_license.txt`` of a bundle with trained weights.
 
     Raises
     ------
     BundleError
-        Where the text does not say that there are none, so that nothing can be put in its place.
+        If the text lacks the statement that there are none, so that it cannot be replaced.
     """
     anywhere_wrapped = r"\s+".join(map(re.escape, _NO_WEIGHTS.split()))
     changed, count = re.subn(anywhere_wrapped, _WEIGHTS, text)

@@ -1,6 +1,6 @@
 """MONAI's own checks of one bundle; run as ``python -m radimagenet_monai.collection.monai_checks FOLDER``.
 
-This builds the network that the configs name, so it comes after `verify`, and in a process of its own.
+This builds the network that the configs name, so it runs after `verify` and in a separate process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from radimagenet_monai.errors import one_line
 
 
 def run_monai_checks(folder: Path) -> dict[str, list[str]]:
-    """Names of the checks that were run, and the problems they found."""
+    """The names of the checks that were run (``checks``) and the problems found (``problems``)."""
     checks: dict[str, Callable[[], list[str]]] = {
         "verify_metadata": lambda: _verify_metadata(folder),
         "check_properties": lambda: check_properties(folder),
@@ -31,7 +31,7 @@ def run_monai_checks(folder: Path) -> dict[str, list[str]]:
     for name, check in checks.items():
         try:
             problems += check()
-        except Exception as error:  # MONAI's checks raise whatever the config leads them to
+        except Exception as error:  # MONAI's checks can raise anything, depending on the config
             problems.append(f"{name}: {type(error).__name__}: {one_line(error)[:300]}")
     return {"checks": list(checks), "problems": problems}
 
@@ -41,7 +41,7 @@ def _verify_metadata(folder: Path) -> list[str]:
 
     schema = importlib.resources.files("radimagenet_monai.collection") / SCHEMA_FILE
     with importlib.resources.as_file(schema) as path:
-        # MONAI takes the schema at `filepath` where it stands already, and so needs no network.
+        # MONAI uses an existing schema at `filepath` and then needs no internet access.
         verify_metadata(meta_file=str(folder / "configs" / "metadata.json"), filepath=str(path))
     return []
 

@@ -1,7 +1,7 @@
-"""How a name in a config that is not on the allow-list is to be taken: as an unknown component, or as an attack.
+"""Grades of names that are not on the allow-list: an unknown component, or a possible attack.
 
-The allow-list alone decides what passes. This only sorts what does not, so that a bundle of somebody else reads as "3
-unknown": a class of MONAI or of another package is unknown, a function of the standard library is dangerous.
+Only the allow-list decides what passes. This module grades the rest, so that somebody else's bundle is summarized as "3
+unknown": a class of MONAI or another package is unknown, a function of the standard library is dangerous.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from radimagenet_monai.collection.findings import Grade
 
-# Modules of the standard library that neither run a command nor write.
+# Modules of the standard library that neither run commands nor write.
 _QUIET_MODULES = frozenset(
     {"collections", "copy", "datetime", "functools", "glob", "itertools", "math", "numbers", "random", "re"}
     | {"statistics", "string", "time", "typing"}
@@ -47,7 +47,7 @@ _RUNNING = re.compile(
     | ConfigComponent | ComponentLocator | LMDBDataset | ImageWriter""",
     re.VERBOSE,
 )
-# Modules of MONAI that are called like modules of the standard library.
+# Modules of MONAI with the names of standard library modules.
 _MONAI_ARRAY = re.compile(
     r"monai\.(?:transforms|apps\.\w+\.transforms)\."
     r"(?:(?:io|intensity|spatial|croppad|post|utility|smooth_field|signal|lazy)\.)?(?:array|dictionary)(?=\.)"
@@ -81,7 +81,7 @@ def grade_component(name: str) -> Grade:
 
 
 def grade_name(name: str) -> Grade:
-    """Grade a module, or an object given by its full name, that is not on the allow-list."""
+    """Grade a module or an object, given by its full name, that is not on the allow-list."""
     parts = name.split(".")
     if any(not part.isidentifier() or part.startswith("_") for part in parts) or not name.isascii():
         return Grade.DANGEROUS
@@ -90,7 +90,7 @@ def grade_name(name: str) -> Grade:
     if parts[0] in _QUIET_MODULES:
         others = sys.stdlib_module_names - {parts[0]}
         return Grade.DANGEROUS if others.intersection(parts) else Grade.UNKNOWN
-    # Importing a module runs it, and a module of any name can lie in the folder that a run is started from.
+    # Importing a module runs it, and the folder from which a run is started can contain a module of any name.
     if parts[0] not in _KNOWN_PACKAGES:
         return Grade.DANGEROUS
     # A name that leads through another package to a module of the standard library: torch.os.system.

@@ -1,4 +1,4 @@
-"""Whether a text of a config leads out of the bundle: a path, an address, a host."""
+"""Check whether a text in a config leads out of the bundle: a path, an address or a host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN_NAME = re.compile(r"[\w\-][\w.\-]*|\.\w[\w.]*|")
 
 
 def dangerous_text(text: str) -> str | None:
-    """Why a text is an address, a host, or a path that no bundle needs; ``None`` where it is not."""
+    """Reason if a text is an address, a host, or a path that no bundle needs, else ``None``."""
     bare = text.removeprefix(BUNDLE).removeprefix(GIVEN)
     if any((ord(letter) < 0x20 and letter not in "\t\n\r") or ord(letter) == 0x7F for letter in bare):
         return "a text with control characters"
@@ -39,21 +39,21 @@ def dangerous_text(text: str) -> str | None:
 
 
 def is_absolute(text: str) -> bool:
-    """Whether a text is a path from the root that no key at the top of the config holds."""
+    """Whether a text is an absolute path that is not the value of a top-level key of the config."""
     return text.strip().startswith("/")
 
 
 def why_not_written(text: str, suffixes: Iterable[str], allow_bundle: bool = False) -> str | None:
-    """Why a run must not write to the path; ``None`` where it is in the bundle's folder or one for output.
+    """Reason why a run must not write to the path; ``None`` if it is in the bundle's folder or an output folder.
 
     Parameters
     ----------
     text
         The path, with `BUNDLE` and `GIVEN` where it depends on them.
     suffixes
-        Of the file; empty for a folder.
+        Allowed suffixes of the file; empty for a folder.
     allow_bundle
-        Whether the bundle's folder itself will do.
+        Whether the bundle's folder itself is allowed.
     """
     if reason := dangerous_text(text):
         return reason
@@ -78,12 +78,12 @@ def why_not_written(text: str, suffixes: Iterable[str], allow_bundle: bool = Fal
 
 
 def why_not_read(text: str) -> str | None:
-    """Why a component must not read from the path; ``None`` where it is in the bundle or given at the config's top."""
+    """Reason not to read from the path; ``None`` if it is in the bundle or given by a top-level key of the config."""
     if reason := dangerous_text(text):
         return reason
     return "a path that leaves the bundle" if is_absolute(text) else None
 
 
 def is_plain_name(text: str) -> bool:
-    """Whether a text is a file's name, or the start or end of one, without a folder."""
+    """Whether a text is a file name, or the start or end of one, without a folder."""
     return _PLAIN_NAME.fullmatch(text) is not None and ".." not in text

@@ -1,4 +1,4 @@
-"""A release of bundles: archives, MONAI's list of them, hashes, and a repository a bundle for the Hugging Face hub."""
+"""A release of bundles: archives, MONAI's list, hashes, and one repository per bundle for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MODEL_FILES = (MODEL_FILE, MODEL_FACTS, "models/model.onnx")
 
 @dataclass(frozen=True)
 class _Staged:
-    """A bundle as it is released, in a folder of its own."""
+    """A bundle in the form in which it is released, in a separate folder."""
 
     task: Task
     version: str
@@ -68,30 +68,30 @@ def release_bundles(
 ) -> list[Path]:
     """Write a release of the bundles in the folder ``bundles`` into ``out`` and return its archives.
 
-    ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` wants it, and a
+    ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` requires, and a
     ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
     ``huggingface/<name>/``, the content of a repository on the hub, and ``sbom.cdx.json``, a software bill of materials
-    (CycloneDX), the only file that depends on what is installed. The other bytes depend on the bundles' contents only:
-    not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
+    (CycloneDX), the only file that depends on the installed packages. All other bytes depend only on the bundles'
+    contents: not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
 
     Parameters
     ----------
     names
-        Of the bundles; all in the folder by default.
+        Names of the bundles; by default all in the folder.
     url
-        Address of the folder that the archives will be downloaded from. Without it ``model_info.json`` holds names of
-        files in the place of addresses.
+        Address of the folder from which the archives will be downloaded. Without it ``model_info.json`` contains file
+        names instead of addresses.
     weights
         Whether trained weights in ``models/`` become part of the release. ``"auto"`` includes them unless they derive
-        from RadImageNet or from weights of unknown origin, in which case nothing is released; ``"include"`` is for who
-        holds the right to pass them on; ``"leave"`` leaves them out.
+        from RadImageNet or from weights of unknown origin, in which case nothing is released; ``"include"`` includes
+        these too, for those who hold the right to redistribute them; ``"leave"`` leaves all weights out.
 
     Raises
     ------
     ConfigurationError
-        Where a name is unknown, or ``out`` holds something else than an earlier release.
+        If a name is unknown, or ``out`` contains anything but an earlier release.
     BundleError
-        Where a bundle holds a file that is no part of one, or does not pass verification.
+        If a bundle contains a file that does not belong to it, or does not pass verification.
     """
     if weights not in get_args(WeightsChoice):
         raise ConfigurationError(f"weights is {weights!r}, expected one of {', '.join(get_args(WeightsChoice))}")
@@ -141,12 +141,12 @@ def _refuse_to_overwrite(out: Path) -> None:
 
 
 def _stage(source: Path, folder: Path, weights: WeightsChoice) -> _Staged:
-    """Copy the files that belong to a bundle, with its documents saying what weights it holds."""
+    """Copy the files that belong to a bundle, and state its weights in its documents."""
     found = list_bundle_files(source)
     if found.foreign:
         reasons = "; ".join(f"{path} is {reason}" for path, reason in found.foreign.items())
         raise BundleError(f"{source.name} is not released: {reasons}")
-    # Written anew for what is released.
+    # Rewritten for the release.
     left_out = {SUMS_FILE, "README.md", ".gitattributes"} | (set(_MODEL_FILES) if weights == "leave" else set())
     for path, file in found.files.items():
         if path not in left_out:
@@ -174,7 +174,7 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
     if weights == "auto" and (reason := _contested(name, derived)):
         raise BundleError(f"{name}: its weights {reason}; {way_out}")
     if Path(origin).name != origin:
-        # A path says where files lie on the machine that trained.
+        # A path would reveal folders of the machine used for training.
         facts["weights"] = Path(origin).name
         _write_text(folder / MODEL_FACTS, json.dumps(facts, indent=2) + "\n")
     _describe_data(name, folder, facts)
@@ -186,7 +186,7 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
 
 
 def _describe_data(name: str, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Put what is known of the training data in the place of what the template says of its own dataset."""
+    """Replace the template's description of its own dataset by the known facts on the training data."""
     task = get_task(name)
     classes = tuple(facts.get("classes") or task.classes)
     about, dataset = described(task, classes, facts.get("source"), owner="Data of whoever trained this model")
@@ -203,7 +203,7 @@ def _describe_data(name: str, folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _contested(name: str, origin: str) -> str | None:
-    """Why nobody is known to have the right to pass trained weights on, or ``None``."""
+    """Reason why trained weights may not be redistributable, or ``None``."""
     if TASKS[name].dataset == "radimagenet" or "radimagenet" in origin.lower():
         return "derive from RadImageNet, and whether such weights may be redistributed is contested"
     if not origin.split(".")[-1].startswith(("random", "imagenet")):
@@ -242,7 +242,7 @@ def _model_info(release: Path, archives: Iterable[str], url: str | None) -> str:
 
 
 def _put_in_place(release: Path, out: Path, scratch: Path) -> None:
-    # A release made under a strict umask is to be served all the same.
+    # A release made under a strict umask must still be readable by a web server.
     for path in [release, *release.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     if out.exists():
@@ -251,5 +251,5 @@ def _put_in_place(release: Path, out: Path, scratch: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    # The folder appears whole or not at all, so files in it need no rename of their own.
+    # The folder appears complete or not at all, so its files need no separate rename.
     path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Bundles made from the task catalogue: one folder each, complete by itself."""
+"""Bundles made from the task catalogue, one self-contained folder each."""
 
 from __future__ import annotations
 
@@ -47,20 +47,21 @@ def released_tasks() -> list[Task]:
 
 
 def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
-    """All files of the bundle of ``task``: relative path with ``/`` to text.
+    """Text of all files of the bundle of ``task``, by relative path with ``/``.
 
     Parameters
     ----------
     task
-        Of the catalogue, or what is known of it for other data (`radimagenet_monai.datasets.data_source.described`).
+        A task of the catalogue, or its description for other data
+        (`radimagenet_monai.datasets.data_source.described`).
     dataset
-        What the model card and ``data_license.txt`` describe; by default the task's own.
+        Dataset that the model card and ``data_license.txt`` describe; by default the task's own.
     """
     environment = Environment(
         loader=PackageLoader("radimagenet_monai.collection", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # JSON, Markdown and plain text; nothing of it is HTML
+        autoescape=False,  # JSON, Markdown and plain text, no HTML
     )
     context = _context(task, dataset)
     rendered = {
@@ -79,7 +80,7 @@ def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
 def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[Path]:
     """Write the bundles ``names`` (all released ones by default) into ``out/<name>`` and return their folders.
 
-    Files that are up to date are left alone; trained models and outputs in the folders are not touched.
+    Files that are up to date, and trained models and outputs in the folders, are not touched.
     """
     tasks = [get_task(name) for name in names] if names else released_tasks()
     folders = []
@@ -93,7 +94,7 @@ def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = Non
 
 
 def stale_files(folder: str | os.PathLike[str], task: Task) -> list[str]:
-    """Files of the bundle in ``folder`` that are missing or differ from what `render_bundle` gives."""
+    """Files of the bundle in ``folder`` that are missing or differ from the output of `render_bundle`."""
     return _stale(Path(folder), render_bundle(task))
 
 

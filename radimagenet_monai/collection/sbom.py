@@ -1,4 +1,4 @@
-"""A software bill of materials of what is installed, as CycloneDX 1.6 (ECMA-424)."""
+"""A software bill of materials of the installed packages, as CycloneDX 1.6 (ECMA-424)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
-    """What a release was made with: this package, all that it requires as installed here, and the archives.
+    """Bill of materials of a release: this package, its installed requirements, and the archives.
 
-    The same installation gives the same content: there is no time and no random number in it.
+    The same installation gives the same content, since it contains no times or random numbers.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _required(start: str) -> dict[str, set[str]]:
-    """Names of the installed distributions that ``start`` needs, directly or not, each with those it needs itself."""
+    """Installed distributions that ``start`` requires, directly or indirectly, each with its own requirements."""
     found: dict[str, set[str]] = {}
     waiting = [start]
     while waiting:

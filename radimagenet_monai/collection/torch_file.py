@@ -1,4 +1,4 @@
-"""Whether a torch file holds tensors only, found by reading its pickle's opcodes; nothing is unpickled."""
+"""Check that a torch file contains only tensors, by reading its pickle's opcodes; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TENSOR_NAMES = frozenset(
 )
 """What `torch.save` names in the pickle of a state dict."""
 
-# Opcodes that look a name up, other than GLOBAL: `torch.save` (pickle protocol 2) has no use for them.
+# Opcodes other than GLOBAL that look up a name: `torch.save` (pickle protocol 2) does not use them.
 _OTHER_LOOKUPS = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"})
 
 
@@ -49,10 +49,10 @@ _MEMBER = re.compile(
 
 
 def torch_file_problems(path: str | os.PathLike[str]) -> list[str]:
-    """Why the file is not a zip archive of `torch.save` with tensors and plain containers only; empty where it is."""
+    """Reasons why the file is not an archive of `torch.save` with only tensors and plain containers; empty if it is."""
     try:
         with open(path, "rb") as stream:
-            # torch goes by the first bytes, zipfile by the last: a pickle with an archive behind it is both.
+            # torch reads the first bytes, zipfile the last: a pickle followed by an archive is both.
             if stream.read(4) != b"PK\x03\x04":
                 return ["it is not a torch file of tensors; a bare pickle may run code and is refused"]
             with zipfile.ZipFile(stream) as archive:
@@ -64,7 +64,7 @@ def torch_file_problems(path: str | os.PathLike[str]) -> list[str]:
         raise
     except ZipLayoutError as error:
         return [f"readers may see different tensors in it: {error}"]
-    except Exception as error:  # zipfile raises whatever the bytes lead it to
+    except Exception as error:  # zipfile can raise anything on damaged bytes
         return [f"it is a damaged torch file ({type(error).__name__}: {error})"]
 
 
@@ -97,5 +97,5 @@ def _pickle_problems(data: bytes) -> Iterator[str]:
                 yield f"it names {str(argument).replace(' ', '.')!r}, which could run code"
             elif opcode.name in _OTHER_LOOKUPS:
                 yield f"its pickle has the opcode {opcode.name}, which torch does not write for tensors"
-    except Exception as error:  # pickletools raises whatever the bytes lead it to
+    except Exception as error:  # pickletools can raise anything on damaged bytes
         yield f"its pickle is damaged ({type(error).__name__})"

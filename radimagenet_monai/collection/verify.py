@@ -1,4 +1,4 @@
-"""Whether a bundle is what it should be, found without running anything of it."""
+"""Verification of a bundle without running any of it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ CHECKS_TIMEOUT = 900.0
 
 @dataclass
 class Verification:
-    """What was found of one bundle.
+    """Result of verifying one bundle.
 
     Attributes
     ----------
     findings
-        What is wrong with it, each with its grade; empty where the bundle passes.
+        Problems with their grades; empty if the bundle passes.
     facts
-        What was checked against what, and what could not be checked.
+        What was compared with what, and what could not be checked.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -64,16 +64,16 @@ class Verification:
 
     @property
     def grade(self) -> Grade | None:
-        """The worst grade that was found, or ``None`` if nothing was."""
+        """The worst grade found, or ``None`` if there are no findings."""
         grades = {finding.grade for finding in self.findings}
         return next((grade for grade in Grade if grade in grades), None)
 
     def add(self, grade: Grade, *sentences: str) -> None:
-        """Note findings of one grade."""
+        """Add findings of one grade."""
         self.findings += [Finding(grade, sentence) for sentence in sentences]
 
     def summary(self) -> str:
-        """The verdict in a few words: ``ok``, or how many of each grade; an unknown name counts once."""
+        """The verdict: ``ok``, or the number of findings of each grade; each unknown name counts once."""
         unknown = {finding.subject or finding.sentence for finding in self.findings if finding.grade is Grade.UNKNOWN}
         counts = {
             Grade.DANGEROUS: sum(finding.grade is Grade.DANGEROUS for finding in self.findings),
@@ -84,28 +84,28 @@ class Verification:
 
 
 def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> list[str]:
-    """Problems of the bundle in a folder or zip archive, one sentence each; empty where it passes.
+    """Problems of the bundle in a folder or zip archive, one sentence each; empty if it passes.
 
-    Nothing of the bundle is executed, imported or unpickled, unless ``run_checks`` is given.
+    Nothing in the bundle is executed, imported or unpickled unless ``run_checks`` is given.
 
     Parameters
     ----------
     path
         Folder of a bundle, or ``<name>_v<version>.zip``.
     run_checks
-        Where nothing was found, also run MONAI's own checks, in a process of their own: this builds the bundle's
-        network, so it runs what the configs name.
+        If nothing dangerous or unknown was found, also run MONAI's own checks in a separate process. This builds the
+        bundle's network and thus runs what the configs name.
 
     Raises
     ------
     BundleError
-        Where there is neither a folder nor a file.
+        If there is neither a folder nor a file.
     """
     return inspect_bundle(path, run_checks).problems
 
 
 def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Verification:
-    """As `verify_bundle`, with what was checked."""
+    """Like `verify_bundle`, with grades and the facts that were checked."""
     path = Path(path)
     if path.is_dir():
         found = _inspect_folder(path, path.resolve().name)
@@ -119,15 +119,14 @@ def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Ve
 
 
 def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) -> dict[str, Verification]:
-    """What was found of each archive and each hub repository in the folder of a release, and of its lists.
+    """Results for each archive and each hub repository in the folder of a release, and for its lists.
 
-    Archives that ``SHA256SUMS`` names and that are missing, and a ``model_info.json`` that states another SHA-1, are
-    problems too.
+    Missing archives that ``SHA256SUMS`` names, and a ``model_info.json`` that states another SHA-1, are problems too.
 
     Raises
     ------
     BundleError
-        Where ``SHA256SUMS`` is missing or not as of sha256sum.
+        If ``SHA256SUMS`` is missing or not in the format of sha256sum.
     """
     folder = Path(folder)
     try:
@@ -220,7 +219,7 @@ def _check_configs(files: BundleFiles, found: Verification) -> None:
         if not path.endswith(".json"):
             continue
         try:
-            # One byte more than is allowed shows that there is more.
+            # Reading one byte more than allowed shows whether the file is too large.
             with open(file, "rb") as stream:
                 configs[path] = stream.read(MAX_CONFIG_BYTES + 1)
         except OSError as error:
@@ -291,7 +290,7 @@ def _check_model_facts(files: BundleFiles, found: Verification) -> None:
 
 
 def _run_monai_checks(folder: Path, found: Verification) -> None:
-    """MONAI's checks in a process of their own, because they leave loggers, seeds and modules behind."""
+    """Run MONAI's checks in a separate process, because they leave loggers, seeds and modules behind."""
     command = [sys.executable, "-m", "radimagenet_monai.collection.monai_checks", str(folder.resolve())]
     with tempfile.TemporaryDirectory(prefix="checks_") as scratch:
         try:
@@ -329,7 +328,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """``text`` without control characters, which could rewrite what a terminal shows."""
+    """``text`` without control characters, which could change what a terminal shows."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in one_line(text)
     )

@@ -1,4 +1,4 @@
-"""Versions that stand in the bundles' metadata."""
+"""Versions in the bundles' metadata."""
 
 from __future__ import annotations
 

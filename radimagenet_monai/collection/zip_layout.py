@@ -1,9 +1,9 @@
-"""Whether every reader sees the same members in a zip file.
+"""Check that every reader sees the same members in a zip file.
 
 A zip file states its members twice: in a header in front of each, and in the directory at the end. Readers differ in
-which they trust, in where they look for the end, and in what they do with bytes that belong to neither. So a file is
-accepted only if it is headers and data without a gap, the directory right behind them, and the end record right behind
-that, with both statements alike (PKWARE's APPNOTE, sections 4.3 and 4.4).
+which they trust, in where they look for the end, and in how they treat bytes that belong to neither. A file is
+therefore accepted only if headers and data have no gaps, the directory follows directly, the end record follows
+directly after that, and both statements agree (PKWARE's APPNOTE, sections 4.3 and 4.4).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _LOCATOR64 = struct.Struct("<4sIQI")
 _IN_DESCRIPTOR = 0x8  # sizes and CRC-32 follow the data
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _ZIP64_EXTRA = 0x0001
-# Fields that say nothing of name or content: times (NTFS, Unix), owners, and what torch pads with.
+# Fields that do not affect name or content: times (NTFS, Unix), owners, and torch's padding.
 _HARMLESS_EXTRA = {_ZIP64_EXTRA, 0x000A, 0x5455, 0x5855, 0x7875, 0x4246}
 
 
 class ZipLayoutError(Exception):
-    """What makes a zip file ambiguous."""
+    """Reason why a zip file is ambiguous."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A member, as the directory states it."""
+    """A member as stated in the directory."""
 
     name: bytes
     flags: int
@@ -48,7 +48,7 @@ class _Entry:
 
 
 def check_zip_layout(stream: BinaryIO) -> None:
-    """Raise `ZipLayoutError` unless the whole file is one zip archive that can be read in one way only."""
+    """Raise `ZipLayoutError` unless the whole file is one unambiguous zip archive."""
     length = stream.seek(0, os.SEEK_END)
     directory, size, count, end = _read_end(stream, length)
     if count > MAX_MEMBERS or size > MAX_DIRECTORY_BYTES:
@@ -71,7 +71,7 @@ def check_zip_layout(stream: BinaryIO) -> None:
 
 
 def _read_end(stream: BinaryIO, length: int) -> tuple[int, int, int, int]:
-    """Offset, size and number of entries of the directory, and where the end records start."""
+    """Offset, size and number of entries of the directory, and the offset of the end records."""
     start = length - _END.size
     if start < 0:
         raise ZipLayoutError("it is too short for a zip archive")
@@ -87,7 +87,7 @@ def _read_end(stream: BinaryIO, length: int) -> tuple[int, int, int, int]:
         signature, record, _, _, *wide = _END64.unpack(_read_at(stream, place, _END64.size))
         if signature != b"PK\x06\x06" or record != _END64.size - 12:
             raise ZipLayoutError("its zip64 end record is not as expected")
-        # Readers take either record, so the two must state the same, or the short one must point to the long one.
+        # Readers use either record, so the two must agree, or the short one must point to the long one.
         for narrow, number, full in zip(numbers, wide, [_FULL16] * 4 + [_FULL32] * 2, strict=True):
             if narrow not in (number, full):
                 raise ZipLayoutError("its two end records differ")

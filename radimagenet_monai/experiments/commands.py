@@ -36,10 +36,10 @@ def compare(
     """Compare initializations on a data set: runs, statistics and a report.
 
     Every initialization is trained on the same folds in the same order with the same seeds. Each run is a bundle run
-    that can be repeated alone. The same command resumes a stopped comparison and retries failed runs.
+    that can be repeated on its own. The same command resumes a stopped comparison and retries failed runs.
 
     Args:
-        task: a classification task, see "radimagenet info"; its bundle does the runs.
+        task: a classification task, see "radimagenet info"; the runs use its bundle.
         records: the table that "radimagenet prepare" wrote, or its folder.
         weights: two or more, as A,B or first=A,second=B: random, names of imported weights, or paths to your own.
         out: output folder for runs, analysis.json and report.html.
@@ -49,19 +49,19 @@ def compare(
         folds: 3 or more, or 1 for the table's own split; by default the protocol's.
         fractions: shares of the training patients for a learning curve, such as 0.1,0.25,0.5,1.
         learning_rates: one or more; by default the protocol's.
-        freeze: none, encoder, all_but_last_10, or several; by default the protocol's.
+        freeze: one or more of none, encoder, all_but_last_10; by default the protocol's.
         epochs: number of training epochs; by default the protocol's.
-        image_size: in pixels; by default the protocol's.
+        image_size: rows and columns of the network's input in pixels; by default the protocol's.
         batch_size: images per batch; by default the protocol's.
-        classes: names in order, the positive one of two last; by default the task's.
+        classes: class names in order, with two classes the positive one last; by default the task's.
         subgroups: columns of the table; by default sex, age, scanner, manufacturer, site, view, plane and finding.
         seed: random seed of folds, heads and image order.
         engine: local, or ray (needs the extra "ray").
-        workers: runs at a time; by default one per GPU, or as many as the CPU cores allow.
-        threads: CPU threads of each run.
-        loaders: image-loading processes of each run.
+        workers: number of simultaneous runs; by default one per GPU, or as many as the CPU cores allow.
+        threads: CPU threads per run.
+        loaders: image-loading processes per run.
         address: address of a Ray cluster, such as auto; by default Ray starts on this machine.
-        keep_models: keep the trained models, to explain or use them.
+        keep_models: keep the trained models for later use, such as "radimagenet explain".
     """
     from radimagenet_monai.experiments.comparison.compare import compare as run
     from radimagenet_monai.experiments.comparison.plan import names
@@ -122,13 +122,13 @@ def explain(
         input: an image, a folder of images, a records table or its folder.
         out: folder for the results.
         records: the records table, if input is the folder that its paths are relative to.
-        split: part of the records: train, validation, test or all.
+        split: part of the records to use: train, validation, test or all.
         fold: fold of the records to use as the test part.
-        target: class to explain; by default the positive of two classes if there are masks, else the predicted one.
+        target: class to explain; by default the positive one of two classes if there are masks, else the predicted one.
         method: gradcam or gradcam++.
         level: feature map, 1/32 (the last) or 1/16 (finer).
-        threshold: share of a map's maximum for Dice, 0.1 to 0.9; by default chosen on the validation part.
-        tolerance: pixels by which a map's maximum may miss the lesion.
+        threshold: fraction of a map's maximum for Dice, 0.1 to 0.9; by default chosen on the validation part.
+        tolerance: distance in pixels by which a map's maximum may miss the lesion.
         sanity: compare with maps from random weights.
         limit: maximum number of images, evenly spaced.
     """

@@ -38,7 +38,7 @@ def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Pat
     Raises
     ------
     ConfigurationError
-        For an unknown name or option, and as the writer does.
+        For an unknown name or option, and for the reasons stated by the writer.
     """
     write = phantom_writer(name)
     known = [option for option in inspect.signature(write).parameters if option != "out"]
@@ -65,7 +65,7 @@ def phantom_writer(name: str) -> Callable[..., Any]:
 
 
 def is_phantom(folder: str | os.PathLike[str]) -> bool:
-    """Whether the images of a folder are phantoms, by the ``README.txt`` that every phantom is written with."""
+    """Whether the images in a folder are phantoms, by the ``README.txt`` that every phantom has."""
     for place in (Path(folder), Path(folder).parent):
         try:
             text = (place / "README.txt").read_text(encoding="utf-8", errors="replace")

@@ -3,12 +3,12 @@
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
 
-The physics is that of `radimagenet_monai.phantoms.ultrasound`, over skin, subcutaneous fat with Cooper's ligaments,
-fibroglandular tissue with fat lobules, and pectoral muscle, at a dynamic range of 42 to 64 dB.
+The physics is that of `radimagenet_monai.phantoms.ultrasound`, applied to skin, subcutaneous fat with Cooper's
+ligaments, fibroglandular tissue with fat lobules, and pectoral muscle, at a dynamic range of 42 to 64 dB.
 
 Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
-overlap, drives margin, shape, orientation, texture, halo and posterior features, each with noise of its own: no single
-feature decides, and no reader of the images can be right every time.
+overlap, drives margin, shape, orientation, texture, halo and posterior features, each with independent noise: no single
+feature decides, and no reader can be right every time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_busi_phantom(
 ) -> Path:
     """Write a BUSI folder of synthetic images with their masks.
 
-    Each image is a function of ``seed``, ``size``, its finding and its number alone: a larger set holds the smaller
+    Each image depends only on ``seed``, ``size``, its finding and its number: a larger set contains the smaller
     one, and the number of worker processes does not matter.
 
     Parameters
@@ -56,25 +56,25 @@ def write_busi_phantom(
     out
         Folder that receives ``Dataset_BUSI_with_GT`` and a ``README.txt`` that says what the images are.
     patients
-        Number of patients, one image each, divided into benign, malignant and normal as in BUSI, or the number of each.
+        Number of patients, one image each, divided into benign, malignant and normal as in BUSI, or a number for each.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
         Smallest and largest length of an image's longer side in pixels, or one for both; BUSI's are about 500.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     counts = _counts(patients)
     low, high = (size, size) if isinstance(size, int) else size
@@ -103,16 +103,16 @@ def simulate(
     finding
         ``"benign"``, ``"malignant"`` or ``"normal"``.
     number
-        Of the image among those of its finding, from 1.
+        Number of the image among those of its finding, from 1.
     seed, size
-        As for `write_busi_phantom`.
+        See `write_busi_phantom`.
 
     Returns
     -------
     image : numpy.ndarray
         ``(rows, columns)`` uint8.
     masks : list of numpy.ndarray
-        ``(rows, columns)`` bool, one a mass; one without any pixel for a normal image.
+        ``(rows, columns)`` bool, one per mass; a single empty one for a normal image.
     """
     rng = np.random.default_rng([seed, FINDINGS.index(finding), number])
     longer = int(rng.integers(size[0], size[1] + 1))
@@ -140,7 +140,7 @@ def simulate(
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """``(1, columns)`` depths in millimeters at which a layer ends."""
+    """Depths in mm at which the layers end, each ``(1, columns)``."""
 
     skin: np.ndarray
     fat: np.ndarray
@@ -164,7 +164,7 @@ def _write_image(folder: Path, job: tuple[str, int], seed: int, size: tuple[int,
     finding, number = job
     (folder / finding).mkdir(exist_ok=True)
     image, masks = simulate(finding, number, seed, size)
-    # BUSI mixes pixel formats: mostly RGB, a few gray or RGBA; masks mostly of one bit.
+    # BUSI mixes pixel formats: mostly RGB, a few gray or RGBA; most masks have one bit.
     look = np.random.default_rng([seed, FINDINGS.index(finding), number, 1]).random()
     picture = Image.fromarray(image).convert("L" if look < 0.05 else "RGBA" if look < 0.1 else "RGB")
     stem = folder / finding / f"{finding} ({number})"
@@ -185,7 +185,7 @@ def _draw_mass(rng: np.random.Generator, finding: str, view: View, anatomy: _Ana
     suspicion = rng.normal(1.0 if finding == "malignant" else -1.0, 0.5)
 
     def degree() -> float:
-        """0 ... 1, how suspicious one feature looks."""
+        """How suspicious one feature looks, 0 ... 1."""
         return float(1 / (1 + np.exp(-2.2 * (suspicion + rng.normal(0, 0.5)))))
 
     shape, margin, orientation, texture, posterior, halo = (degree() for _ in range(6))
@@ -244,5 +244,5 @@ def _tissue(rng: np.random.Generator, view: View, anatomy: _Anatomy) -> tuple[np
         specular += strength * broken * np.exp(-(((depth - boundary) / 0.22) ** 2))
     # Poor contact, ligaments and the nipple shade whole beams, with and without a mass.
     excess = 0.15 * view.smooth(rng, 8, 7) * (depth > anatomy.skin) + 0.06 * np.maximum(view.profile(rng, 5), 0) ** 2
-    excess += rng.normal(0.12, 0.12)  # the gain over depth is never set quite right
+    excess += rng.normal(0.12, 0.12)  # time-gain compensation is never set quite right
     return echo.astype(np.float32), excess.astype(np.float32), specular.astype(np.float32)

@@ -1,11 +1,11 @@
 """Synthetic chest CT pictures in the on-disk layout of CC-CCII.
 
 The pictures are phantoms: no patient was scanned, and nothing measured on them says anything about patients. As in the
-real dataset the slices have been windowed by somebody, not always alike, are PNG here and JPEG there, and differ in
-size. Which window, format and size a scan has says nothing about what the patient has.
+real dataset the slices are already windowed, with different windows, are partly PNG and partly JPEG, and differ in
+size. The window, format and size of a scan are unrelated to the patient's disease.
 
 CP (common pneumonia) is the *bacterial* kind of `radimagenet_monai.phantoms.chest_ct`, NCP (novel coronavirus
-pneumonia) the *viral*; both kinds overlap in how they look.
+pneumonia) the *viral* kind; the appearances of the two overlap.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_cc_ccii_phantom(
 ) -> Path:
     """Write a CC-CCII folder of synthetic slices.
 
-    Each picture is a function of ``seed``, ``size``, ``slices`` and its patient's number alone: a larger set holds the
+    Each picture depends only on ``seed``, ``size``, ``slices`` and its patient's number: a larger set contains the
     smaller one, and the number of worker processes does not matter.
 
     Parameters
@@ -61,25 +61,25 @@ def write_cc_ccii_phantom(
     patients
         Number of patients, about 44 % CP, 44 % NCP and the rest normal; a fifth have two scans.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
-        Rows and columns of the slices in pixels before they are cut to unequal sizes; the dataset's are about 512.
+        Rows and columns of the slices in pixels before they are cropped to unequal sizes; the dataset's are about 512.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
     slices
-        Slices of each scan.
+        Number of slices per scan.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 3 or slices < 1 or size < 32:
         raise ConfigurationError(
@@ -112,7 +112,7 @@ def _write_patient(folder: Path, number: int, seed: int, size: int, slices: int)
         scale = float(rng.choice([1.0, 1.0, 0.8, 1.15]))
         suffix = "jpg" if rng.random() < 0.35 else "png"
         first = int(rng.integers(0, 40))
-        for index, picture in enumerate(pictures[::-1]):  # from the apex down, as the dataset's are
+        for index, picture in enumerate(pictures[::-1]):  # from the apex down, as in the dataset
             cut = picture[top:bottom, left:right]
             if scale != 1:
                 cut = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

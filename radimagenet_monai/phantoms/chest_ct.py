@@ -1,18 +1,18 @@
-"""Computed axial slices of a chest in Hounsfield units, healthy or with the findings of pneumonia.
+"""Synthetic axial slices of a chest in Hounsfield units, healthy or with findings of pneumonia.
 
-The slices are phantoms; nothing measured on them says anything about patients. Lengths are millimeters, ``x`` runs to
-the patient's left and ``y`` to posterior, levels from 0 at the base of the lungs to 1 at the apex.
+The slices are phantoms; nothing measured on them says anything about patients. Lengths are in mm, ``x`` runs to the
+patient's left and ``y`` to posterior; levels run from 0 at the base of the lungs to 1 at the apex.
 
 Anatomy: skin and fat, chest wall with ribs, spine and sternum, mediastinum with heart, aorta and airways, liver dome,
 lungs with branching vessels and a density that rises toward the dependent side. Findings:
 
-- *viral*: ground glass and fine reticulation in several patches, peripheral, posterior and basal, mostly in both lungs,
-  some of it consolidated.
+- *viral*: ground-glass opacity and fine reticulation in several patches, peripheral, posterior and basal, mostly in
+  both lungs, partly consolidated.
 - *bacterial*: one or two large consolidations with air bronchograms and a margin of ground glass, mostly in one lung,
   with small nodules along airways and often an effusion.
 
-The two overlap on purpose: a part of each kind looks like the other. Emphysema, nodules, scars and dependent
-atelectasis occur in everybody, so that density alone decides nothing.
+The two overlap on purpose: some cases of each kind look like the other. Emphysema, nodules, scars and dependent
+atelectasis occur in everybody, so density alone decides nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from radimagenet_monai.phantoms.noise import grain, rise, smooth_noise
 
 Disease = Literal["none", "viral", "bacterial"]
 
-_COMPUTED_SIDE = 192  # smaller slices are computed at least this large and averaged
+_COMPUTED_SIDE = 192  # smaller slices are computed at this size and averaged
 _LEVELS = (0.16, 0.88)
 _VESSEL_GENERATIONS = 4
 _TISSUE = 45.0
@@ -43,9 +43,9 @@ def simulate_chest(
     Parameters
     ----------
     rng
-        Source of all that is drawn.
+        Generator for all random draws.
     disease
-        What the patient has.
+        The patient's disease.
     size
         Rows and columns in pixels.
     slices
@@ -56,7 +56,7 @@ def simulate_chest(
     hounsfield : numpy.ndarray
         ``(slices, size, size)`` float32 HU, from the base up.
     lesions : numpy.ndarray
-        ``(slices, size, size)`` bool, where the disease lies.
+        ``(slices, size, size)`` bool, true in diseased tissue.
     spacing : float
         Pixel size in millimeters.
     """
@@ -83,7 +83,7 @@ class _Chest:
     shift: tuple[float, float]
     field: float
     heart: float
-    liver: float  # level that the dome reaches
+    liver: float  # level of the top of the dome
     parenchyma: float  # HU
     gradient: float  # HU from front to back
     emphysema: float
@@ -102,7 +102,7 @@ class _Finding:
     radius: float
     level: float
     half_height: float
-    density: float  # HU it tends to
+    density: float  # HU that it approaches
     amount: float = 1.0
 
 
@@ -267,7 +267,7 @@ def _slice(
 def _anatomy(
     rng: np.random.Generator, chest: _Chest, x: np.ndarray, y: np.ndarray, level: float, pixel: float
 ) -> tuple[np.ndarray, _Lungs, np.ndarray]:
-    """HU of all but the lungs' content, the lungs, and the large airways."""
+    """HU of everything but the lungs' content, the lungs, and the large airways."""
     outside = _outside(x, y, 0, 0, chest.half_width, chest.half_depth, 2.5)
     narrowing = float(np.sqrt(1 - (max(level - 0.4, 0.0) / 0.72) ** 2))
     wall = chest.fat + 14
@@ -335,7 +335,7 @@ def _anatomy(
 def _outside(
     x: np.ndarray, y: np.ndarray, center_x: float, center_y: float, half_x: float, half_y: float, power: float
 ) -> np.ndarray:
-    """About the millimeters outside a superellipse."""
+    """Approximate distance in mm outside a superellipse."""
     dx, dy = x - np.float32(center_x), y - np.float32(center_y)
     half_x, half_y = max(half_x, 1e-3), max(half_y, 1e-3)
     radius = (np.abs(dx / half_x) ** power + np.abs(dy / half_y) ** power) ** (1 / power) + np.float32(1e-6)
@@ -343,7 +343,7 @@ def _outside(
 
 
 def _vessels(rng: np.random.Generator, lungs: _Lungs) -> np.ndarray:
-    """Soft 0 ... 1 where branching vessels run, drawn from the hila outward."""
+    """Soft mask 0 ... 1 of branching vessels, drawn from the hila outward."""
     canvas = np.zeros(lungs.x.shape, dtype=np.float32)
     side = len(canvas)
     middle_x, middle_y = float(lungs.x[side // 2, side // 2]), float(lungs.y[side // 2, side // 2])
@@ -372,7 +372,7 @@ def _vessels(rng: np.random.Generator, lungs: _Lungs) -> np.ndarray:
 def _finding(
     rng: np.random.Generator, finding: _Finding, lungs: _Lungs, tree: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | float]:
-    """Soft share of each pixel that a finding takes, and the HU it takes it to; ``None`` where the slice misses it."""
+    """Soft share of each pixel that a finding covers, and its HU; the share is ``None`` if the slice misses it."""
     relative = abs(lungs.level - finding.level) / finding.half_height
     if relative >= 1:
         return None, 0.0
@@ -387,7 +387,7 @@ def _finding(
     dx, dy = lungs.x - np.float32(x), lungs.y - np.float32(y)
     if finding.kind == "nodule":
         return own_side * rise(finding.radius * swell - np.sqrt(dx**2 + dy**2), 2.0) * finding.amount, finding.density
-    # Along the pleura findings reach farther than into the lung.
+    # Findings extend farther along the pleura than into the lung.
     outward = finding.direction if finding.side > 0 else np.pi - finding.direction
     radial = dx * np.cos(outward) + dy * np.sin(outward)
     along = dy * np.cos(outward) - dx * np.sin(outward)
@@ -407,7 +407,7 @@ def _finding(
 
 
 def _place(finding: _Finding, lungs: _Lungs, own_side: np.ndarray) -> tuple[float, float]:
-    """Where a finding's middle lies: on the way from the middle of the lung to its surface."""
+    """Center of a finding, between the middle of the lung and its surface."""
     inside = own_side > 0.5
     middle_x, middle_y = float(lungs.x[inside].mean()), float(lungs.y[inside].mean())
     outward = finding.direction if finding.side > 0 else np.pi - finding.direction

@@ -1,8 +1,8 @@
-"""Synthetic chest CT as DICOM series with a table of labels, the form in which anybody's COVID-19 data may come.
+"""Synthetic chest CT as DICOM series with a table of labels, a format in which COVID-19 data may come.
 
 The images are phantoms: no patient was scanned, and nothing measured on them says anything about patients. Positive
-patients have the *viral* findings of `radimagenet_monai.phantoms.chest_ct`; of the negative ones some have *bacterial*
-findings, as among patients who come with fever and cough.
+patients have the *viral* findings of `radimagenet_monai.phantoms.chest_ct`; some of the negative ones have *bacterial*
+findings, as among patients who present with fever and cough.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def write_covid19_ct_phantom(
     progress: bool = True,
     slices: int = 12,
 ) -> Path:
-    """Write one DICOM series a patient and ``labels.csv`` with ``filename,label,patient``.
+    """Write one DICOM series per patient and ``labels.csv`` with ``filename,label,patient``.
 
-    Each slice is a function of ``seed``, ``size``, ``slices`` and its patient's number alone: a larger set holds the
+    Each slice depends only on ``seed``, ``size``, ``slices`` and its patient's number: a larger set contains the
     smaller one, and the number of worker processes does not matter.
 
     Parameters
@@ -59,25 +59,25 @@ def write_covid19_ct_phantom(
     patients
         Number of patients; half of them are positive.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
         Rows and columns in pixels.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
     slices
-        Slices of each patient.
+        Number of slices per patient.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 2 or slices < 1 or size < 32:
         raise ConfigurationError(
@@ -97,7 +97,7 @@ def write_covid19_ct_phantom(
 
 
 def _write_patient(folder: Path, number: int, seed: int, size: int, slices: int) -> str:
-    """Write one series; gives its row of the table."""
+    """Write one series and return its row of the table."""
     positive = even_share(seed, number) < 0.5
     rng = np.random.default_rng([seed, number])
     other = rng.random() < _OTHER_PNEUMONIA
@@ -120,7 +120,7 @@ def _write_patient(folder: Path, number: int, seed: int, size: int, slices: int)
         step=_HEIGHT / slices,
         thickness=1.5,
     )
-    # Scanners number the files from the apex down or up; the position in the header alone tells.
+    # Scanners number the files from either end; only the position in the header shows the order.
     downward = rng.random() < 0.5
     for index in range(slices):
         place = slices - index if downward else index + 1

@@ -1,9 +1,9 @@
-"""Computed CT slices as DICOM files, written the ways that scanners of several vendors write theirs.
+"""Synthetic CT slices as DICOM files, written as scanners of several vendors write theirs.
 
-CT Image Storage, explicit little endian, axial slices of a supine patient. The stored values differ from scanner to
-scanner: signed or unsigned, 12 or 16 bits, Rescale Intercept -1024 or 0, with or without a padding value outside the
-round field of view, one window in the header or several. A reader that takes stored values for Hounsfield units, or the
-first of several windows for the only one, fails on one of them.
+CT Image Storage, explicit little endian, axial slices of a supine patient. The stored values differ between scanners:
+signed or unsigned, 12 or 16 bits, Rescale Intercept -1024 or 0, with or without a padding value outside the round field
+of view, one window in the header or several. A reader that mistakes stored values for Hounsfield units, or the first of
+several windows for the only one, fails on one of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AIR = -1000.0
 class Scanner:
     """How one scanner stores Hounsfield units.
 
-    ``padding`` is the stored value of pixels outside the round field of view, or ``None`` where they hold air.
+    ``padding`` is the stored value of pixels outside the round field of view, or ``None`` if they contain air.
     """
 
     manufacturer: str
@@ -43,10 +43,10 @@ SCANNERS = (
 
 @dataclass(frozen=True)
 class Series:
-    """What the slices of one series have in common.
+    """Properties shared by the slices of one series.
 
-    ``name`` is unique among all series of all phantoms and decides the UIDs. ``spacing`` is the pixel size, ``step``
-    the distance of slices, ``thickness`` theirs, all in millimeters. ``windows`` are (center, width) in HU.
+    ``name`` is unique among all series of all phantoms and determines the UIDs. ``spacing`` is the pixel size, ``step``
+    the slice distance and ``thickness`` the slice thickness, all in mm. ``windows`` are (center, width) in HU.
     """
 
     name: str
@@ -72,22 +72,22 @@ class Series:
 
 
 def choose_scanner(seed: int, number: int) -> Scanner:
-    """The scanner of patient ``number``, drawn apart from all that the patient has."""
+    """The scanner of patient ``number``, drawn independently of the patient's findings."""
     return SCANNERS[int(np.random.default_rng([seed, number, 4]).integers(len(SCANNERS)))]
 
 
 def write_slice(path: str | os.PathLike[str], hounsfield: np.ndarray, series: Series, index: int) -> None:
-    """Write one slice; the file is a function of the arguments, byte for byte.
+    """Write one slice; every byte of the file is determined by the arguments.
 
     Parameters
     ----------
     path
         File to write.
     hounsfield
-        ``(rows, columns)`` HU, rows to posterior and columns to the patient's left; limited to what the scanner's bits
-        can hold.
+        ``(rows, columns)`` HU, rows to posterior and columns to the patient's left; clipped to the range of the
+        scanner's bits.
     series, index
-        The series, and the zero-based number of the slice from its lower end.
+        The series, and the zero-based number of the slice from its inferior end.
     """
     scanner = series.scanner
     stored = _stored(hounsfield, scanner)
@@ -142,11 +142,11 @@ def write_slice(path: str | os.PathLike[str], hounsfield: np.ndarray, series: Se
 
 
 def _stored(hounsfield: np.ndarray, scanner: Scanner) -> np.ndarray:
-    """Little endian 16-bit values."""
+    """Stored values, little-endian 16-bit."""
     low, high = (
         (-(2 ** (scanner.bits - 1)), 2 ** (scanner.bits - 1) - 1) if scanner.signed else (0, 2**scanner.bits - 1)
     )
-    # No scanner measures below this, whatever its bits could hold.
+    # No scanner measures lower values, whatever its bits could represent.
     values = np.maximum(np.rint(hounsfield), -1024) - scanner.intercept
     stored = np.clip(values, low, high)
     if scanner.padding is not None:

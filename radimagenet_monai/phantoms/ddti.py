@@ -1,17 +1,17 @@
-"""Synthetic thyroid ultrasound in the on-disk format of DDTI: an XML file a case beside its images.
+"""Synthetic thyroid ultrasound in the on-disk format of DDTI: one XML file per case beside its images.
 
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
 
 The physics is that of `radimagenet_monai.phantoms.ultrasound`. Under skin and subcutaneous fat lie the strap muscles, a
 lobe of the thyroid in its capsule, and the longus colli muscle; across the neck also the trachea, a bright arc with a
-dirty shadow, and the carotid artery, round and without echoes. As in DDTI the scan stands in a black frame with
+dirty shadow, and the carotid artery, round and without echoes. As in DDTI the scan is surrounded by a black frame with
 burnt-in text, a gray bar and a depth scale.
 
 A nodule follows its TI-RADS category. A hidden degree of suspicion, whose distributions in neighboring categories
-overlap, drives echogenicity, margin, orientation, calcifications and attenuation, each with noise of its own: no
-single feature decides, and no reader of the images can be right every time. The XML file says of composition,
-echogenicity, margins and calcifications what was drawn.
+overlap, drives echogenicity, margin, orientation, calcifications and attenuation, each with independent noise: no
+single feature decides, and no reader can be right every time. The XML file states the composition, echogenicity,
+margins and calcifications that were drawn.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _BENIGN = ("2", "3")
 _MALIGNANT = ("4a", "4b", "4c", "5")
 _MALIGNANT_SHARES = (0.3, 0.3, 0.25, 0.15)
 _BENIGN_EVERY = 3  # so that a handful of cases has both classes
-_SEVERAL_IMAGES = (0.82, 0.16, 0.02)  # one, two and three images a case: 1.2 in the mean
-_LARGEST_SHARE = 0.85  # of the lobe's height and width that a nodule may take
+_SEVERAL_IMAGES = (0.82, 0.16, 0.02)  # one, two and three images per case: 1.2 on average
+_LARGEST_SHARE = 0.85  # of the lobe's height and width that a nodule may occupy
 
 
 def write_ddti_phantom(
@@ -60,7 +60,7 @@ def write_ddti_phantom(
 ) -> Path:
     """Write a DDTI folder of synthetic cases, about 1.2 images each, every third of them benign.
 
-    Each case is a function of ``seed``, ``size``, ``oddities`` and its number alone: a larger set holds the smaller
+    Each case depends only on ``seed``, ``size``, ``oddities`` and its number: a larger set contains the smaller
     one, and the number of worker processes does not matter.
 
     Parameters
@@ -70,26 +70,26 @@ def write_ddti_phantom(
     patients
         Number of cases.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
         Smallest and largest length of an image's longer side in pixels, or one for both; DDTI's are mostly 560.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
     oddities
-        Write what the real files have as well: every seventh case without a TI-RADS category, every eleventh with an
-        empty ``svg``, every thirteenth with one cut off after its points.
+        Write irregularities of the real files: every seventh case without a TI-RADS category, every eleventh with an
+        empty ``svg``, every thirteenth with an ``svg`` truncated after its points.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     low, high = (size, size) if isinstance(size, int) else size
     if patients < 1:
@@ -116,9 +116,9 @@ class ThyroidImage:
     pixels
         ``(rows, columns)`` uint8.
     masks
-        ``(rows, columns)`` bool, one a nodule.
+        ``(rows, columns)`` bool, one per nodule.
     outlines
-        ``(n, 2)`` int32 x and y, one a nodule: the simplified edge of its mask.
+        ``(n, 2)`` int32 x and y, one per nodule: the simplified edge of its mask.
     """
 
     pixels: np.ndarray
@@ -128,14 +128,14 @@ class ThyroidImage:
 
 @dataclass(frozen=True)
 class ThyroidStudy:
-    """One case: what its XML file says, and its images."""
+    """One case: the content of its XML file, and its images."""
 
     facts: dict[str, str]
     images: list[ThyroidImage]
 
 
 def simulate(number: int, seed: int = 0, size: tuple[int, int] = (360, 560)) -> ThyroidStudy:
-    """Compute the case of that number, from 1; ``seed`` and ``size`` as for `write_ddti_phantom`."""
+    """Compute the case ``number`` (from 1); for ``seed`` and ``size`` see `write_ddti_phantom`."""
     rng = np.random.default_rng([seed, number])
     benign = number % _BENIGN_EVERY == 0
     category = str(rng.choice(_BENIGN) if benign else rng.choice(_MALIGNANT, p=_MALIGNANT_SHARES))
@@ -157,7 +157,7 @@ def simulate(number: int, seed: int = 0, size: tuple[int, int] = (360, 560)) -> 
 
 @dataclass(frozen=True)
 class _Nodule:
-    """What the images of one nodule share; degrees are 0 ... 1, how suspicious a feature looks."""
+    """Properties shared by the images of one nodule; degrees 0 ... 1 say how suspicious a feature looks."""
 
     diameter: float  # mm
     shape: float
@@ -172,14 +172,14 @@ class _Nodule:
 
 @dataclass(frozen=True)
 class _Neck:
-    """Depths in millimeters, ``(1, columns)`` where they vary, and what the lobe lies between."""
+    """Depths of the layers in mm, ``(1, columns)`` if they vary, and the surroundings of the lobe."""
 
     skin: np.ndarray
     fat: np.ndarray
     strap: np.ndarray
     lobe: tuple[float, float, float, float]  # lateral and depth of the center, half width, half height
     across: bool  # a transverse section, with trachea and carotid artery
-    side: int  # 1: the trachea is on the left of the picture, -1 on the right
+    side: int  # 1: the trachea is on the left of the picture, -1: on the right
 
 
 def _draw_nodule(rng: np.random.Generator, category: str) -> _Nodule:
@@ -300,7 +300,7 @@ def _tissue(rng: np.random.Generator, view: View, neck: _Neck) -> tuple[np.ndarr
 
 
 def _place(rng: np.random.Generator, nodule: _Nodule, neck: _Neck) -> Mass:
-    """The nodule as one section shows it, inside the lobe."""
+    """The nodule as shown in one section, inside the lobe."""
     lateral, center, half_width, half_height = neck.lobe
     aspect = float(np.clip(rng.normal(0.62 + 0.5 * nodule.orientation, 0.08), 0.45, 1.35))
     diameter = nodule.diameter * rng.uniform(0.92, 1.08)
@@ -330,7 +330,7 @@ def _place(rng: np.random.Generator, nodule: _Nodule, neck: _Neck) -> Mass:
 
 
 def _place_beside(rng: np.random.Generator, first: Mass, neck: _Neck) -> Mass | None:
-    """A smaller nodule of the same kind in the other half of the lobe, where there is room for one."""
+    """A smaller nodule of the same kind in the other half of the lobe, or ``None`` if there is no room."""
     lateral, center, half_width, half_height = neck.lobe
     half = 0.3 * min(half_width, 12.0)
     away = -1 if first.lateral > lateral else 1
@@ -348,7 +348,7 @@ def _place_beside(rng: np.random.Generator, first: Mass, neck: _Neck) -> Mass | 
 
 
 def _annotate(rng: np.random.Generator, frame: np.ndarray, place: tuple[int, int, int, int], neck: _Neck) -> None:
-    """Burn in what scanners write around the scan; none of it depends on the nodule."""
+    """Burn in scanner text around the scan; none of it depends on the nodule."""
     top, left, height, width = place
     rows, columns = frame.shape
     scale = max(0.2, rows / 900)
@@ -383,7 +383,7 @@ def _write_case(folder: Path, number: int, seed: int, size: tuple[int, int], odd
     marks = []
     for index, image in enumerate(study.images, start=1):
         Image.fromarray(image.pixels).convert("RGB").save(folder / f"{number}_{index}.jpg", quality=92)
-        # DDTI has several nodules of an image in one mark or in marks of their own.
+        # In DDTI, several nodules of an image are in one mark or in separate marks.
         groups = [image.outlines] if number % 2 else [[outline] for outline in image.outlines]
         for group in groups:
             svg = _svg(group)

@@ -1,18 +1,17 @@
-"""A synthetic knee in MR: three-dimensional, with or without a torn cruciate ligament or meniscus.
+"""A synthetic three-dimensional knee MRI, with or without a torn cruciate ligament or meniscus.
 
 The volumes are phantoms: no patient was imaged, and nothing measured on them says anything about patients.
 
-The knee is a model of ellipsoids and bands in coordinates of its own, -1 ... 1: ``x`` from front to back, ``y`` from
-above down, ``z`` from one side to the other; a left knee is the mirror image of a right one. A series samples it on
-slices of one plane, so that the three planes of an exam show the same knee. Contrast is that of a proton-density
-sequence with suppressed fat: fluid bright, cortex, ligaments and menisci dark. Values vary between exams with the gain
-of the coil; noise is Rician.
+The knee is a model of ellipsoids and bands in knee coordinates, -1 ... 1: ``x`` from front to back, ``y`` downward,
+``z`` from one side to the other; a left knee is the mirror image of a right one. A series samples it on slices in one
+plane, so the three planes of an exam show the same knee. Contrast is that of a fat-suppressed proton-density sequence:
+fluid is bright; cortex, ligaments and menisci are dark. Values vary between exams with the coil gain; noise is Rician.
 
-- The anterior cruciate ligament runs through the notch between the condyles as a dark band; torn, it is swollen, bright
-  and interrupted.
-- Each meniscus is a ring, open to the middle, with a cross-section like a wedge; a tear is a bright line through the
-  posterior horn of one of them, up to its surface.
-- Effusion, bruised bone and thin cartilage come with tears more often than without, and without them too.
+- The anterior cruciate ligament runs through the notch between the condyles as a dark band; when torn, it is swollen,
+  bright and interrupted.
+- Each meniscus is a ring, open toward the middle, with a wedge-shaped cross-section; a tear is a bright line through
+  the posterior horn of one of them, up to its surface.
+- Effusion, bone bruises and thin cartilage are more frequent with tears, but also occur without them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import numpy as np
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
-_HALF_FIELD = 0.94  # of the image, in units of the knee
+_HALF_FIELD = 0.94  # half of the field of view, in knee coordinates
 _DEPTH = {"sagittal": 0.80, "coronal": 0.60, "axial": 0.75}  # farthest slice from the middle
 _R3 = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
 _STREAM = {"sagittal": 1, "coronal": 2, "axial": 3}
@@ -38,7 +37,7 @@ _GRAY = {
 
 @dataclass(frozen=True)
 class Knee:
-    """One exam: what is wrong with the knee, and what makes it look as no other does."""
+    """One exam: the findings of the knee, and its individual appearance."""
 
     seed: int
     number: int
@@ -54,8 +53,8 @@ class Knee:
 def draw_knee(seed: int, number: int) -> Knee:
     """The exam ``number`` (from 0): 35 % have a torn cruciate ligament and, independently, 45 % a torn meniscus.
 
-    The shares hold for few exams too, since the thresholds are compared with a sequence of low discrepancy (Roberts'
-    R3) instead of random numbers.
+    These proportions also hold for few exams, since the thresholds are compared with a low-discrepancy sequence
+    (Roberts' R3) instead of random numbers.
     """
     start = np.random.default_rng([seed]).random(3)
     shares = (start + (number + 1) * _R3) % 1
@@ -68,18 +67,18 @@ def image_knee(knee: Knee, plane: Plane = "sagittal", size: int = 256) -> np.nda
     Parameters
     ----------
     knee
-        As `draw_knee` gives it.
+        Result of `draw_knee`.
     plane
-        Sagittal images have the front on the left and the head side at the top, coronal ones the head side at the top,
-        axial ones the front at the top.
+        Sagittal images have anterior on the left and superior at the top, coronal ones superior at the top, axial ones
+        anterior at the top.
     size
-        Rows and columns.
+        Rows and columns in pixels.
 
     Returns
     -------
     numpy.ndarray
-        ``(slices, size, size)`` float32 from 0 to about 1.2; 12 to 20 slices, from side to side, front to back or top
-        down.
+        ``(slices, size, size)`` float32 from 0 to about 1.2; 12 to 20 slices, from side to side, front to back, or top
+        to bottom.
     """
     anatomy = np.random.default_rng([knee.seed, knee.number, 0])
     series = np.random.default_rng([knee.seed, knee.number, _STREAM[plane]])
@@ -94,7 +93,7 @@ def image_knee(knee: Knee, plane: Plane = "sagittal", size: int = 256) -> np.nda
 
 
 class _Space:
-    """A series under way: its voxels, their coordinates in the knee, and shapes in these."""
+    """A series being drawn: its voxels, their knee coordinates, and shapes in these coordinates."""
 
     def __init__(
         self, anatomy: np.random.Generator, series: np.random.Generator, plane: Plane, slices: int, size: int
@@ -139,7 +138,7 @@ class _Space:
     def along(
         self, start: tuple[float, float, float], end: tuple[float, float, float]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Place 0 ... 1 along a line, and distance from it."""
+        """Position 0 ... 1 along a line, and distance from it."""
         origin, way = np.asarray(start, np.float32), np.asarray(end, np.float32) - np.asarray(start, np.float32)
         offset = (self.x - origin[0], self.y - origin[1], self.z - origin[2])
         place = sum(part * step for part, step in zip(offset, way, strict=True)) / np.float32((way**2).sum())
@@ -148,7 +147,7 @@ class _Space:
         return place, np.sqrt(squared)
 
     def inside(self, depth: np.ndarray, edge: float = 0.0) -> np.ndarray:
-        """Coverage where ``depth`` below a surface is positive, over an edge of a pixel or more."""
+        """Coverage of the region where ``depth`` below a surface is positive, with an edge of at least one pixel."""
         return np.clip(depth / np.float32(max(edge, self.edge)) + 0.5, 0, 1)
 
 
@@ -161,7 +160,7 @@ def _smooth_volume(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.
 
 
 def _bones(rng: np.random.Generator) -> Iterator[tuple[tuple[float, float, float], tuple[float, float, float]]]:
-    """Center and radii."""
+    """Center and radii of each ellipsoid."""
     parts = (
         ((-0.10, -0.92, 0.0), (0.25, 0.64, 0.31)),  # shaft of the femur
         ((-0.26, -0.42, 0.0), (0.24, 0.26, 0.46)),  # trochlea
@@ -207,7 +206,7 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
         coverage = space.ellipsoid(center, inner)
         interior = np.maximum(interior, coverage)
     space.paint(interior, marrow)
-    # The notch, in which the cruciate ligaments run.
+    # The notch with the cruciate ligaments.
     space.paint(space.ellipsoid((0.10, -0.12, 0.0), (0.33, 0.28, 0.22)), 0.95 * gray["fat"])
 
     space.paint(space.band((-0.66, -1.1, 0.0), (-0.70, -0.48, 0.0), 0.035), gray["ligament"])  # quadriceps tendon
@@ -220,7 +219,7 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
         space.band((0.02, -0.16, -0.10), (0.22, 0.00, -0.06), 0.045), gray["ligament"]
     )  # posterior cruciate ligament
     space.paint(space.band((0.22, 0.00, -0.06), (0.34, 0.26, 0.0), 0.045), gray["ligament"])
-    # Streams of their own: a tear changes nothing but itself.
+    # Separate random streams, so that a tear changes nothing else.
     _paint_acl(np.random.default_rng([knee.seed, knee.number, 4]), space, knee.acl_tear, gray)
     _paint_menisci(np.random.default_rng([knee.seed, knee.number, 5]), space, knee.meniscal_tear, gray)
 
@@ -230,7 +229,7 @@ def _paint(rng: np.random.Generator, space: _Space, knee: Knee) -> None:
         spread = float(rng.uniform(0.10, 0.2))
         away = (space.x - place[0]) ** 2 + (space.y - place[1]) ** 2 + (space.z - place[2]) ** 2
         space.paint(interior * 0.8 * np.exp(-away / np.float32(spread**2)), 0.8 * gray["fluid"])
-    if knee.other_finding and rng.random() < 0.5:  # a cyst in the hollow of the knee
+    if knee.other_finding and rng.random() < 0.5:  # a popliteal cyst
         space.paint(space.ellipsoid((0.66, 0.15, -0.30), (0.12, 0.25, 0.18)), gray["fluid"])
     space.volume *= np.maximum(leg, 0.02)
 
@@ -251,7 +250,7 @@ def _paint_acl(rng: np.random.Generator, space: _Space, torn: bool, gray: dict[s
 
 
 def _paint_menisci(rng: np.random.Generator, space: _Space, torn: bool, gray: dict[str, float]) -> None:
-    torn_side = rng.choice((-1, 1), p=(0.65, 0.35)) if torn else 0  # the medial one tears more often
+    torn_side = rng.choice((-1, 1), p=(0.65, 0.35)) if torn else 0  # the medial meniscus tears more often
     height = 0.09
     for side in (-1, 1):
         across = space.z - np.float32(0.38 * side)

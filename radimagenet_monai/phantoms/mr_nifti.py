@@ -1,4 +1,4 @@
-"""Synthetic knee MRI as anybody's own data may lie: NIfTI volumes and a table of image, label and patient."""
+"""Synthetic knee MRI in the form of a user's own data: NIfTI volumes and a table of image, label and patient."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ TABLE_FILE = "table.csv"
 
 _FIELD_MM = 160.0
 _DEPTH_MM = 90.0
-_UNITS = 1000.0  # MR values have no unit; scanners store some hundreds
-_SECOND_EVERY = 5  # every fifth patient had the other knee imaged too
+_UNITS = 1000.0  # MR values have no unit; scanners store values of some hundreds
+_SECOND_EVERY = 5  # every fifth patient also has an exam of the other knee
 
 
 def write_mr_nifti_phantom(
@@ -41,35 +41,35 @@ def write_mr_nifti_phantom(
     workers: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Write ``knee_mr`` with one or two sagittal ``.nii.gz`` volumes a patient and ``table.csv``.
+    """Write ``knee_mr`` with one or two sagittal ``.nii.gz`` volumes per patient and ``table.csv``.
 
     The knees are those of `radimagenet_monai.phantoms.mrnet`. The label is that of the anterior cruciate ligament,
-    ``tear`` or ``no tear``. Each volume is a function of ``seed``, ``size`` and its patient alone.
+    ``tear`` or ``no tear``. Each volume depends only on ``seed``, ``size`` and its patient.
 
     Parameters
     ----------
     out
-        Folder to write into.
+        Folder to write to.
     patients
         Number of patients; every fifth has two volumes.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
-        Rows and columns of a slice.
+        Rows and columns of a slice in pixels.
     workers
-        Processes that compute volumes.
+        Number of processes that compute volumes.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pathlib.Path
-        ``out/knee_mr``, which the paths in ``table.csv`` are relative to.
+        ``out/knee_mr``, to which the paths in ``table.csv`` are relative.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 1 or size < 32:
         raise ConfigurationError(f"patients {patients} and size {size} were given; expected at least 1 and 32")
@@ -87,7 +87,7 @@ def _write_volume(folder: Path, job: tuple[int, int], seed: int, size: int) -> s
     patient, second = job
     knee = draw_knee(seed, 2 * patient + second)
     slices = np.round(np.clip(image_knee(knee, "sagittal", size), 0, 1.5) * _UNITS).astype(np.int16)
-    # Columns run to the back, rows down and slices to one side; NIfTI's axes point right, front and up.
+    # Columns run to posterior, rows to inferior and slices to one side; NIfTI's axes are R, A, S.
     pixel, thickness = _FIELD_MM / size, _DEPTH_MM / len(slices)
     affine = np.array(
         [
@@ -101,7 +101,7 @@ def _write_volume(folder: Path, job: tuple[int, int], seed: int, size: int) -> s
     image.header.set_xyzt_units("mm")
     name = f"volumes/knee_{patient:04d}{'b' if second else 'a'}.nii.gz"
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as stream:  # no date: same bytes each time
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as stream:  # no date: reproducible bytes
         stream.write(image.to_bytes())
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(packed.getvalue())

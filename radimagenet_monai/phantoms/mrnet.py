@@ -1,4 +1,4 @@
-"""Synthetic knee MRI exams in the on-disk layout of MRNet v1.0; `radimagenet_monai.phantoms.knee` is the knee."""
+"""Synthetic knee MRI exams in the on-disk layout of MRNet v1.0, drawn by `radimagenet_monai.phantoms.knee`."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ def write_mrnet_phantom(
 ) -> Path:
     """Write ``MRNet-v1.0`` with synthetic exams.
 
-    Each exam is a function of ``seed``, ``size`` and its number alone: a larger set holds the smaller one, each exam in
-    the same part, and neither the planes written nor the number of worker processes matter. About 35 % have a torn
+    Each exam depends only on ``seed``, ``size`` and its number: a larger set contains the smaller one, with each exam
+    in the same part, and neither the planes written nor the number of worker processes matter. About 35 % have a torn
     anterior cruciate ligament and, independently, 45 % a torn meniscus.
 
     Parameters
     ----------
     out
-        Folder to write into.
+        Folder to write to.
     patients
-        Number of exams, one a patient; every fifth is in ``valid``.
+        Number of exams, one per patient; every fifth is in ``valid``.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
-        Rows and columns; MRNet's are 256.
+        Rows and columns in pixels; MRNet's are 256.
     planes
-        Planes wanted, joined by commas.
+        Planes to write, separated by commas.
     workers
-        Processes that compute exams.
+        Number of processes that compute exams.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers or planes that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers or planes do not give a dataset, or ``out`` already contains such a folder.
     """
     wanted = wanted_planes(planes)
     if not _VALID_EVERY <= patients <= MOST_EXAMS or size < 32:
@@ -89,7 +89,7 @@ def write_mrnet_phantom(
 
 
 def exam_place(number: int) -> tuple[str, int]:
-    """``train`` or ``valid`` and the number on disk of the exam ``number`` (from 0) of the phantom."""
+    """``train`` or ``valid``, and the number on disk, of the phantom's exam ``number`` (from 0)."""
     before = number // _VALID_EVERY
     return ("valid", _FIRST_VALID + before) if number % _VALID_EVERY == _VALID_EVERY - 1 else ("train", number - before)
 
@@ -105,14 +105,14 @@ def wanted_planes(planes: str) -> tuple[Plane, ...]:
 
 
 def stored_series(knee: Knee, plane: Plane, size: int) -> np.ndarray:
-    """One series as MRNet stores it: ``(slices, size, size)`` uint8 over the range of the series."""
+    """One series as stored in MRNet: ``(slices, size, size)`` uint8 over the range of the series."""
     volume = image_knee(knee, plane, size)
     return np.round(np.clip(volume / np.percentile(volume, 99.8), 0, 1) * 255).astype(np.uint8)
 
 
 def _write_exam(folder: Path, number: int, seed: int, size: int, planes: tuple[Plane, ...]) -> tuple[int, Knee]:
     part, exam = exam_place(number)
-    # By the number on disk: tears then come in their shares in both parts, however few exams there are.
+    # By the number on disk, so that tears have the right proportions in both parts, however few exams there are.
     knee = draw_knee(seed, exam)
     for plane in planes:
         (folder / part / plane).mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,17 @@
 """Synthetic CT, MR and ultrasound pictures of 165 classes in the on-disk layout of RadImageNet.
 
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
-tests and demonstrations of pretraining: region, modality and finding have to be told from outlines, textures and small
-lesions at certain places, so that what is learned is of use elsewhere.
+tests and demonstrations of pretraining: region, modality and finding must be recognized from outlines, textures and
+small lesions at certain places, so that the learned features are useful elsewhere.
 
 Model of an image:
 
-- The region of the body is a drawing of ellipses in anatomical coordinates, filled with tissues. Size, place, rotation
-  and a smooth deformation differ between images.
-- The class is a finding of a certain kind at a certain site of the drawing: a lesion in the liver, a band that is torn,
-  fluid, stones, streaks of metal. Size, place and contrast scatter, so that no pixel decides.
-- CT has fixed tissue values and fine noise; MR has tissue values that differ between images, a smooth gain of the coil
-  and Rician noise; ultrasound has speckle on echo levels in decibels, attenuation, shadows and a sector.
+- The body region is a drawing of ellipses in anatomical coordinates, filled with tissues. Size, position, rotation and
+  a smooth deformation differ between images.
+- The class is a certain kind of finding at a certain site of the drawing: a liver lesion, a torn band, fluid, stones,
+  metal streaks. Size, position and contrast vary, so that no single pixel decides.
+- CT has fixed tissue values and fine noise; MR has tissue values that differ between images, a smooth coil gain and
+  Rician noise; ultrasound has speckle on echo levels in decibels, attenuation, shadows and a sector.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TABLES = {"train": "RadiologyAI_train.csv", "val": "RadiologyAI_val.csv", "test"
 SPLIT_CYCLE = ("train", "val", "test", "train", "train", "train", "train", "test", "train", "train")
 """Split of the images of a class by number: of any three or more, each split has one."""
 
-_FEWEST = 3  # images of a class, one a split
+_FEWEST = 3  # images of a class, one per split
 
 
 def write_radimagenet_phantom(
@@ -60,37 +60,37 @@ def write_radimagenet_phantom(
 ) -> Path:
     """Write ``radiology_ai`` with synthetic images of all 165 classes, and the three CSV files beside it.
 
-    Each image is a function of ``seed``, ``size``, its class and its number alone: a larger set holds the smaller one,
+    Each image depends only on ``seed``, ``size``, its class and its number: a larger set contains the smaller one, with
     each image in the same split, and the number of worker processes does not matter.
 
     Parameters
     ----------
     out
-        Folder to write into.
+        Folder to write to.
     patients
-        Images in all, each of another patient. They are dealt out to the classes, at least 3 to each, so that every
-        class is in every split; where that takes more images, more are written.
+        Total number of images, each of a different patient. They are distributed over the classes, at least 3 to each,
+        so that every class is in every split; if that takes more images, more are written.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
-        Rows and columns of an image.
+        Rows and columns of an image in pixels.
     imbalance
-        How many times the images of the largest class those of the smallest are. Classes without a finding are the
+        Ratio of the number of images in the largest class to that in the smallest. Classes without a finding are the
         largest, as in RadImageNet; the others follow a geometric series.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 1 or size < 32 or not 1 <= imbalance < 10**4:
         raise ConfigurationError(
@@ -108,7 +108,7 @@ def write_radimagenet_phantom(
 
 
 def images_per_class(images: int, imbalance: float = 1.0) -> list[int]:
-    """How many images each class of `LABELS` gets, see `write_radimagenet_phantom`."""
+    """Number of images for each class of `LABELS`, see `write_radimagenet_phantom`."""
     order = sorted(range(len(LABELS)), key=lambda index: (LABELS[index].class_name != "normal", index))
     weights = np.empty(len(LABELS))
     weights[order] = imbalance ** -np.linspace(0, 1, len(LABELS))
@@ -121,11 +121,11 @@ def simulate(label: RadImageNetLabel, number: int, seed: int = 0, size: int = 22
     Parameters
     ----------
     label
-        Its class.
+        Class of the image.
     number
-        Of the image among those of its class, from 0.
+        Number of the image among those of its class, from 0.
     seed, size
-        As for `write_radimagenet_phantom`.
+        See `write_radimagenet_phantom`.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def simulate(label: RadImageNetLabel, number: int, seed: int = 0, size: int = 22
 
 
 def image_name(label: RadImageNetLabel, number: int) -> str:
-    """Name of an image's file, in the style of RadImageNet: ``lung000012.png``; unique within a region."""
+    """File name of an image in the style of RadImageNet, such as ``lung000012.png``; unique within a region."""
     group = [other for other in LABELS if _stem(other) == _stem(label)]
     return f"{_stem(label)}{number * len(group) + group.index(label):06d}.png"
 
@@ -174,7 +174,7 @@ def _view_of(rng: np.random.Generator, label: RadImageNetLabel, site: str) -> st
 
 @dataclass(frozen=True)
 class _Gray:
-    """Gray levels that findings take; ``implant_void`` tells an implant in MR from one in CT."""
+    """Gray levels of findings; ``implant_void`` distinguishes an implant in MR from one in CT."""
 
     lesion: float
     fluid: float
@@ -185,7 +185,7 @@ class _Gray:
 
 
 class _Drawing:
-    """An image under way, with the anatomical coordinates of its pixels."""
+    """An image being drawn, with the anatomical coordinates of its pixels."""
 
     def __init__(self, rng: np.random.Generator, size: int, bend: float = 0.0, still: bool = False) -> None:
         self.rng = rng
@@ -204,14 +204,14 @@ class _Drawing:
         self.image = np.zeros((size, size), np.float32)
 
     def smooth(self, details: int) -> np.ndarray:
-        """``(size, size)`` smooth noise of unit variance with so many details across."""
+        """Smooth noise ``(size, size)`` of unit variance with ``details`` features across the image."""
         grid = self.rng.standard_normal((details + 1, details + 1), dtype=np.float32)
         return cv2.resize(grid, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
 
     def ellipse(
         self, x: float, y: float, half_width: float, half_height: float, angle: float = 0.0, edge: float = 0.0
     ) -> np.ndarray:
-        """Coverage 0 ... 1 of each pixel; ``edge`` is how far the margin fades, at least a pixel."""
+        """Coverage 0 ... 1 of each pixel; ``edge`` is the distance over which the margin fades, at least a pixel."""
         turn = np.deg2rad(angle)
         cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))
         u = (cosine * (self.x - np.float32(x)) + sine * (self.y - np.float32(y))) / np.float32(half_width)
@@ -223,7 +223,7 @@ class _Drawing:
         self.image += coverage * (value - self.image)
 
     def find(self, kind: str, site: tuple[float, float, float], within: np.ndarray, gray: _Gray) -> None:
-        """Draw a finding near a site, where ``within`` ``(size, size)`` says that the body is."""
+        """Draw a finding near a site, inside the body as given by ``within`` ``(size, size)``."""
         x, y, radius = site
         away = 0.2 * radius * self.rng.standard_normal(2)
         before = self.image.copy()
@@ -319,7 +319,7 @@ def _scan_us(rng: np.random.Generator, size: int, view: str, site: str, kind: st
 
 
 def _sector(size: int, half_angle: float) -> np.ndarray:
-    """The field of a curved probe whose center lies above the image."""
+    """The field of view of a curved probe whose center lies above the image."""
     at = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
     down, across = np.meshgrid(at + 1.55, at, indexing="ij")
     distance = np.hypot(down, across)
@@ -403,7 +403,7 @@ def _draw_line(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray
 
 
 def _draw_band(drawing: _Drawing, x: float, y: float, radius: float, gray: _Gray) -> None:
-    """A tendon or ligament that is thick, frayed and interrupted."""
+    """A thick, frayed and interrupted tendon or ligament."""
     rng = drawing.rng
     angle = rng.normal(60, 10)
     drawing.paint(drawing.ellipse(x, y, 1.2 * radius, 0.45 * radius, angle), 0.85 * gray.fluid)

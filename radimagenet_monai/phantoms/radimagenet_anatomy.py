@@ -1,7 +1,7 @@
-"""The drawings behind the RadImageNet phantom: parts of the body, and where each of the 165 classes shows.
+"""The drawings of the RadImageNet phantom: body regions, and the site of each of the 165 classes.
 
-Coordinates are halves of the image from its center: x to the right, y down, both -1 ... 1. Angles are in degrees,
-clockwise on the screen.
+Coordinates are measured from the image center in units of half its side: x to the right, y down, both -1 ... 1. Angles
+are in degrees, clockwise on the screen.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ VIEWS: dict[str, tuple[Shape, ...]] = {
         *(("disc", 0.0, y, 0.15, 0.022, 0.0) for y in (-0.88, -0.66, -0.44, -0.22, 0.0, 0.22, 0.44, 0.66, 0.88)),
         *(shape for y in (-0.66, -0.22, 0.22, 0.66) for shape in _bone(0.46, y + 0.08, 0.12, 0.06, 15)),
     ),
-    # Ultrasound: what fills the image comes first.
+    # Ultrasound: the background comes first.
     "aorta": (
         ("organ", 0, -0.55, 1.3, 0.30, 0),
         ("fat", 0, 0.6, 1.4, 0.5, 0),

@@ -1,17 +1,17 @@
 """Synthetic head CT in the on-disk format of the RSNA hemorrhage challenge.
 
 The images are phantoms: no patient was scanned, and nothing measured on them says anything about patients. They serve
-tests and demonstrations that need DICOM files with Hounsfield units, several slices a patient, and the challenge's
+tests and demonstrations that need DICOM files with Hounsfield units, several slices per patient, and the challenge's
 tables.
 
 Model of the head, in millimeters and Hounsfield units: scalp, skull with two tables and diploe, cerebrospinal fluid in
-sulci, fissures, cisterns and ventricles, gray and white matter, falx. Blood is 45 to 80 HU and lies where each subtype
-does: a lens under the skull (epidural), a crescent along a hemisphere (subdural), in sulci and cisterns (subarachnoid),
-in the dependent parts of the ventricles (intraventricular), and as an irregular clot with a dark rim of edema in the
-brain (intraparenchymal). Each is a body of three dimensions, so that some slices of a bleeding head show nothing.
+sulci, fissures, cisterns and ventricles, gray and white matter, falx. Blood has 45 to 80 HU and lies where each
+subtype is found: a lens under the skull (epidural), a crescent along a hemisphere (subdural), in sulci and cisterns
+(subarachnoid), in the dependent parts of the ventricles (intraventricular), and as an irregular clot with a dark rim of
+edema in the brain (intraparenchymal). Each is three-dimensional, so some slices of a head with hemorrhage show nothing.
 
-What else is bright or dark occurs with and without blood: calcified choroid plexus, pineal gland and falx, the sinus
-and the tentorium, the band under the skull that beam hardening brightens, infarcts, atrophy, a tilted head and noise.
+Other bright or dark structures occur with and without blood: calcified choroid plexus, pineal gland and falx, the sinus
+and the tentorium, the band under the skull brightened by beam hardening, infarcts, atrophy, a tilted head and noise.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Written by radimagenet_monai.phantoms.rsna_ich with seed {seed}: {patients} pati
 {size} x {size} pixels each.
 """
 
-_COMPUTED_SIDE = 160  # smaller slices are computed at least this large and averaged, as thin layers need the pixels
+_COMPUTED_SIDE = 160  # smaller slices are computed at this size and averaged, since thin layers need the pixels
 _LOWEST, _HIGHEST = -34.0, 58.0  # mm from the middle of the ventricles
 _VISIBLE_AREA = 40.0  # mm2 of blood that make a slice positive
 _WINDOWS = ((40, 80), (80, 200), (600, 2800))
@@ -69,7 +69,7 @@ def write_rsna_ich_phantom(
 ) -> Path:
     """Write the challenge's training folder and table with synthetic slices.
 
-    Each slice is a function of ``seed``, ``size``, ``slices`` and its patient's number alone: a larger set holds the
+    Each slice depends only on ``seed``, ``size``, ``slices`` and its patient's number: a larger set contains the
     smaller one, and the number of worker processes does not matter.
 
     Parameters
@@ -78,30 +78,30 @@ def write_rsna_ich_phantom(
         Folder that receives ``rsna-intracranial-hemorrhage-detection`` and a ``README.txt`` that says what the images
         are.
     patients
-        Number of patients, one series each; half of them bleed.
+        Number of patients, one series each; half of them have a hemorrhage.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
         Rows and columns in pixels; the challenge's are 512.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
     slices
-        Slices of each patient, from the skull base to the vertex.
+        Number of slices per patient, from the skull base to the vertex.
     quirks
-        Whether the table has the oddities of the real one: the six rows of some slices twice, and one ID with Label 0
-        and 1.
+        Whether the table has the irregularities of the real one: the six rows of some slices twice, and one ID with
+        Label 0 and 1.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 2 or slices < 1 or size < 32:
         raise ConfigurationError(
@@ -126,16 +126,16 @@ def simulate(number: int, seed: int = 0, size: int = 256, slices: int = 8) -> tu
     Parameters
     ----------
     number
-        Of the patient, from 1.
+        Number of the patient, from 1.
     seed, size, slices
-        As for `write_rsna_ich_phantom`.
+        See `write_rsna_ich_phantom`.
 
     Returns
     -------
     hounsfield : numpy.ndarray
         ``(slices, size, size)`` float32 HU, from the skull base up.
     blood : numpy.ndarray
-        ``(slices, 5, size, size)`` bool, where each of the subtypes lies.
+        ``(slices, 5, size, size)`` bool, a mask of each subtype.
     """
     rng, head, bleeds = _draw_patient(number, seed)
     pairs = [_slice(rng, head, bleeds, height, size) for height in _heights(slices)]
@@ -149,7 +149,7 @@ class _Head:
     scalp: float
     bone: float
     turn: float  # radians about the long axis
-    tilt: float  # mm that the left side lies higher, per mm
+    tilt: float  # elevation of the left side, mm per mm
     shift: tuple[float, float]
     atrophy: float  # 0 young ... 1 old
     asymmetry: float
@@ -161,7 +161,7 @@ class _Head:
     cupping: float  # HU gained under the skull
     gray: float  # HU of gray matter
     noise: float
-    field: float  # of view, mm
+    field: float  # field of view, mm
     holder: bool
 
 
@@ -170,7 +170,7 @@ class _Bleed:
     subtype: str
     side: int
     angle: float
-    extent: float  # radians for those along the skull; mm radius for a clot; share filled for ventricles
+    extent: float  # along the skull: radians; clot: radius in mm; ventricles: filled fraction
     thickness: float
     height: float
     half_height: float
@@ -181,7 +181,7 @@ class _Bleed:
 
 @dataclass(frozen=True)
 class _Plane:
-    """Coordinates of one slice: ``x`` to the patient's left and ``y`` to posterior, about the head's middle, in mm."""
+    """Coordinates of one slice in mm from the head's center: ``x`` to the patient's left, ``y`` to posterior."""
 
     x: np.ndarray
     y: np.ndarray
@@ -333,7 +333,7 @@ def _slice(
     if factor > 1:
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         blood = np.stack([cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA) for part in blood])
-    # Fewer pixels average more of the noise away, but never all: images of any size look like CT.
+    # Fewer pixels average out more noise, but never all of it, so images of any size look like CT.
     deviation = head.noise * (0.55 + 0.45 * min(1.0, size / 256))
     body = rise(image + 400, 400)
     image += deviation * (0.35 + 0.65 * body) * grain(rng, image.shape, 0.7 * size / 512)
@@ -363,7 +363,7 @@ def _plane(head: _Head, height: float, side: int) -> _Plane:
 
 
 def _ellipse(plane: _Plane, x: float, y: float, half_x: float, half_y: float, turn: float = 0.0) -> np.ndarray:
-    """Soft 0 ... 1 inside an ellipse of the slice."""
+    """Soft mask 0 ... 1 of an ellipse in the slice."""
     dx, dy = plane.x - np.float32(x), plane.y - np.float32(y)
     cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     u, v = (dx * cosine + dy * sine) / half_x, (dy * cosine - dx * sine) / half_y
@@ -372,7 +372,7 @@ def _ellipse(plane: _Plane, x: float, y: float, half_x: float, half_y: float, tu
 
 
 def _fluid_spaces(rng: np.random.Generator, head: _Head, plane: _Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Soft masks of the fluid outside the brain, of the ventricles, and of fissures and cisterns alone."""
+    """Soft masks of the fluid outside the brain, of the ventricles, and of only the fissures and cisterns."""
     level = plane.height
     pattern = np.abs(smooth_noise(rng, plane.shape, 13 / plane.pixel))
     narrow = 0.10 + 0.16 * head.atrophy
@@ -415,7 +415,7 @@ def _fluid_spaces(rng: np.random.Generator, head: _Head, plane: _Plane) -> tuple
 def _brain(
     rng: np.random.Generator, head: _Head, plane: _Plane, fluid: np.ndarray, ventricles: np.ndarray
 ) -> np.ndarray:
-    """HU of all that lies within the skull, without blood."""
+    """HU of everything inside the skull, without blood."""
     core = rise(plane.depth - 9 - 3 * smooth_noise(rng, plane.shape, 14 / plane.pixel), 5.0)
     nuclei = np.maximum(_ellipse(plane, 24, 0, 9, 16, -0.3), _ellipse(plane, -24, 0, 9, 16, 0.3))
     nuclei *= rise(22 - np.abs(plane.height - 4), 8.0)
@@ -435,7 +435,7 @@ def _brain(
     back = head.half_length - head.scalp - head.bone
     sinus = _ellipse(plane, 0, back * 0.96, 4.5, 4.5) * rise(plane.depth + 1, 1.0)
     brain += sinus * (56 - brain)
-    # The tentorium stands out where the slice runs along it, as blood on it would.
+    # The tentorium is bright where the slice runs along it, like blood on it.
     leaf = np.abs(plane.y - 26 - 0.35 * np.abs(plane.x) - 0.4 * plane.height) < 2.2
     tentorium = (
         leaf * rise(10 - np.abs(plane.height + 14), 4.0) * rise(plane.depth, 1.0) * rise(np.abs(plane.x) - 8, 4.0)
@@ -458,7 +458,7 @@ def _blood(
     ventricles: np.ndarray,
     cisterns: np.ndarray,
 ) -> np.ndarray:
-    """Soft 0 ... 1, how much of each pixel is blood of this bleed."""
+    """Fraction 0 ... 1 of each pixel that is blood of this bleed."""
     relative = np.clip(np.abs(plane.height - bleed.height) / bleed.half_height, 0, 1)
     swell = np.sqrt(1 - relative**2).astype(np.float32)
     if swell.max() < 0.15:
@@ -478,7 +478,7 @@ def _blood(
         spaces = np.maximum(fluid * sector * side, cisterns * side * float(np.clip((23 - bleed.height) / 10, 0, 1)))
         return np.clip(1.25 * spaces, 0, 1) * patchy * rise(swell - 0.25, 0.2)
     if bleed.subtype == "intraventricular":
-        # The patient lies on the back: blood settles toward posterior, with a level.
+        # The patient is supine: blood settles posteriorly and forms a level.
         level = 42 - 62 * bleed.extent * swell
         return ventricles * side * rise(plane.y - level, 2.0)
     dx, dy = plane.x - bleed.side * bleed.place[0], plane.y - bleed.place[1]
@@ -515,7 +515,7 @@ def _skull_and_air(rng: np.random.Generator, head: _Head, plane: _Plane, brain: 
 
 
 def _write_patient(folder: Path, number: int, seed: int, size: int, slices: int) -> list[tuple[str, list[int]]]:
-    """Write the slices of one patient; gives each slice's name and labels in the order of the table's rows."""
+    """Write the slices of one patient; returns each slice's name and labels in the order of the table's rows."""
     images = folder / IMAGE_FOLDERS[0]
     images.mkdir(exist_ok=True)
     hounsfield, blood = simulate(number, seed, size, slices)

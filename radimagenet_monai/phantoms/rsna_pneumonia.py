@@ -3,14 +3,14 @@
 The images are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need DICOM radiographs with the challenge's tables of boxes.
 
-The model adds up, in centimeters of water along the beam, what an upright chest puts into it: trunk and shoulders, air
-in the lungs, heart and great vessels, spine, ribs, clavicles, diaphragm, breasts. An opacity takes the place of air in
-a part of a lung. The detector records the logarithm of what is left of the beam, with quantum noise.
+The model sums the attenuation of an upright chest along the beam, in centimeters of water: trunk and shoulders, air in
+the lungs, heart and great vessels, spine, ribs, clavicles, diaphragm, breasts. An opacity replaces air in a part of a
+lung. The detector records the logarithm of the remaining beam, with quantum noise.
 
-Radiographs without lung opacity are normal, or show what else radiographs show: a large heart, an effusion, a nodule,
-a band of atelectasis, overinflation, tubes and a pacemaker. Those occur beside opacities too, so that a bright or busy
-image proves nothing. Files are 8 or 12 bit, MONOCHROME1 or 2, with a linear or sigmoid window or without one; how a
-file is written says nothing about what it shows.
+Radiographs without lung opacity are normal or show other findings: an enlarged heart, an effusion, a nodule, a band of
+atelectasis, overinflation, tubes and a pacemaker. These also occur beside opacities, so a bright or busy image proves
+nothing. Files have 8 or 12 bits, MONOCHROME1 or 2, with a linear or sigmoid window or without one; the file format is
+unrelated to the content.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ Written by radimagenet_monai.phantoms.rsna_pneumonia with seed {seed}: {patients
 Box = tuple[int, int, int, int]
 """``x, y, width, height`` in pixels from the upper left corner."""
 
-_COMPUTED_SIDE = 192  # smaller images are computed at least this large and averaged
+_COMPUTED_SIDE = 192  # smaller images are computed at this size and averaged
 _FIELD = 400.0  # mm
-_SHARES = (0.3, 0.65, 1.0)  # limits of the findings; the challenge has 0.33, 0.44 and 0.23
+_SHARES = (0.3, 0.65, 1.0)  # cumulative, by finding; the challenge's shares are 0.33, 0.44 and 0.23
 _OTHER_FINDINGS = ("heart", "effusion", "nodule", "band", "inflation", "devices")
 _ATTENUATION = 0.2  # per cm of water at the energies of a chest radiograph
-_BOX_SHARE = 0.4  # of an opacity's strength, where its box ends
+_BOX_SHARE = 0.4  # fraction of an opacity's strength at which its box ends
 
 
 def write_rsna_pneumonia_phantom(
@@ -70,7 +70,7 @@ def write_rsna_pneumonia_phantom(
 ) -> Path:
     """Write the challenge's training folder and tables with synthetic radiographs.
 
-    Each radiograph is a function of ``seed``, ``size`` and its number alone: a larger set holds the smaller one, and
+    Each radiograph depends only on ``seed``, ``size`` and its number: a larger set contains the smaller one, and
     the number of worker processes does not matter.
 
     Parameters
@@ -80,23 +80,23 @@ def write_rsna_pneumonia_phantom(
     patients
         Number of patients, one radiograph each: 30 % normal, 35 % not normal without opacity, 35 % with opacity.
     seed
-        Of all random draws.
+        Seed for all random draws.
     size
         Rows and columns in pixels; the challenge's are 1024.
     workers
-        Processes that compute images.
+        Number of processes that compute images.
     progress
         Whether to show a progress bar on a terminal.
 
     Returns
     -------
     pathlib.Path
-        ``out``, the folder to make records from.
+        ``out``, the folder to prepare records from.
 
     Raises
     ------
     ConfigurationError
-        For numbers that make no dataset, and where ``out`` holds such a folder already.
+        If the numbers do not give a dataset, or ``out`` already contains such a folder.
     """
     if patients < 3 or size < 32:
         raise ConfigurationError(
@@ -120,16 +120,16 @@ def simulate(number: int, seed: int = 0, size: int = 256) -> tuple[np.ndarray, n
     Parameters
     ----------
     number
-        Of the patient, from 1.
+        Number of the patient, from 1.
     seed, size
-        As for `write_rsna_pneumonia_phantom`.
+        See `write_rsna_pneumonia_phantom`.
 
     Returns
     -------
     image : numpy.ndarray
-        ``(size, size)`` float32 in [0, 1], 1 where most of the beam is lost.
+        ``(size, size)`` float32 in [0, 1], 1 where most of the beam is absorbed.
     opacities : numpy.ndarray
-        ``(n, size, size)`` float32, how strong each opacity is, from 0 to 1.
+        ``(n, size, size)`` float32, strength of each opacity from 0 to 1.
     finding : str
         One of `radimagenet_monai.datasets.rsna_pneumonia.FINDINGS`.
     """
@@ -144,7 +144,7 @@ def simulate(number: int, seed: int = 0, size: int = 256) -> tuple[np.ndarray, n
 
 
 def opacity_box(opacity: np.ndarray) -> Box | None:
-    """The box that a reader draws about an opacity of `simulate`; ``None`` where nothing of it can be seen."""
+    """The box that a reader would draw around an opacity of `simulate`; ``None`` if nothing of it is visible."""
     rows, columns = np.nonzero(opacity > _BOX_SHARE * max(float(opacity.max()), 0.25))
     if not rows.size:
         return None
@@ -161,10 +161,10 @@ class _Chest:
     turn: float
     shift: tuple[float, float]
     breasts: float
-    anterior: bool  # AP: the patient sits or lies before the detector
+    anterior: bool  # AP: the patient sits or lies in front of the detector
     bones: float
     noise: float
-    black: float  # percentiles of the body that are shown black and white
+    black: float  # percentiles of the body shown as black and white
     white: float
     gamma: float
     opacities: int
@@ -173,7 +173,7 @@ class _Chest:
 
 @dataclass(frozen=True)
 class _View:
-    """Coordinates in mm: ``x`` to the patient's left, which is the viewer's right, ``y`` downward."""
+    """Coordinates in mm: ``x`` to the patient's left (the viewer's right), ``y`` downward."""
 
     x: np.ndarray
     y: np.ndarray
@@ -184,7 +184,7 @@ class _View:
         return len(self.x)
 
     def pixel_of(self, x: float, y: float) -> tuple[int, int]:
-        """Position for cv2's drawing functions with a shift of 4 bits."""
+        """Pixel position for cv2's drawing functions, with 4 fractional bits."""
         middle = self.side // 2
         scale = 16 / self.pixel
         return (
@@ -298,7 +298,7 @@ def _opacities(
     both = rng.permutation(2)
     for index in range(chest.opacities):
         lung = lungs[both[index % 2]]
-        # Lower and middle zones more often than upper ones.
+        # Lower and middle zones are affected more often than upper ones.
         chance = ((lung > 0.8) & (air > 0.45 * air.max())) * np.clip((view.y + 190) / 220, 0.1, 1.0)
         pick = int(np.searchsorted(np.cumsum(chance.ravel()), rng.random() * chance.sum()))
         row, column = divmod(min(pick, chance.size - 1), view.side)
@@ -319,14 +319,14 @@ def _opacities(
 def _other_findings(
     rng: np.random.Generator, chest: _Chest, view: _View, air: np.ndarray, lungs: np.ndarray
 ) -> np.ndarray:
-    """Share of the air that is replaced by findings other than opacities."""
+    """Fraction of the air replaced by findings other than opacities."""
     filled = np.zeros(view.x.shape, dtype=np.float32)
     side = int(rng.integers(2))
     outward = -1 if side == 0 else 1
     if "effusion" in chest.others:
         lowest = float(view.y[lungs[side] > 0.5].max())
         level = lowest - rng.uniform(16, 60)
-        # A meniscus: higher along the lateral wall.
+        # Meniscus sign: higher along the lateral wall.
         surface = level + 40 * np.exp(-np.clip(150 - np.abs(view.x), 0, None) / 25) * -0.6
         filled = np.maximum(filled, 0.92 * rise(view.y - surface, 7.0) * lungs[side])
     if "nodule" in chest.others:
@@ -343,7 +343,7 @@ def _other_findings(
 
 
 def _vessels(rng: np.random.Generator, view: _View) -> np.ndarray:
-    """Soft 0 ... 1 where branching vessels run, drawn from the hila outward."""
+    """Soft mask 0 ... 1 of branching vessels, drawn from the hila outward."""
     canvas = np.zeros(view.x.shape, dtype=np.float32)
 
     def draw(x: float, y: float, direction: float, length: float, width: float, generation: int) -> None:
@@ -364,7 +364,7 @@ def _vessels(rng: np.random.Generator, view: _View) -> np.ndarray:
 
 
 def _bones(chest: _Chest, view: _View) -> np.ndarray:
-    """Centimeters of water that spine, ribs and clavicles are worth."""
+    """Water equivalent of spine, ribs and clavicles in cm."""
     x, y = np.abs(view.x), view.y
     discs = 1 - 0.25 * (np.cos(2 * np.pi * y / 24) > 0.75)
     bones = 2.0 * rise(17 - x, 4.0) * discs
@@ -412,7 +412,7 @@ def _draw_tube(
 
 
 def _detected(rng: np.random.Generator, chest: _Chest, thickness: np.ndarray) -> np.ndarray:
-    """The logarithm of the beam that is left, with scatter and quantum noise, on a scale of 0 ... 1."""
+    """The logarithm of the remaining beam, with scatter and quantum noise, scaled to 0 ... 1."""
     transmitted = np.exp(-_ATTENUATION * thickness)
     # Air beside the patient is collimated away before it scatters; a grid holds back most of the rest.
     scatter = 0.15 * cv2.GaussianBlur(np.minimum(transmitted, 0.3), (0, 0), 0.08 * len(thickness))
@@ -426,7 +426,7 @@ def _detected(rng: np.random.Generator, chest: _Chest, thickness: np.ndarray) ->
 
 
 def _write_patient(folder: Path, number: int, seed: int, size: int) -> tuple[str, str, list[Box]]:
-    """Write one radiograph; gives patientId, finding and boxes."""
+    """Write one radiograph; returns patientId, finding and boxes."""
     images = folder / IMAGES_FOLDER
     images.mkdir(exist_ok=True)
     image, opacities, finding = simulate(number, seed, size)
@@ -444,7 +444,7 @@ def _write_dicom(path: Path, image: np.ndarray, identity: str, rng: np.random.Ge
     largest = 2**bits - 1
     inverted = rng.random() < 0.35
     windowing = str(rng.choice(["none", "linear", "sigmoid"], p=[0.5, 0.3, 0.2]))
-    # With a window the image fills a part of the stored range only.
+    # With a window the image fills only a part of the stored range.
     low, high = (0.0, float(largest)) if windowing == "none" else (0.15 * largest, 0.85 * largest)
     values = low + image * (high - low)
     stored = np.rint(largest - values if inverted else values)

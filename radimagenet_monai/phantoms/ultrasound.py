@@ -1,16 +1,16 @@
-"""Computed B-mode ultrasound: the physics that the phantoms of breast and thyroid share.
+"""Synthetic B-mode ultrasound: the physics shared by the phantoms of breast and thyroid.
 
 Model of the image, in millimeters of depth and width under a linear probe:
 
 - Fully developed speckle: circular complex Gaussian scatterers blurred by a point spread function that is finer along
   the beam than across it, so the envelope is Rayleigh distributed (Wagner et al., IEEE Trans. Sonics Ultrason. 1983);
-  K distributed where a mass is heterogeneous. A few looks are compounded.
-- Attenuation along the beam against a time-gain compensation set for normal tissue, so that shadows and enhancement
-  behind a mass follow from what it attenuates.
-- Log compression to a dynamic range as operators choose it.
+  K distributed in a heterogeneous mass. A few looks are compounded.
+- Attenuation along the beam, with time-gain compensation set for normal tissue, so that shadows and enhancement behind
+  a mass follow from its attenuation.
+- Log compression to a dynamic range as chosen by operators.
 
-Tissue is described by three maps of the size of the image: echo level in dB, attenuation beyond that of normal tissue
-in dB/mm, and the amplitude of specular reflectors.
+Tissue is described by three maps of the size of the image: echo level in dB, attenuation in excess of normal tissue in
+dB/mm, and the amplitude of specular reflectors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SIMULATED_SIDE = 256
 """Smaller pictures are computed at least this large and reduced, as speckle needs the pixels."""
 
 _ANGLES = 720
-_BRIGHTEST_DB = 8.0  # echo level that is shown white
+_BRIGHTEST_DB = 8.0  # echo level shown as white
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class View:
         return self.columns / self.pixels_per_mm
 
     def smooth(self, rng: np.random.Generator, axial: float, lateral: float) -> np.ndarray:
-        """``(rows, columns)`` smooth unit-variance noise with details of so many millimeters."""
+        """Smooth unit-variance noise ``(rows, columns)`` with details of ``axial`` and ``lateral`` mm."""
         grid = (max(2, round(self.depth / axial)) + 1, max(2, round(self.width / lateral)) + 1)
         coarse = rng.standard_normal(grid, dtype=np.float32)
         return cv2.resize(coarse, (self.columns, self.rows), interpolation=cv2.INTER_CUBIC)
 
     def profile(self, rng: np.random.Generator, lateral: float) -> np.ndarray:
-        """``(1, columns)`` smooth unit-variance noise across the beam."""
+        """Smooth unit-variance noise ``(1, columns)`` across the beam, with details of ``lateral`` mm."""
         coarse = rng.standard_normal((1, max(2, round(self.width / lateral)) + 1), dtype=np.float32)
         return cv2.resize(coarse, (self.columns, 1), interpolation=cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True)
 class Mass:
-    """A lesion: an ellipse with a margin, and how it echoes and attenuates."""
+    """A lesion: an ellipse with a margin, and its echogenicity and attenuation."""
 
-    depth: float  # of the center, mm
+    depth: float  # depth of the center, mm
     lateral: float
     half_height: float
     half_width: float
@@ -69,7 +69,7 @@ class Mass:
     echo: float  # dB
     texture: float  # dB of slow variation inside
     clumping: float  # 1 / shape of the K distribution; 0 is Rayleigh
-    excess: float  # dB/mm attenuated more than normal tissue, there and back
+    excess: float  # attenuation in excess of normal tissue, dB/mm, both ways
     halo: float  # dB of the echogenic rim outside
     capsule: float  # strength of the specular lines where the beam meets the margin
     edge_shadow: float  # dB behind the lateral margins
@@ -96,19 +96,19 @@ def draw_margin(rng: np.random.Generator, shape: float, margin: float) -> np.nda
 def add_mass(
     rng: np.random.Generator, view: View, mass: Mass, echo: np.ndarray, excess: np.ndarray, specular: np.ndarray
 ) -> np.ndarray:
-    """Put a mass into the tissue maps, in place.
+    """Add a mass to the tissue maps, in place.
 
     Parameters
     ----------
     rng, view, mass
-        Of the picture.
+        Random generator, field and lesion.
     echo, excess, specular
-        ``(rows, columns)`` float32 maps, see the module.
+        ``(rows, columns)`` float32 maps, see the module; changed in place.
 
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)`` bool, its mask as a reader would trace it.
+        ``(rows, columns)`` bool, the mask as a reader would trace it.
     """
     down = (np.arange(view.rows, dtype=np.float32)[:, None] + 0.5) / view.pixels_per_mm - mass.depth
     across = (np.arange(view.columns, dtype=np.float32)[None] + 0.5) / view.pixels_per_mm - mass.lateral
@@ -118,7 +118,7 @@ def add_mass(
     distance, angle = cv2.cartToPolar(x, y)
     bin_of = (angle * np.float32(_ANGLES / (2 * np.pi))).astype(np.int32) % _ANGLES
     scale = np.float32(np.sqrt(mass.half_width * mass.half_height))
-    inward = (mass.radius[bin_of] - distance) * scale  # about millimeters inside the margin
+    inward = (mass.radius[bin_of] - distance) * scale  # approximate distance in mm inside the margin
     window = np.hanning(33)
     traced = np.convolve(np.pad(mass.radius, 16, mode="wrap"), window / window.sum(), mode="valid")
     mask = distance < traced.astype(np.float32)[bin_of]
@@ -133,7 +133,7 @@ def add_mass(
     echo += mass.halo * rim
     echo += inside * (level - echo)
     excess += inside * mass.excess
-    # Where the margin is square to the beam it reflects; where it runs along the beam it refracts.
+    # A margin perpendicular to the beam reflects; a margin along the beam refracts.
     on_margin = np.exp(-((inward / 0.22) ** 2))
     facing = np.abs(y) / np.maximum(distance, 1e-3)
     specular += 0.3 * mass.capsule * on_margin * facing**4
@@ -161,7 +161,7 @@ def scan(
     loss = np.clip(np.cumsum(beam, axis=0) / scale, -12, 26)
     amplitude = 10 ** ((echo - loss) / 20)
     axial, lateral = max(0.5, 0.11 * scale), max(0.7, rng.uniform(0.2, 0.3) * scale)
-    # A unit-energy point spread function keeps the mean echo power whatever its width.
+    # A unit-energy point spread function preserves the mean echo power for any width.
     gain = np.float32(np.sqrt(4 * np.pi * axial * lateral))
     mirror = cv2.GaussianBlur(specular * 10 ** (-loss / 20), (0, 0), sigmaX=lateral, sigmaY=axial)
     looks = int(rng.integers(1, 5))
@@ -181,5 +181,5 @@ def scan(
 
 
 def reduce_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``mask`` at a smaller ``size`` (width, height): true where at least half of what falls on a pixel was."""
+    """``mask`` at a smaller ``size`` (width, height): a pixel is true if at least half of its area was."""
     return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5

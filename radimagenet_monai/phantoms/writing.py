@@ -1,4 +1,4 @@
-"""Writing a phantom dataset: in worker processes, with a progress bar, and whole or not at all."""
+"""Writing a phantom dataset in worker processes, with a progress bar, completely or not at all."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def write_dataset(
     Parameters
     ----------
     out
-        Folder to write into, created when missing.
+        Folder to write to; created if it does not exist.
     name
-        Folder that the dataset's own files lie in. It appears under this name once all of them are written.
+        Name of the folder for the dataset's own files. It appears once all of them are written.
     jobs
-        One a study or image.
+        One per study or image.
     write
-        ``write(folder, job)`` writes the files of one job into ``folder``; a function of a module (or a partial of
-        one), since it goes to spawned processes. Subfolders that it needs it makes itself.
+        ``write(folder, job)`` writes the files of one job into ``folder`` and creates the subfolders that it needs. It
+        must be a module-level function (or a partial of one), since it is sent to spawned processes.
     readme
         Text of ``README.txt``.
     finish
-        ``finish(folder, results)`` writes what is known at the end only, such as tables, from what ``write`` returned
-        for each job, in order.
+        ``finish(folder, results)`` writes files such as tables at the end, from the results of ``write`` for all jobs,
+        in order.
     workers
-        Processes that write; 1 is this one.
+        Number of writing processes; 1 writes in this process.
     progress
-        Whether to show a bar on a terminal.
+        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def write_dataset(
     Raises
     ------
     ConfigurationError
-        Where ``out/name`` exists already.
+        If ``out/name`` already exists.
     """
     out = Path(out)
     target = out / name

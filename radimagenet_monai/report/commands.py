@@ -21,12 +21,12 @@ def audit(
     Writes audit.html and audit.json. Exit status 1 if leakage or an image with two labels is found.
 
     Args:
-        records: the table, or the folder that holds records.csv.
-        root: folder that its paths are relative to; by default the one noted by prepare, or the table's.
+        records: the table, or the folder that contains records.csv.
+        root: folder that its paths are relative to; by default the one recorded by prepare, or the table's.
         out: output folder for audit.html and audit.json; by default the table's.
         pixels: read and compare the images; false uses only the table and its sha256 column.
-        near_bits: bits of 256 by which hashes of similar images may differ; 32 by default.
-        workers: processes that read images; by default one per CPU core, at most 8.
+        near_bits: maximum number of differing bits, of 256, between hashes of similar images; 32 by default.
+        workers: number of processes that read images; by default one per CPU core, at most 8.
         show_ids: show patient ids on the page and in audit.json.
     """
     from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES
@@ -58,12 +58,11 @@ def audit(
 def report(folder: str, out: str | None = None, show_ids: bool = False) -> None:
     """Write the report of a comparison, or a page on an evaluated bundle.
 
-    A comparison gets report.html, report.json and csv/; a folder of comparisons also gets one page on all.
+    A comparison gets report.html, report.json and csv/; a folder of comparisons also gets one page that covers all.
 
     Args:
         folder: output folder of a comparison or of an evaluate run, or the bundle's folder.
-        out: output folder for a comparison, path of the page for a run. By default beside
-            the results.
+        out: output folder for a comparison, or path of the page for an evaluation; by default beside the results.
         show_ids: show file names in a comparison's reasons for failures.
     """
     from radimagenet_monai.report.comparison_report import ANALYSIS_FILE, comparisons_in, write_comparison_report

@@ -33,17 +33,17 @@ def pack(
     Unreadable and blank images are left out and listed in quarantine.csv in the store.
 
     Args:
-        records: the table, the folder that holds records.csv, or the dataset as its authors distribute it.
+        records: the table, the folder that contains records.csv, or the dataset as its authors distribute it.
         out: folder of the store.
         size: rows and columns of the packed images; by default those of the task.
         task: bundle that will read the store; its image preparation is used.
-        root: folder that the table's paths are relative to; by default the one noted by prepare, or the table's own.
+        root: folder that the table's paths are relative to; by default the one recorded by prepare, or the table's own.
         workers: number of processes; by default one per core.
         keep_aspect: fit images onto a black background instead of stretching them.
         unreadable: skip leaves unreadable images out; stop ends with an error after all others are packed.
         blank: skip leaves out blank images, whose gray levels span at most 3 of 255; keep packs them.
         verify: read the whole store again at the end and check each image against its hash.
-        share: new folder for a copy to give away, without patient ids, file or folder names, or further columns.
+        share: new folder for a copy to share, without patient ids, file or folder names, or further columns.
         share_salt: secret text from which patient and exam pseudonyms are made; by default random and never stored.
         share_columns: columns that the copy keeps unchanged, such as sex,site.
     """
@@ -53,7 +53,7 @@ def pack(
     from radimagenet_monai.intensity.plausibility import in_words
     from radimagenet_monai.training.flags import parse_flag
 
-    # Without a terminal for a bar, log lines give the rate and the remaining time.
+    # Without a terminal for a progress bar, log lines give the rate and the remaining time.
     logging.basicConfig(format="%(message)s")
     messages = logging.getLogger("radimagenet_monai")
     level = messages.level

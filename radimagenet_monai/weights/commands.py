@@ -46,7 +46,7 @@ def import_(file: str, replace: bool = False, prefix: str | None = None, **flags
         file: path of the file, or a bundle folder.
         replace: overwrite other weights stored under the name.
         prefix: for a checkpoint with several encoders, the start of the tensor names of the wanted one: student.
-        flags: --as NAME, what the weights are.
+        flags: --as NAME, name of the weights.
     """
     name = flags.pop("as", None)  # a keyword of Python, so it cannot be a parameter
     if flags:
@@ -127,7 +127,7 @@ def show(name: str, json: bool = False) -> None:
 
 
 def ablate(weights: str, architecture: str, convention: str, out: str) -> None:
-    """Write trained weights with a wrong input convention, to measure what the right one is worth.
+    """Write trained weights with a wrong input convention, to measure the value of the right one.
 
     Args:
         weights: a name in the store or a path; not random.
