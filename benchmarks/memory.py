@@ -39,7 +39,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
 from radimagenet_monai.data import PackedStore, build_loader, packed_dataset
-from radimagenet_monai.data.packed_images import MappedParts
+from radimagenet_monai.data.mapped_images import MappedParts
 from radimagenet_monai.data.sealed_store import seal_store
 from radimagenet_monai.datasets.records import check_records, read_records, to_datalist, write_records
 from radimagenet_monai.io import LoadNativeImaged

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from radimagenet_monai.lazy import lazy_exports
+from radimagenet_monai.version import __version__
 
 if TYPE_CHECKING:
     from radimagenet_monai.networks.classifier import build_classifier
     from radimagenet_monai.networks.pretrained import load_encoder
     from radimagenet_monai.networks.unet import build_unet
     from radimagenet_monai.weights.store import list_weights
-
-__version__ = "0.1.0"
 
 _MODULE_OF = {
     "build_classifier": "networks.classifier",

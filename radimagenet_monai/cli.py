@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from radimagenet_monai import __version__, command_line
+from radimagenet_monai import command_line
 from radimagenet_monai.collection import commands as bundle_commands
 from radimagenet_monai.command_line import Options, Parameter
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, UsageError
@@ -17,6 +17,7 @@ from radimagenet_monai.experiments import commands as experiment_commands
 from radimagenet_monai.flags import Count, Whole, with_known_flags
 from radimagenet_monai.report import commands as report_commands
 from radimagenet_monai.training import commands as training_commands
+from radimagenet_monai.version import __version__
 from radimagenet_monai.weights import commands as weights_commands
 
 DEFAULT_BUNDLES = "bundles"
@@ -76,11 +77,11 @@ def prepare(
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
     from radimagenet_monai.datasets.readers import SUMMARY_FILE
+    from radimagenet_monai.flags import parse_flag
     from radimagenet_monai.intensity.plausibility import in_words
     from radimagenet_monai.io.atomic import atomic_write_text
     from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
     from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
-    from radimagenet_monai.training.flags import parse_flag
 
     automatic = wanted == "auto"
     if not automatic and not parse_flag(wanted):

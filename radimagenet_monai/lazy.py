@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+_ROOT = __name__.partition(".")[0]
+
 
 def lazy_exports(package: str, module_of: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The ``__getattr__`` and ``__dir__`` of a package whose heavy modules load on demand.
@@ -16,12 +18,13 @@ def lazy_exports(package: str, module_of: Mapping[str, str]) -> tuple[Callable[[
     package
         ``__name__`` of the package.
     module_of
-        Module of each public name, relative to the package.
+        Module of each public name: relative to the package, or a full name if it is in another room.
     """
 
     def get(name: str) -> Any:
         if name in module_of:
-            return getattr(import_module(f"{package}.{module_of[name]}"), name)
+            module = module_of[name]
+            return getattr(import_module(module if module.startswith(f"{_ROOT}.") else f"{package}.{module}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names() -> list[str]:

@@ -51,7 +51,7 @@ def verify(path: str, run_checks: bool = False) -> None:
     from radimagenet_monai.collection.bundle_files import MODEL_INFO
     from radimagenet_monai.collection.findings import Grade
     from radimagenet_monai.collection.verify import inspect_bundle, inspect_release
-    from radimagenet_monai.training.flags import parse_flag
+    from radimagenet_monai.flags import parse_flag
 
     run = parse_flag(run_checks)
     folder = Path(str(path))
@@ -102,7 +102,7 @@ def fetch(
         allow_unknown: extract a bundle that names components not on the allow-list; read it before you run it.
     """
     from radimagenet_monai.collection.fetch import fetch_bundle
-    from radimagenet_monai.training.flags import parse_flag
+    from radimagenet_monai.flags import parse_flag
 
     fetched = fetch_bundle(
         str(url),

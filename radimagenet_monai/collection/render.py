@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from radimagenet_monai import __version__
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.tasks import DATASETS, TASKS, Dataset, Kind, Modality, Task, get_task
+from radimagenet_monai.version import __version__
 
 _MODALITY_NAMES = {
     Modality.CT: "CT",

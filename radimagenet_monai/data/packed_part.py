@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from radimagenet_monai.data.filling import Row
-from radimagenet_monai.data.packed_images import damaged_part, open_images
+from radimagenet_monai.data.mapped_images import damaged_part, open_images
 from radimagenet_monai.errors import StoreError
 
 KEY_BYTES = 16

@@ -48,17 +48,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import filelock
 import numpy as np
 from monai.transforms import Compose
 
-from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Packer, Progress, Row, Unreadable
 from radimagenet_monai.data.fingerprint import Stamp, describe_transform, digest, file_stamp, image_key
 from radimagenet_monai.data.first_release import MARK, changes_since, is_of_first_release
-from radimagenet_monai.data.packed_images import MappedParts, PackedImages, damaged_part, open_images
+from radimagenet_monai.data.mapped_images import damaged_part, open_images
 from radimagenet_monai.data.packed_part import (
     BUILDING,
     KEY_BYTES,
@@ -80,13 +79,11 @@ from radimagenet_monai.data.packed_part import (
 )
 from radimagenet_monai.data.packing_progress import PackingProgress
 from radimagenet_monai.data.packing_workers import Job, PackingWorkers
-from radimagenet_monai.data.stated_modality import require_fitting_modality
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records import PLANE
-from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError, one_line
+from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
 from radimagenet_monai.intensity import AutoIntensityd
 from radimagenet_monai.intensity.ct_region import REGION_KEY
-from radimagenet_monai.intensity.plausibility import in_words
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.io.geometry import PlaneChoice
 
@@ -101,7 +98,6 @@ _UNREADABLE_FILE = "unreadable.json"
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 _KEYS_AT_ONCE = 8192  # records
 _STAMPS = 65_536  # files whose state is kept in mind while keys are made: those of a multi-frame file come together
-_Scalar = bool | int | float | str | None
 
 
 class PackedStore:
@@ -529,145 +525,9 @@ class PackedStore:
             table.writerows(by_image)
 
 
-class PackedDataset(PackedImages):
-    """Dictionary items with a uint8 image out of a `PackedStore`; takes the place of MONAI's dataset classes.
-
-    Every image is read and transformed once, before the first epoch, by worker processes; afterwards an item costs a
-    copy out of a memory-mapped file. It is made of plain arrays and paths, so it goes to forked and spawned workers.
-
-    An item, ``dataset[i]`` or ``dataset[SampleKey(epoch, i)]`` (a plain index is epoch 0), holds the image (under
-    ``image_key``) as uint8 ``(C, H, W)``, 255 for 1.0; ``index`` (int), the place in `data`; ``epoch`` (int); and
-    every other column that holds only numbers, strings, booleans and None, such as ``label``; a column of lists of
-    numbers, such as the labels of several findings, becomes float32 vectors. With ``with_mask`` the last channel is the
-    mask. A slice or a list of indices gives a ``torch.utils.data.Subset``, as in MONAI.
-
-    Parameters
-    ----------
-    data
-        May be empty, as in a workflow that is built without data to be checked; nothing is written then. Else one
-        dictionary an image: a path under ``image_key``, optionally a frame under ``frame_key`` and the file's
-        ``sha256`` (then checked), and free columns.
-    transform, store_dir, image_size, keep_aspect, image_key, frame_key, transform_keys, num_workers
-        See `PackedStore`.
-    progress, path_keys, with_mask
-        See `PackedStore`.
-    unreadable
-        ``"stop"``: raise if any image cannot be packed, after all have been tried and listed in
-        ``store_dir/quarantine.csv``. ``"skip"``: leave them out, with one warning.
-    augmentation
-        Applied to each image on the CPU, in uint8. Leave it out to augment whole batches on the device instead
-        (`PrepareBatch`).
-
-    Attributes
-    ----------
-    data : list of dict
-        The records in use; `unreadable` ones are gone when skipped.
-
-    Raises
-    ------
-    StoreError
-        If images are unreadable, all of them or any with ``"stop"``; if the store cannot be written or is damaged.
-    RecordsError
-        If a record has no path or a column named ``index`` or ``epoch``.
-    IntensityError
-        If a record states a modality that the transform does not take, before any image is read.
-    ConfigurationError
-        See `PackedStore`; also for an unknown value of ``unreadable``.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[Mapping[str, Any]],
-        transform: Callable[..., Any] | Sequence[Callable[..., Any]],
-        store_dir: str | os.PathLike[str],
-        image_size: int | Sequence[int],
-        keep_aspect: bool = False,
-        image_key: str = "image",
-        frame_key: str = "frame",
-        transform_keys: Sequence[str] = (),
-        num_workers: int | None = None,
-        unreadable: Literal["stop", "skip"] = "stop",
-        augmentation: AffineAugmentation | None = None,
-        progress: Progress = True,
-        path_keys: Sequence[str] = (),
-        with_mask: bool = False,
-    ) -> None:
-        if unreadable not in ("stop", "skip"):
-            raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
-        for taken in ("index", "epoch"):
-            if data and taken in data[0]:
-                raise RecordsError(f"records have a column {taken!r}, which the dataset gives itself; rename it")
-        require_fitting_modality(data, transform)
-        store = PackedStore(
-            store_dir,
-            transform,
-            image_size,
-            keep_aspect,
-            image_key,
-            frame_key,
-            transform_keys,
-            num_workers,
-            progress,
-            path_keys,
-            with_mask,
-        )
-        keys = store.keys(data)
-        places = store.rows(keys)
-        if self._is_incomplete(store, keys, places, unreadable):
-            store.add(data, keys, retry_unreadable=unreadable == "stop")
-            places = store.rows(keys)
-        present = places[:, 0] >= 0
-        if not present.all():
-            self._report(store, data, keys, present, unreadable)
-        for sentence in in_words(store.questions(places[present]), int(present.sum())):
-            logger.warning("%s", sentence)
-        kept = [_plain(record) for record, there in zip(data, present.tolist(), strict=True) if there]
-        not_scalar = {key for record in kept for key, value in record.items() if not isinstance(value, _Scalar)}
-        not_scalar.add(PLANE)  # of some images only, and nothing that a network needs
-        vectors = {key for key in not_scalar if all(_is_vector(record.get(key)) for record in kept)}
-        source = MappedParts(store.image_files())
-        super().__init__(kept, source, places[present], not_scalar, vectors, augmentation, image_key)
-
-    @staticmethod
-    def _is_incomplete(store: PackedStore, keys: np.ndarray, places: np.ndarray, unreadable: str) -> bool:
-        missing = [key.tobytes() for key in keys[places[:, 0] < 0]]
-        # Known reasons are good enough to skip an image; before stopping, see whether they still hold.
-        known = store.unreadable() if missing and unreadable == "skip" else {}
-        return any(key not in known for key in missing)
-
-    @staticmethod
-    def _report(
-        store: PackedStore,
-        data: Sequence[Mapping[str, Any]],
-        keys: np.ndarray,
-        present: np.ndarray,
-        unreadable: str,
-    ) -> None:
-        missing = np.flatnonzero(~present)
-        first = int(missing[0])
-        reason = store.unreadable()[keys[first].tobytes()]
-        which = (
-            f"{len(missing)} of {len(data)} images cannot be packed, the first: {data[first][store.image_key]} "
-            f"({reason.stage}): {reason.cause}; all are listed in {store.store_dir / QUARANTINE_FILE}"
-        )
-        if len(missing) == len(data):
-            raise StoreError(f"{which}; no image is left, so look at the causes first")
-        if unreadable == "stop":
-            raise StoreError(f"{which}; repair them, or leave them out with --unreadable skip")
-        logger.warning("%s; left out", one_line(which))
-
-
 def _goes_by_region(transform: Any) -> bool:
     steps = transform.transforms if isinstance(transform, Compose) else [transform]
     return any(isinstance(step, AutoIntensityd) and step.goes_by_region for step in steps)
-
-
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in record.items()}
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(number) in (int, float) for number in value)
 
 
 def _paths(value: Any) -> list[str]:

@@ -34,7 +34,7 @@ from radimagenet_monai.errors import ConfigurationError, StoreError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.ct_region import REGION_KEY
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.phantoms import is_phantom
+from radimagenet_monai.phantom_notice import is_phantom
 from radimagenet_monai.tasks import Kind, Task, get_task
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from typing import Any
 import filelock
 import numpy as np
 
-from radimagenet_monai.data.packed_images import rows_of_a_block
+from radimagenet_monai.data.mapped_images import rows_of_a_block
 from radimagenet_monai.data.sealed_index import INDEX_FILE, INDEX_FOLDER, SealedIndex
 from radimagenet_monai.data.sealed_store import SEALED_FILE
 from radimagenet_monai.errors import ConfigurationError, StoreError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radimagenet_monai.data.packed_images import damaged_part, open_images
+from radimagenet_monai.data.mapped_images import damaged_part, open_images
 from radimagenet_monai.data.packed_part import BUILDING, images_file, part_folders, read_hashes
 from radimagenet_monai.data.sealed_index import INDEX_FILE, INDEX_FOLDER, SealedIndex, write_index
 from radimagenet_monai.errors import StoreError

@@ -65,7 +65,7 @@ def compare(
     """
     from radimagenet_monai.experiments.comparison.compare import compare as run
     from radimagenet_monai.experiments.comparison.plan import names
-    from radimagenet_monai.training.flags import parse_flag
+    from radimagenet_monai.flags import parse_flag
 
     print(
         run(
@@ -133,7 +133,7 @@ def explain(
         limit: maximum number of images, evenly spaced.
     """
     from radimagenet_monai.experiments.explain import explain as run
-    from radimagenet_monai.training.flags import parse_flag
+    from radimagenet_monai.flags import parse_flag
 
     print(
         run(

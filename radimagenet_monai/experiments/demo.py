@@ -24,7 +24,8 @@ from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.experiments.comparison.compare import compare
 from radimagenet_monai.io.named_roots import shell_command
-from radimagenet_monai.phantoms import PHANTOM_NOTICE, write_phantom
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
+from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.figures import contact_sheet
 from radimagenet_monai.report.page import Picture, Section, write_page

@@ -24,7 +24,8 @@ from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.experiments.comparison.compare import compare
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.named_roots import shell_command
-from radimagenet_monai.phantoms import PHANTOM_NOTICE, write_phantom
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
+from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.report.comparison_report import read_analysis, write_comparison_report
 from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.tasks import get_task

@@ -13,10 +13,7 @@ from radimagenet_monai.networks.inceptionresnetv2 import InceptionResNetV2
 from radimagenet_monai.networks.inceptionv3 import InceptionV3
 from radimagenet_monai.networks.input_norm import InputNorm
 from radimagenet_monai.networks.resnet import ResNet50
-from radimagenet_monai.weights.catalogue import resolve_weights
 from radimagenet_monai.weights.spec import NetworkVariant, WeightSpec
-from radimagenet_monai.weights.store import find_weights, read_source
-from radimagenet_monai.weights.strict import load_strictly
 
 BACKBONES: dict[str, type[Backbone]] = {
     "resnet50": ResNet50,
@@ -64,50 +61,6 @@ class Encoder(EncoderParts):
     def pooled(self, image: Tensor) -> Tensor:
         """Features averaged over space, (N, ``num_features``)."""
         return self.forward(image).mean(dim=(2, 3))
-
-
-def build_encoder(architecture: str = "resnet50", weights: str = "random") -> Encoder:
-    """An encoder with the named weights.
-
-    Parameters
-    ----------
-    architecture
-        A name of `ARCHITECTURES`.
-    weights
-        A tag or full name of the catalogue or the weight store, or a path; see `find_weights`.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown architecture or weight name.
-    WeightsError
-        If the weights are missing from the store, damaged, or of another network.
-    """
-    source = find_weights(architecture, weights)
-    encoder = Encoder(architecture, source.spec)
-    if source.path is not None:
-        load_strictly(encoder, read_source(source), source.path)
-    return encoder
-
-
-def take_encoder(network: nn.Module) -> Encoder:
-    """A copy of the encoder of a `Classifier` or a `UNet`, with everything trainable again.
-
-    To move an encoder between the two: ``unet.encoder.load_state_dict(take_encoder(classifier).state_dict())``.
-
-    Raises
-    ------
-    ConfigurationError
-        If the network has no encoder of this package.
-    """
-    source = getattr(network, "encoder", None)
-    if not isinstance(source, EncoderParts):
-        raise ConfigurationError(f"a {type(network).__name__} has no encoder to take; give a Classifier or a UNet")
-    # The meta device draws no random numbers, so the caller's random state is untouched.
-    with torch.device("meta"):
-        encoder = Encoder(source.architecture, resolve_weights(source.architecture, "random"))
-    encoder.load_state_dict({name: tensor.clone() for name, tensor in source.state_dict().items()}, assign=True)
-    return encoder
 
 
 def _variant_to_tensor(variant: NetworkVariant) -> Tensor:

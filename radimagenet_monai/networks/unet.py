@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks.architectures import get_architecture
-from radimagenet_monai.networks.encoder import EncoderParts, build_encoder
+from radimagenet_monai.networks.encoder import EncoderParts
 from radimagenet_monai.networks.freezing import Freeze, freeze_encoder, keep_frozen_in_evaluation
 from radimagenet_monai.networks.partial_copy import RefusesPartialCopy
+from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE, resolve_weights
 
 _RANDOM = "random"

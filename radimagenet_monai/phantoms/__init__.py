@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ PHANTOMS: dict[str, str] = {
     "mr_nifti": "radimagenet_monai.phantoms.mr_nifti:write_mr_nifti_phantom",
 }
 """Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
-
-
-PHANTOM_NOTICE = (
-    "These are phantoms: images computed from a seed, not patients. The figures show that the software works from "
-    "the file to the report. They say nothing about how well any network reads the images of a patient."
-)
 
 
 def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Path:
@@ -62,15 +55,3 @@ def phantom_writer(name: str) -> Callable[..., Any]:
     module, function = PHANTOMS[name].split(":")
     writer: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return writer
-
-
-def is_phantom(folder: str | os.PathLike[str]) -> bool:
-    """Whether the images in a folder are phantoms, by the ``README.txt`` that every phantom has."""
-    for place in (Path(folder), Path(folder).parent):
-        try:
-            text = (place / "README.txt").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if re.match(r"These \w+ are phantoms:", text):
-            return True
-    return False

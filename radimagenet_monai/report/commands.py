@@ -32,9 +32,9 @@ def audit(
     from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES
     from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS
     from radimagenet_monai.datasets.records_root import table_of
+    from radimagenet_monai.flags import parse_flag
     from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
     from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
-    from radimagenet_monai.training.flags import parse_flag
 
     result = run_audit(
         str(records),
@@ -65,9 +65,9 @@ def report(folder: str, out: str | None = None, show_ids: bool = False) -> None:
         out: output folder for a comparison, or path of the page for an evaluation; by default beside the results.
         show_ids: show file names in a comparison's reasons for failures.
     """
+    from radimagenet_monai.flags import parse_flag
     from radimagenet_monai.report.comparison_report import ANALYSIS_FILE, comparisons_in, write_comparison_report
     from radimagenet_monai.report.run_report import write_run_report
-    from radimagenet_monai.training.flags import parse_flag
 
     place, target = str(folder), None if out is None else str(out)
     if (Path(place) / ANALYSIS_FILE).is_file() or comparisons_in(place):

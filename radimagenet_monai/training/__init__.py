@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from radimagenet_monai.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from radimagenet_monai.flags import parse_flag
     from radimagenet_monai.training.checkpoint import BestModel, TrainingCheckpoint
     from radimagenet_monai.training.compilation import compile_network
     from radimagenet_monai.training.config_keys import check_keys
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     )
     from radimagenet_monai.training.findings_loss import KnownFindingsLoss
     from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
-    from radimagenet_monai.training.flags import parse_flag
     from radimagenet_monai.training.global_batch_loss import GlobalBatchLoss
     from radimagenet_monai.training.imbalance_loss import LogitAdjustedLoss
     from radimagenet_monai.training.inferer import AutocastInferer
@@ -102,7 +102,7 @@ _MODULE_OF = {
     "network_to_evaluate": "weight_average",
     "operating_points": "model_file",
     "parameter_groups": "weight_decay",
-    "parse_flag": "flags",
+    "parse_flag": "radimagenet_monai.flags",
     "require_classes": "preflight",
     "require_image_size": "preflight",
     "require_images": "preflight",

@@ -50,8 +50,8 @@ def pack(
     from radimagenet_monai.data.packed_store import QUARANTINE_FILE
     from radimagenet_monai.data.packing import pack_records
     from radimagenet_monai.datasets.own_images import named
+    from radimagenet_monai.flags import parse_flag
     from radimagenet_monai.intensity.plausibility import in_words
-    from radimagenet_monai.training.flags import parse_flag
 
     # Without a terminal for a progress bar, log lines give the rate and the remaining time.
     logging.basicConfig(format="%(message)s")

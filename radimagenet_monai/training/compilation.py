@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from radimagenet_monai.errors import ConfigurationError, one_line
-from radimagenet_monai.training.flags import parse_flag
+from radimagenet_monai.flags import parse_flag
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from radimagenet_monai.networks.encoder import take_encoder, variant_of
+from radimagenet_monai.networks.encoder import variant_of
+from radimagenet_monai.networks.take_encoder import take_encoder
 from radimagenet_monai.weights.fingerprint import take_fingerprint
 from radimagenet_monai.weights.own_files import convention_of
 from radimagenet_monai.weights.spec import WeightSpec

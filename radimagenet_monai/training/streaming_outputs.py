@@ -20,7 +20,7 @@ from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
 from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
-from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, images_folder
 from radimagenet_monai.training.streaming_metrics import CountCollector, predicted

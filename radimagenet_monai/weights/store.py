@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radimagenet_monai import __version__
 from radimagenet_monai.errors import ConfigurationError, WeightsError
 from radimagenet_monai.io.atomic import atomic_write_bytes
 from radimagenet_monai.networks.architectures import ARCHITECTURES, get_architecture
+from radimagenet_monai.version import __version__
 from radimagenet_monai.weights.catalogue import CATALOGUE, RANDOM, refuse_other_architecture, unknown_weights
 from radimagenet_monai.weights.spec import WeightSpec
 

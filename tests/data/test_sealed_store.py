@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.bundle_dataset import packed_dataset
 from radimagenet_monai.data.loader import build_loader
-from radimagenet_monai.data.packed_store import PackedDataset, PackedStore
+from radimagenet_monai.data.packed_dataset import PackedDataset
+from radimagenet_monai.data.packed_store import PackedStore
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.data.sealed_index import SealedIndex, write_index
 from radimagenet_monai.data.sealed_records import SealedRecords

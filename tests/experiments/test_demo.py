@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from radimagenet_monai.experiments.demo import run_demo
-from radimagenet_monai.phantoms import PHANTOM_NOTICE
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
 
 
 @pytest.fixture(scope="module")

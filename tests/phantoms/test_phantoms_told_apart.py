@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.phantoms import PHANTOMS, is_phantom, write_phantom
+from radimagenet_monai.phantom_notice import is_phantom
+from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 
 
 @pytest.mark.parametrize("name", [name for name in PHANTOMS if name not in ("radimagenet", "mrnet", "mr_nifti")])

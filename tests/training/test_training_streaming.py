@@ -18,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError
 from radimagenet_monai.labels import LABELS
-from radimagenet_monai.phantoms import PHANTOM_NOTICE
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
 from radimagenet_monai.training import StreamingEvaluationWriter, StreamingMetric, StreamingPredictionWriter
 
 CLASSES = [label.key for label in LABELS][40:52]

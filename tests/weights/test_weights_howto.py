@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES, build_encoder
+from radimagenet_monai.networks.encoder import BACKBONES
+from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights
 

@@ -21,9 +21,10 @@ import radimagenet_monai
 from radimagenet_monai import build_classifier, build_unet, list_weights, load_encoder
 from radimagenet_monai.errors import ConfigurationError, WeightsError
 from radimagenet_monai.networks import pretrained
-from radimagenet_monai.networks.encoder import BACKBONES, Encoder, build_encoder
+from radimagenet_monai.networks.encoder import BACKBONES, Encoder
 from radimagenet_monai.weights import commands
 from radimagenet_monai.weights import store as store_module
+from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.fingerprint import (
     PATTERN,

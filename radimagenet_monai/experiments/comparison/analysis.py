@@ -53,7 +53,7 @@ from radimagenet_monai.experiments.comparison.subgroup_differences import subgro
 from radimagenet_monai.experiments.comparison.tested import tested_by_pair, why_too_few
 from radimagenet_monai.experiments.comparison.training_sets import describe_folds, read_all
 from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.phantoms import PHANTOM_NOTICE, is_phantom
+from radimagenet_monai.phantom_notice import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.tasks import get_task
 from radimagenet_monai.training.run_record import hardware, package_versions
 from radimagenet_monai.weights.store import find_weights
