@@ -28,7 +28,18 @@ LEVELS = (
     {"training", "evaluation"},
     {"data", "networks", "weights"},
     {"intensity", "io", "datasets", "phantoms"},
-    {"tasks", "labels", "errors", "flags", "command_line", "completion", "lazy", "__init__"},
+    {
+        "tasks",
+        "labels",
+        "errors",
+        "flags",
+        "command_line",
+        "completion",
+        "lazy",
+        "phantom_notice",
+        "version",
+        "__init__",
+    },
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 

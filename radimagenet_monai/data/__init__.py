@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.data.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
     from radimagenet_monai.data.mask_channel import AppendMaskd
     from radimagenet_monai.data.native_dataset import NativeDataset, list_native_images, white_level_of
-    from radimagenet_monai.data.packed_dataset import PackedDataset
+    from radimagenet_monai.data.packed_items import PackedDataset
     from radimagenet_monai.data.packed_store import PackedStore
     from radimagenet_monai.data.placement import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.data.progressive_size import ProgressiveSize
@@ -31,7 +31,7 @@ _MODULE_OF = {
     "EpochLoader": "loader",
     "EpochSampler": "sampler",
     "NativeDataset": "native_dataset",
-    "PackedDataset": "packed_dataset",
+    "PackedDataset": "packed_items",
     "PackedStore": "packed_store",
     "PrepareBatch": "loader",
     "ProgressiveSize": "progressive_size",

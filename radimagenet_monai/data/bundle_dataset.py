@@ -13,7 +13,7 @@ from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.filling import Progress
 from radimagenet_monai.data.first_release import MARK
 from radimagenet_monai.data.mapped_images import ImageSource, MappedParts
-from radimagenet_monai.data.packed_dataset import PackedDataset, PackedImages
+from radimagenet_monai.data.packed_items import PackedDataset, PackedImages
 from radimagenet_monai.data.packed_store import PackedStore
 from radimagenet_monai.data.remote_store import RemoteStore
 from radimagenet_monai.data.sealed_index import SealedIndex

@@ -12,18 +12,18 @@ from radimagenet_monai.lazy import lazy_exports
 if TYPE_CHECKING:
     from radimagenet_monai.networks.classifier import Classifier, build_classifier
     from radimagenet_monai.networks.encoder import Encoder
-    from radimagenet_monai.networks.take_encoder import take_encoder
+    from radimagenet_monai.networks.encoder_copy import take_encoder
     from radimagenet_monai.networks.unet import UNet, build_unet
-    from radimagenet_monai.weights.build_encoder import build_encoder
+    from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 _MODULE_OF = {
     "Classifier": "classifier",
     "Encoder": "encoder",
     "UNet": "unet",
     "build_classifier": "classifier",
-    "build_encoder": "radimagenet_monai.weights.build_encoder",
+    "build_encoder": "radimagenet_monai.weights.pretrained_encoder",
     "build_unet": "unet",
-    "take_encoder": "take_encoder",
+    "take_encoder": "encoder_copy",
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks.encoder import Encoder
 from radimagenet_monai.networks.freezing import Freeze, freeze_encoder, keep_frozen_in_evaluation
 from radimagenet_monai.networks.partial_copy import RefusesPartialCopy
-from radimagenet_monai.weights.build_encoder import build_encoder
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 
 class Classifier(RefusesPartialCopy, nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radimagenet_monai.networks.encoder import Encoder
-from radimagenet_monai.weights.build_encoder import build_encoder
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 
 def load_encoder(architecture: str = "resnet50", weights: str = "random") -> Encoder:

@@ -16,8 +16,8 @@ from radimagenet_monai.networks.architectures import get_architecture
 from radimagenet_monai.networks.encoder import EncoderParts
 from radimagenet_monai.networks.freezing import Freeze, freeze_encoder, keep_frozen_in_evaluation
 from radimagenet_monai.networks.partial_copy import RefusesPartialCopy
-from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE, resolve_weights
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 _RANDOM = "random"
 

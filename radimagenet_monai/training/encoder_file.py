@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from radimagenet_monai.networks.encoder import variant_of
-from radimagenet_monai.networks.take_encoder import take_encoder
+from radimagenet_monai.networks.encoder_copy import take_encoder
 from radimagenet_monai.weights.fingerprint import take_fingerprint
 from radimagenet_monai.weights.own_files import convention_of
 from radimagenet_monai.weights.spec import WeightSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from radimagenet_monai.errors import WeightsError
 from radimagenet_monai.weights.batch_norm import inspect_batch_norm
-from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.fingerprint import TOLERANCE, fingerprint_difference, take_fingerprint
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 from radimagenet_monai.weights.store import find_weights, split_name
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 import radimagenet_monai.data
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
-from radimagenet_monai.data.packed_dataset import PackedDataset
+from radimagenet_monai.data.packed_items import PackedDataset
 from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.networks import build_classifier
 

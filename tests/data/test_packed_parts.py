@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from radimagenet_monai.data import filling, packed_part
-from radimagenet_monai.data.packed_dataset import PackedDataset
+from radimagenet_monai.data.packed_items import PackedDataset
 from radimagenet_monai.data.packed_part import part_folders, read_hashes, read_keys, rows_of_a_part
 from radimagenet_monai.data.packed_store import PackedStore
 from radimagenet_monai.errors import RecordsError, StoreError

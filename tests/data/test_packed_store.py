@@ -29,7 +29,7 @@ from processes import PATIENCE, is_running, take_default_signals, wait_until
 from tqdm import tqdm
 
 from radimagenet_monai.data import filling
-from radimagenet_monai.data.packed_dataset import PackedDataset
+from radimagenet_monai.data.packed_items import PackedDataset
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
 
@@ -590,7 +590,7 @@ def test_full_and_read_only_file_systems(tmp_path):
         textwrap.dedent(
             f"""
             import os, subprocess, numpy as np
-            from radimagenet_monai.data.packed_dataset import PackedDataset
+            from radimagenet_monai.data.packed_items import PackedDataset
             from radimagenet_monai.errors import StoreError
 
             def transform(data):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from radimagenet_monai.data.augmentation import AffineAugmentation
 from radimagenet_monai.data.bundle_dataset import packed_dataset
 from radimagenet_monai.data.loader import build_loader
-from radimagenet_monai.data.packed_dataset import PackedDataset
+from radimagenet_monai.data.packed_items import PackedDataset
 from radimagenet_monai.data.packed_store import PackedStore
 from radimagenet_monai.data.sampler import SampleKey
 from radimagenet_monai.data.sealed_index import SealedIndex, write_index
@@ -281,7 +281,7 @@ def test_workers_read_the_same_batches(frame, sealed, read_picture, store_dir, s
 
 
 def test_a_window_shuffles_runs_of_images_and_images_among_them(sealed, read_picture, store_dir, monkeypatch):
-    monkeypatch.setattr("radimagenet_monai.data.packed_images._BLOCK_BYTES", 5 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr("radimagenet_monai.data.mapped_images._BLOCK_BYTES", 5 * SIZE[0] * SIZE[1])
     dataset = packed_dataset([], read_picture, store_dir, SIZE)
     assert len(np.unique(dataset.shards)) == 5 + 3  # five of five images in the first part, three in the second
     batches = [batch["index"].tolist() for batch in build_loader(dataset, 10, shuffle=True, seed=2, window=2)]

@@ -23,7 +23,7 @@ from radimagenet_monai.experiments.comparison.plan import (
 from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE
 from radimagenet_monai.networks.classifier import Classifier
 from radimagenet_monai.training.encoder_file import save_encoder
-from radimagenet_monai.weights.build_encoder import build_encoder
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 BREAST = "breast_mass_us_classification"
 RECORDS = "a" * 64

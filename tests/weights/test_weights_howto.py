@@ -10,9 +10,9 @@ import torch
 
 from radimagenet_monai.networks.architectures import ARCHITECTURES
 from radimagenet_monai.networks.encoder import BACKBONES
-from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 

@@ -24,7 +24,6 @@ from radimagenet_monai.networks import pretrained
 from radimagenet_monai.networks.encoder import BACKBONES, Encoder
 from radimagenet_monai.weights import commands
 from radimagenet_monai.weights import store as store_module
-from radimagenet_monai.weights.build_encoder import build_encoder
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.fingerprint import (
     PATTERN,
@@ -33,6 +32,7 @@ from radimagenet_monai.weights.fingerprint import (
     take_fingerprint,
 )
 from radimagenet_monai.weights.importers.import_file import import_weights
+from radimagenet_monai.weights.pretrained_encoder import build_encoder
 from radimagenet_monai.weights.spec import InputConvention, WeightSpec
 from radimagenet_monai.weights.store import identify_weights, read_stored, sha256_of, stored_path, weights_folder
 
