@@ -169,6 +169,22 @@ def bootstrap_interval(
     return result(None, low, high, error)
 
 
+def resample_rows(units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers of one bootstrap sample, for statistics that need the rows themselves.
+
+    Parameters
+    ----------
+    units
+        ``(n,)`` patient of each row, from 0 without gaps; as many patients as there are are drawn, with all their rows.
+    rng
+        Random numbers.
+    """
+    order = np.argsort(units, kind="stable")
+    count = int(units.max()) + 1
+    ends = np.searchsorted(units[order], np.arange(count + 1))
+    return np.concatenate([order[ends[unit] : ends[unit + 1]] for unit in rng.integers(count, size=count)])
+
+
 @dataclass(frozen=True)
 class _Sampler:
     """``unit_of_row[i]`` is the unit, patient or image, of row i; ``stratum[u]`` the stratum of unit u."""

@@ -21,6 +21,7 @@ from monai.bundle import ConfigParser
 from radimagenet_monai.collection.render import write_bundles
 from radimagenet_monai.datasets.readers import prepare
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.evaluation.predictions import read_predictions
 from radimagenet_monai.experiments.bundle_run import bundle_command, run_bundle
 from radimagenet_monai.experiments.comparison.compare import compare
 from radimagenet_monai.io.named_roots import shell_command
@@ -29,7 +30,7 @@ from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.figures import contact_sheet
 from radimagenet_monai.report.page import Picture, Section, write_page
-from radimagenet_monai.report.run_report import read_json, read_predictions
+from radimagenet_monai.report.run_report import read_json
 
 TASK = "breast_mass_us_classification"
 ARCHITECTURE = "densenet121"
@@ -192,7 +193,7 @@ def _write_report(
     evaluation = read_json(place / "evaluation.json")
     run = read_json(bundle / "output" / "run.json")
     classes = evaluation["classes"]
-    rows = read_predictions(place)
+    rows = read_predictions(place).to_dict("records")
 
     sections = [
         *evaluation_sections(evaluation, rows, place),
@@ -248,7 +249,7 @@ def _test_sheet(rows: Sequence[dict[str, str]], bundle: Path, data: Path, classe
 
 
 def _inference_section(name: str, folder: Path, bundle: Path, classes: Sequence[str]) -> Section:
-    rows = read_predictions(bundle / "output" / name)
+    rows = read_predictions(bundle / "output" / name).to_dict("records")
     readable = [row for row in rows if not row["problem"]][: 2 * _SHOWN]
     captions = [
         f"{_short(row['file'])}\np({classes[1]}) {float(row[f'probability_{classes[1]}']):.2f}" for row in readable

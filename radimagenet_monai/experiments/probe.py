@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from radimagenet_monai import command_line
 from radimagenet_monai.datasets.records import read_records, to_datalist
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError, one_line
+from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam, exam_of
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE, FeatureTable, encoder_features
 from radimagenet_monai.experiments.probe_heads import C_PATH, INNER_FOLDS, Head, fit_head
@@ -36,7 +37,7 @@ from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.tasks import Kind, Task, get_task
 from radimagenet_monai.training.model_file import DEFAULT_THRESHOLD
 from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
-from radimagenet_monai.training.predictions import PredictionTable, area_under_roc, by_exam, exam_of
+from radimagenet_monai.training.predictions import area_under_roc
 from radimagenet_monai.training.preflight import require_writable
 from radimagenet_monai.training.run_record import RUN_FILE, hardware, hash_datalist, package_versions
 from radimagenet_monai.weights.store import identify_weights

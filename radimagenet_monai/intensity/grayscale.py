@@ -1,8 +1,8 @@
 """The DICOM grayscale pipeline on stored values: modality LUT, VOI LUT or window, polarity, padding.
 
 Each step depends only on the stored value. An integer frame is therefore rendered through one table over the values
-that it spans (`map_stored`), which is as exact as rendering each pixel and several times faster. The slow reference
-implementation with pydicom's functions is `radimagenet_monai.intensity.reference`.
+that it spans (`map_stored`), which is as exact as rendering each pixel and several times faster. The tests compare with
+pydicom's own functions.
 
 Standard: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric interpretation),
 C.7.5.1.1.2 (pixel padding).

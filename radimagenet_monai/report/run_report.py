@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.evaluation.predictions import read_predictions
 from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
 from radimagenet_monai.report.many_class_sections import is_many_class, many_class_headline, many_class_sections
@@ -54,7 +54,7 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
         sections = many_class_sections(evaluation, place)
         shown = many_class_headline(evaluation["metrics"])
     else:
-        rows = read_predictions(place)
+        rows = read_predictions(place).to_dict("records")
         sections = evaluation_sections(evaluation, rows, place)
         shown = headline(evaluation)
     problems = [
@@ -82,12 +82,6 @@ def write_run_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file."""
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def read_predictions(folder: Path) -> list[dict[str, str]]:
-    """The rows of ``predictions.csv``."""
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _short(value: Any) -> str:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from radimagenet_monai.data.loader import EpochLoader
 from radimagenet_monai.errors import ConfigurationError, WeightsError
+from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam
 from radimagenet_monai.evaluation.thresholds import youden_threshold
 from radimagenet_monai.io.atomic import atomic_write_bytes
 from radimagenet_monai.training.distributed import is_distributed, process_count, rank, unwrap_network
@@ -28,7 +29,6 @@ from radimagenet_monai.training.epoch_position import epoch_batches, first_itera
 from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.training.model_file import load_torch_file, save_model
 from radimagenet_monai.training.plane import planes_of
-from radimagenet_monai.training.predictions import PredictionTable, by_exam
 from radimagenet_monai.training.run_record import hash_datalist
 from radimagenet_monai.training.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
 from radimagenet_monai.weights.strict import load_strictly

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections import Counter
@@ -19,6 +17,7 @@ from radimagenet_monai.data.native_dataset import GEOMETRY
 from radimagenet_monai.data.resize import CONTENT, QUESTIONS, SPACING
 from radimagenet_monai.datasets.masks import item_mask
 from radimagenet_monai.datasets.records import frame_number
+from radimagenet_monai.evaluation.predictions import PREDICTIONS_CSV, write_rows
 from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
 from radimagenet_monai.evaluation.surface_distance import TOLERANCE, SurfaceDistance, measure_surface_distance
 from radimagenet_monai.io.atomic import atomic_write_bytes, atomic_write_text
@@ -27,7 +26,6 @@ from radimagenet_monai.training.distributed import gather_objects, rank
 from radimagenet_monai.training.lesion_overlap import LESION
 from radimagenet_monai.training.outputs import (
     EVALUATION_JSON,
-    PREDICTIONS_CSV,
     relative_to,
     report_problems,
     write_left_out,
@@ -167,11 +165,7 @@ class MaskWriter:
                     hd95=_rounded(distance.hd95), nsd=_rounded(distance.nsd), distance_unit=distance.unit
                 )
         ordered = [rows[index] for index in sorted(rows)]
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, fieldnames=list(ordered[0]) if ordered else ["file"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(ordered)
-        atomic_write_text(self.folder / PREDICTIONS_CSV, stream.getvalue())
+        write_rows(self.folder / PREDICTIONS_CSV, ordered)
         write_left_out(self.folder, self.data)
         write_questions(self.folder, self.data, self.root, questions)
         problems = [f"{row['file']}: {row['problem']}" for row in ordered if row["problem"]]

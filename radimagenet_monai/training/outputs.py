@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import os
@@ -21,24 +19,25 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.classification import evaluate_binary
 from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
 from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
+from radimagenet_monai.evaluation.predictions import (
+    PREDICTIONS_CSV,
+    PredictionTable,
+    by_exam,
+    check_exam_rule,
+    exam_of,
+    known_labels,
+    write_rows,
+)
 from radimagenet_monai.intensity.plausibility import counted, in_words
 from radimagenet_monai.io.atomic import atomic_write_text
 from radimagenet_monai.io.left_out import printable
 from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.training.distributed import rank
 from radimagenet_monai.training.model_file import operating_points
-from radimagenet_monai.training.predictions import (
-    PredictionCollector,
-    PredictionTable,
-    by_exam,
-    check_exam_rule,
-    exam_of,
-    known_labels,
-)
+from radimagenet_monai.training.predictions import PredictionCollector
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS_CSV = "predictions.csv"
 PREDICTIONS_JSON = "predictions.json"
 EXAMS_CSV = "exams.csv"
 LEFT_OUT_CSV = "left_out.csv"
@@ -46,7 +45,7 @@ QUESTIONS_CSV = "questions.csv"
 EVALUATION_JSON = "evaluation.json"
 
 _MOST_COLUMNS = 20  # with more classes, only the most probable are written
-_TOP = 5
+TOP = 5
 
 
 class PredictionWriter:
@@ -136,7 +135,7 @@ class PredictionWriter:
             return
         table, thresholds = engine.state.predictions, engine.state.thresholds
         rows = self.rows(table, thresholds)
-        _write_csv(self.folder / PREDICTIONS_CSV, rows, "file")
+        write_rows(self.folder / PREDICTIONS_CSV, rows)
         write_left_out(self.folder, self.data)
         report: dict[str, Any] = {
             "classes": self.findings or self.classes,
@@ -146,7 +145,7 @@ class PredictionWriter:
         }
         if self.aggregate != "none":
             report["exams"] = self.exam_rows(table, thresholds)
-            _write_csv(self.folder / EXAMS_CSV, report["exams"], "file")
+            write_rows(self.folder / EXAMS_CSV, report["exams"])
         atomic_write_text(self.folder / PREDICTIONS_JSON, json.dumps(report, indent=1) + "\n")
         self._report_problems(rows)
 
@@ -171,12 +170,7 @@ class PredictionWriter:
     def exam_rows(self, table: PredictionTable, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
         """One row per exam, without unreadable slices."""
         readable = np.array([index not in self._unreadable for index in table.index.tolist()], dtype=bool)
-        kept = PredictionTable(
-            table.index[readable],
-            table.probabilities[readable],
-            None if table.labels is None else table.labels[readable],
-            table.exclusive,
-        )
+        kept = table.at(table.index[readable])
         exams = by_exam(kept, self.data, self.aggregate)
         slices: dict[tuple[str, str], int] = {}
         for index in kept.index.tolist():
@@ -214,7 +208,7 @@ class PredictionWriter:
             for name, probability in zip(self.classes, probabilities, strict=True):
                 row[f"probability_{name}"] = None if failed else _digits(probability)
         else:
-            for place, number in enumerate(np.argsort(-probabilities, kind="stable")[:_TOP].tolist(), start=1):
+            for place, number in enumerate(np.argsort(-probabilities, kind="stable")[:TOP].tolist(), start=1):
                 row[f"top{place}"] = None if failed else self.classes[number]
                 row[f"probability_top{place}"] = None if failed else _digits(probabilities[number])
         threshold = thresholds.get(self.classes[-1]) if len(self.classes) == 2 else None
@@ -303,7 +297,7 @@ def write_left_out(folder: Path, data: Any) -> None:
     left_out = left_out_of(data)
     rows = [{"file": path, "reason": reason} for reason, paths in left_out.items() for path in paths]
     if rows:
-        _write_csv(folder / LEFT_OUT_CSV, rows, "file")
+        write_rows(folder / LEFT_OUT_CSV, rows)
     else:
         (folder / LEFT_OUT_CSV).unlink(missing_ok=True)
 
@@ -337,7 +331,7 @@ def write_questions(
         for index, sentences in asked.items()
         for question in sentences
     ]
-    _write_csv(folder / QUESTIONS_CSV, rows, "file")
+    write_rows(folder / QUESTIONS_CSV, rows)
     for sentence in in_words(counts, len(data)):
         logger.warning("%s", sentence)
     return counts
@@ -372,14 +366,6 @@ def report_problems(problems: Sequence[str], images: int, folder: Path) -> None:
         folder / PREDICTIONS_CSV,
         problems[0],
     )
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], first_column: str) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [first_column], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic_write_text(path, stream.getvalue())
 
 
 def _digits(value: Any) -> float:

@@ -1,9 +1,8 @@
-"""Collecting an engine's predictions into the table used by metrics, operating points and output files."""
+"""Collecting an engine's predictions, and metrics of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,10 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
 
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.multiclass import class_aucs
+from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam, check_exam_rule, known_labels
 from radimagenet_monai.training.distributed import gather_objects
-
-EXAM_RULES = ("none", "mean", "max")
-"""How the slices of an exam are scored together: each by itself; their mean; the most suspicious one."""
-
-
-@dataclass(frozen=True)
-class PredictionTable:
-    """Predictions of one pass, ordered by ``index``, each image once.
-
-    ``index`` (N,) is the position in the dataset's ``data``; ``probabilities`` are (N, classes) with rows that sum to
-    one, or independent values (N, findings); ``labels`` are class indices (N,), or 1, 0 and NaN for each finding
-    (N, findings), or ``None`` if unknown. ``exclusive`` is true for classes and false for findings.
-    """
-
-    index: np.ndarray
-    probabilities: np.ndarray
-    labels: np.ndarray | None
-    exclusive: bool = True
 
 
 class PredictionCollector:
@@ -84,84 +66,6 @@ def _joined(labels: list[np.ndarray]) -> np.ndarray:
         return np.empty(0, np.int64)
     stacked = np.stack(labels)
     return stacked.astype(np.float64) if stacked.dtype.kind == "f" else stacked[:, 0].astype(np.int64)
-
-
-def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str) -> PredictionTable:
-    """Aggregate slices to one row per exam.
-
-    Parameters
-    ----------
-    table
-        Predictions per slice.
-    data
-        ``data`` of the dataset: an item's ``patient_id`` and ``exam`` identify its exam; an item without
-        ``exam`` is an exam by itself.
-    rule
-        ``"none"`` gives the table itself; ``"mean"`` the mean probabilities; ``"max"`` those of the slice with the
-        highest probability of the last class (two classes), or the highest of each finding.
-
-    Returns
-    -------
-    PredictionTable
-        ``index`` is that of the exam's first slice. An exam is positive if any of its slices is.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown rule, or ``"max"`` with more than two exclusive classes.
-    RecordsError
-        If the slices of an exam differ in class and there are more than two classes.
-    """
-    check_exam_rule(rule)
-    if rule == "none" or not len(table.index):
-        return table
-    if rule == "max" and table.exclusive and table.probabilities.shape[1] > 2:
-        raise ConfigurationError("aggregate 'max' is for two classes or for findings; give --aggregate mean")
-    exams: dict[tuple[str, str], list[int]] = {}
-    for row, index in enumerate(table.index.tolist()):
-        exams.setdefault(exam_of(data[index], index), []).append(row)
-    members = list(exams.values())
-    probabilities = np.stack([_combined(table.probabilities[rows], rule, table.exclusive) for rows in members])
-    labels = None
-    if table.labels is not None:
-        labels = np.stack([_common_label(table.labels[rows], table.probabilities.shape[1]) for rows in members])
-    return PredictionTable(table.index[[rows[0] for rows in members]], probabilities, labels, table.exclusive)
-
-
-def exam_of(item: Mapping[str, Any], index: int) -> tuple[str, str]:
-    """Identifier of an item's exam: patient and exam, or the item's index if it names no exam."""
-    exam = str(item.get("exam") or "")
-    return (str(item.get("patient_id") or ""), exam) if exam else ("", f"item {index}")
-
-
-def check_exam_rule(rule: str) -> None:
-    """Refuse a rule that is not in `EXAM_RULES`.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown rule.
-    """
-    if rule not in EXAM_RULES:
-        raise ConfigurationError(f"aggregate '{rule}' is unknown; expected one of {', '.join(EXAM_RULES)}")
-
-
-def _combined(probabilities: np.ndarray, rule: str, exclusive: bool) -> np.ndarray:
-    if rule == "mean":
-        return probabilities.mean(axis=0)
-    return probabilities[probabilities[:, -1].argmax()] if exclusive else probabilities.max(axis=0)
-
-
-def _common_label(labels: np.ndarray, columns: int) -> np.ndarray:
-    if labels.ndim == 2:
-        known = ~np.isnan(labels)
-        return np.where(known.any(axis=0), np.where(known, labels, 0).max(axis=0), np.nan)
-    if columns > 2 and len(np.unique(labels)) > 1:
-        raise RecordsError(
-            f"slices of one exam have the class indices {np.unique(labels).tolist()}; expected one class an exam, or "
-            "give --aggregate none"
-        )
-    return labels.max()
 
 
 class PredictionMetric(Metric):
@@ -228,19 +132,6 @@ def area_under_roc(table: PredictionTable) -> float:
             "the area under the ROC curve needs images of every class"
         )
     return float(np.nanmean(areas))
-
-
-def known_labels(table: PredictionTable) -> np.ndarray:
-    """The labels of a table.
-
-    Raises
-    ------
-    RecordsError
-        If the table has no labels.
-    """
-    if table.labels is None or not len(table.labels):
-        raise RecordsError("the records have no labels; an evaluation needs them")
-    return table.labels
 
 
 class AreaUnderROC(PredictionMetric):

@@ -13,9 +13,9 @@ from radimagenet_monai.data.native_dataset import left_out_of
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.data.sealed_store import is_sealed
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam
 from radimagenet_monai.networks.architectures import get_architecture
 from radimagenet_monai.training.distributed import rank
-from radimagenet_monai.training.predictions import PredictionTable, by_exam
 
 
 def require_writable(*folders: str | os.PathLike[str]) -> None:

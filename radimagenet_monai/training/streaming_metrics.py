@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ignite.metrics import Metric
 from ignite.metrics.metric import MetricUsage
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
 from radimagenet_monai.evaluation.streaming_evaluation import balanced_accuracy_of, macro_auc_of
 from radimagenet_monai.training.distributed import is_distributed, sum_over_processes
@@ -26,17 +26,8 @@ MEASURES: dict[str, Callable[[StreamingCounts], float]] = {
 """What a `StreamingMetric` can be: a share in [0, 1], higher is better."""
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """A batch as arrays: ``index`` int64 (N,), ``labels`` int64 (N,) or ``None``, ``probabilities`` float32 (N, K)."""
-
-    index: np.ndarray
-    labels: np.ndarray | None
-    probabilities: np.ndarray
-
-
-def predicted(engine: Any) -> Predicted:
-    """The predictions of an evaluator's current iteration.
+def predicted(engine: Any) -> PredictionTable:
+    """The predictions of an evaluator's current iteration, as float32.
 
     Parameters
     ----------
@@ -53,7 +44,7 @@ def predicted(engine: Any) -> Predicted:
         }
         batch = {"index": [int(item["index"]) for item in batch]}
     label = output.get("label")
-    return Predicted(
+    return PredictionTable(
         index=np.asarray(torch.as_tensor(batch["index"]).cpu(), dtype=np.int64),
         labels=None if label is None else np.asarray(torch.as_tensor(label).cpu(), dtype=np.int64).reshape(-1),
         probabilities=np.asarray(output["pred"].detach().float().cpu()),

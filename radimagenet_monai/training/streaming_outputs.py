@@ -16,18 +16,17 @@ from ignite.engine import Engine, Events
 
 from radimagenet_monai.data.sealed_records import SealedRecords
 from radimagenet_monai.datasets.records import frame_number
+from radimagenet_monai.evaluation.predictions import PREDICTIONS_CSV
 from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
 from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
 from radimagenet_monai.io.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.io.named_roots import without_folders
 from radimagenet_monai.phantom_notice import PHANTOM_NOTICE, is_phantom
 from radimagenet_monai.training.distributed import gather_objects, rank
-from radimagenet_monai.training.outputs import EVALUATION_JSON, PREDICTIONS_CSV, images_folder
+from radimagenet_monai.training.outputs import EVALUATION_JSON, TOP, images_folder
 from radimagenet_monai.training.streaming_metrics import CountCollector, predicted
 
 CONFUSION_CSV = "confusion.csv"
-
-_TOP = 5
 
 
 class StreamingPredictionWriter:
@@ -83,7 +82,7 @@ class StreamingPredictionWriter:
     def _write(self, engine: Any) -> None:
         assert self._stream is not None
         found = predicted(engine)
-        order = np.argsort(-found.probabilities, axis=1, kind="stable")[:, :_TOP]
+        order = np.argsort(-found.probabilities, axis=1, kind="stable")[:, :TOP]
         highest = np.take_along_axis(found.probabilities, order, axis=1).tolist()
         writer = csv.writer(self._stream, lineterminator="\n")
         for row, (index, top) in enumerate(zip(found.index.tolist(), order.tolist(), strict=True)):
@@ -104,7 +103,7 @@ class StreamingPredictionWriter:
             self._merge(parts)
 
     def _merge(self, parts: Sequence[Path]) -> None:
-        places = range(1, min(_TOP, len(self.classes)) + 1)
+        places = range(1, min(TOP, len(self.classes)) + 1)
         with ExitStack() as opened, atomic_open(self.path, "w", encoding="utf-8", newline="") as stream:
             rows = [_numbered(opened.enter_context(part.open(encoding="utf-8", newline=""))) for part in parts]
             writer = csv.writer(stream, lineterminator="\n")

@@ -10,13 +10,13 @@ from pathlib import Path
 import data_store
 import numpy as np
 import pydicom
+import reference as truth
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import ImplicitVRLittleEndian
 
 from radimagenet_monai.errors import RadImageNetError, UnreadableImageError
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
-from radimagenet_monai.intensity import reference as truth
 from radimagenet_monai.intensity.modality import POLICY_OF_MODALITY
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
@@ -125,7 +125,7 @@ def series_of(path: Path, dataset: Dataset) -> list[Path]:
 
 
 def true_canonical(path: Path, policy: str, frame: int) -> np.ndarray:
-    """The uncropped canonical image of one frame by `radimagenet_monai.intensity.reference`, as stored, not turned."""
+    """The uncropped canonical image of one frame by `reference`, as stored, not turned."""
     frames, dataset = decoded(path)
     if policy == "CT":
         return truth.reference_ct(frames[frame], dataset, 50, 400)

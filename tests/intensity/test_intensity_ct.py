@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference as truth
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,7 +14,6 @@ from pydicom.pixels import apply_modality_lut, apply_windowing
 
 from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import CTWindowd
-from radimagenet_monai.intensity import reference as truth
 from radimagenet_monai.intensity.windows import WINDOWS
 
 RAMP = np.arange(-1100, 3100, dtype=np.int16).reshape(60, 70)

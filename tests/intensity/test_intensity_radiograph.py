@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference as truth
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,7 +14,6 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from radimagenet_monai.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import RadiographVOId
-from radimagenet_monai.intensity import reference as truth
 
 STORED = np.random.default_rng(1).integers(0, 4096, (30, 40)).astype(np.uint16)
 TWELVE_BITS = {"BitsStored": 12}

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam
 from radimagenet_monai.intensity import CTWindowd, MRPercentiled
 from radimagenet_monai.training import KnownFindingsLoss, intensity_facts, require_trained_intensity
 from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
-from radimagenet_monai.training.predictions import PredictionTable, area_under_roc, by_exam
+from radimagenet_monai.training.predictions import area_under_roc
 
 
 def table_of(positive: list[float], labels: list[int] | None) -> PredictionTable:

@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.training import (
     AreaUnderROC,
@@ -35,7 +36,7 @@ from radimagenet_monai.training import (
 )
 from radimagenet_monai.training.inferer import computes_bfloat16
 from radimagenet_monai.training.launch import user_error_line
-from radimagenet_monai.training.predictions import PredictionTable, area_under_roc
+from radimagenet_monai.training.predictions import area_under_roc
 from radimagenet_monai.training.run_record import hash_datalist
 
 

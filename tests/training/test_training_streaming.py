@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,15 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 
 from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.labels import LABELS
 from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
-from radimagenet_monai.training import StreamingEvaluationWriter, StreamingMetric, StreamingPredictionWriter
+from radimagenet_monai.training import (
+    PredictionWriter,
+    StreamingEvaluationWriter,
+    StreamingMetric,
+    StreamingPredictionWriter,
+)
 
 CLASSES = [label.key for label in LABELS][40:52]
 IMAGES = 43
@@ -85,6 +92,25 @@ def evaluate(folder: Path, decollate: bool = False, labeled: bool = True, scale:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_the_file_is_that_of_the_writer_for_few_images(tmp_path: Path) -> None:
+    classes, rng = [label.key for label in LABELS][:24], np.random.default_rng(3)
+    probabilities = rng.dirichlet(np.full(24, 0.2), 9).astype(np.float32)
+    labels = rng.integers(24, size=9)
+    data = [{"image": str(tmp_path / f"{i}.png"), "frame": i} for i in range(9)]
+    output = {"pred": torch.tensor(probabilities), "label": torch.tensor(labels)}
+    engine = SimpleNamespace(state=SimpleNamespace(batch={"index": torch.arange(9)}, output=output))
+    streaming = StreamingPredictionWriter(tmp_path, data, classes, tmp_path)
+    for step in (streaming._start, streaming._write, streaming._finish):
+        step(engine)
+    streamed = (tmp_path / "predictions.csv").read_text()
+    table = PredictionTable(np.arange(9), probabilities.astype(np.float64), labels)
+    engine = SimpleNamespace(state=SimpleNamespace(predictions=table, batch=[]))
+    general = PredictionWriter(tmp_path, data, classes, tmp_path, tmp_path / "model.pt")
+    general._start(engine)
+    general(engine)
+    assert (tmp_path / "predictions.csv").read_text() == streamed
 
 
 @pytest.mark.parametrize("decollate", [False, True])

@@ -24,6 +24,7 @@ from radimagenet_monai.errors import RecordsError
 from radimagenet_monai.evaluation.multiplicity import holm
 from radimagenet_monai.evaluation.patient_numbers import number_patients
 from radimagenet_monai.evaluation.power import patients_needed
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.evaluation.resampled import corrected_resampled_test
 from radimagenet_monai.experiments.comparison.as_run import as_run, versions_of
 from radimagenet_monai.experiments.comparison.finished import POOLED, Runs, paired, read_facts
@@ -46,7 +47,7 @@ from radimagenet_monai.experiments.comparison.plan import (
     Run,
     plan_from,
 )
-from radimagenet_monai.experiments.comparison.predictions import Predictions, RecordIndex, patients_of, read_run
+from radimagenet_monai.experiments.comparison.predictions import RecordIndex, patients_of, read_run
 from radimagenet_monai.experiments.comparison.selected import describe_selected
 from radimagenet_monai.experiments.comparison.sentences import LEVEL, sentences
 from radimagenet_monai.experiments.comparison.subgroup_differences import subgroup_differences
@@ -259,7 +260,7 @@ def _performance_row(runs: Runs, architecture: str, name: str, fraction: float) 
     single: list[Contrast] = []
     for fold in runs.folds():
         for scenario, predictions in runs.find(architecture, name, fold, fraction).items():
-            item = contrast([predictions], [1], 1, runs.clusters_at(predictions.rows), runs.plan.seed)
+            item = contrast([predictions], [1], 1, runs.clusters_at(predictions.index), runs.plan.seed)
             single.append(item)
             if item.value is not None:
                 by_scenario.setdefault(scenario, {})[fold] = item.value
@@ -368,14 +369,14 @@ def _test_share(plan: Plan, frame: pd.DataFrame, fraction: float) -> float:
     return float(np.mean(shares))
 
 
-def _clusters(frame: pd.DataFrame, predictions: Mapping[Run, Predictions]) -> np.ndarray | None:
+def _clusters(frame: pd.DataFrame, predictions: Mapping[Run, PredictionTable]) -> np.ndarray | None:
     if len(predictions) < 2:
         raise RecordsError("fewer than two runs were finished; see the runs' logs and give the command again")
     patients = patients_of(frame)
     if patients is None:
         return None
     numbers = number_patients(patients, len(frame))
-    scored = np.unique(np.concatenate([item.rows for item in predictions.values()]))
+    scored = np.unique(np.concatenate([item.index for item in predictions.values()]))
     return numbers if np.unique(numbers[scored]).size < scored.size else None
 
 
@@ -420,7 +421,7 @@ def _run_row(out: Path, run: Run, result: Mapping[str, Any], runs: Runs) -> dict
     predictions = runs.predictions.get(run)
     value = low = high = None
     if predictions is not None:
-        item = contrast([predictions], [1], 1, runs.clusters_at(predictions.rows), runs.plan.seed)
+        item = contrast([predictions], [1], 1, runs.clusters_at(predictions.index), runs.plan.seed)
         value, (low, high) = item.value, interval_of(item.value, item.standard_error)
     facts = read_facts(out, run)
     best = facts.get("best_metric") or {}

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.experiments.comparison.jobs import EVALUATION_FOLDER, RUNS_FOLDER
 from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT, Plan, Run
-from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 POOLED = "all"
 """In the place of an architecture: all of them together."""
@@ -29,7 +29,7 @@ class Runs:
 
     plan: Plan
     frame: pd.DataFrame
-    predictions: Mapping[Run, Predictions]
+    predictions: Mapping[Run, PredictionTable]
     clusters: np.ndarray | None
     test_shares: Mapping[float, float]
 
@@ -41,7 +41,9 @@ class Runs:
         """Folds of the plan."""
         return [None] if self.plan.folds == OWN_SPLIT else range(self.plan.folds)
 
-    def find(self, architecture: str, initialization: str, fold: int | None, fraction: float) -> dict[str, Predictions]:
+    def find(
+        self, architecture: str, initialization: str, fold: int | None, fraction: float
+    ) -> dict[str, PredictionTable]:
         """Finished runs, by architecture and scenario."""
         return {
             f"{run.architecture}/{run.scenario.name if run.scenario else 'probe'}": predictions
@@ -67,13 +69,13 @@ def read_facts(out: Path, run: Run) -> dict[str, Any]:
 
 def paired(
     runs: Runs, architecture: str, first: str, second: str, fold: int | None, fraction: float
-) -> tuple[list[tuple[str, Predictions, Predictions]], np.ndarray]:
+) -> tuple[list[tuple[str, PredictionTable, PredictionTable]], np.ndarray]:
     """The runs that both initializations have in a fold, restricted to the rows that all of them predicted."""
     of_first, of_second = (runs.find(architecture, name, fold, fraction) for name in (first, second))
     names = [name for name in of_first if name in of_second]
     if not names:
         return [], np.empty(0, np.int64)
-    rows = of_first[names[0]].rows
+    rows = of_first[names[0]].index
     for name in names:
-        rows = np.intersect1d(np.intersect1d(rows, of_first[name].rows), of_second[name].rows)
+        rows = np.intersect1d(np.intersect1d(rows, of_first[name].index), of_second[name].index)
     return [(name, of_first[name].at(rows), of_second[name].at(rows)) for name in names], rows

@@ -15,9 +15,10 @@ import numpy as np
 from scipy.special import expit, logit, ndtr
 
 from radimagenet_monai.evaluation.auc_components import AucComponents
+from radimagenet_monai.evaluation.bootstrap import resample_rows
 from radimagenet_monai.evaluation.multiclass import class_aucs
+from radimagenet_monai.evaluation.predictions import PredictionTable, known_labels
 from radimagenet_monai.evaluation.proportions import normal_quantile
-from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 CONFIDENCE = 0.95
 
@@ -51,16 +52,16 @@ def measure_name(classes: int) -> str:
     return "AUC" if classes == 2 else "macro AUC"
 
 
-def measure_of(model: Predictions) -> float | None:
+def measure_of(model: PredictionTable) -> float | None:
     """The AUC, or the macro AUC for more than two classes; ``None`` if a class needed for it is absent."""
-    if np.unique(model.labels).size < 2:
+    if np.unique(known_labels(model)).size < 2:
         return None
-    areas = class_aucs(model.labels, model.probabilities)
+    areas = class_aucs(known_labels(model), model.probabilities)
     return float(areas[1] if areas.size == 2 else np.nanmean(areas))
 
 
 def contrast(
-    models: Sequence[Predictions], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int = 0
+    models: Sequence[PredictionTable], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int = 0
 ) -> Contrast:
     """``sum(sign * measure) / divisor`` of models on the same images.
 
@@ -77,7 +78,7 @@ def contrast(
     seed
         Seed of the bootstrap.
     """
-    labels = models[0].labels
+    labels = known_labels(models[0])
     if models[0].probabilities.shape[1] > 2:
         return _macro(models, signs, divisor, clusters, seed)
     method = "DeLong" if clusters is None else "Obuchowski"
@@ -126,10 +127,10 @@ def joined(contrasts: Sequence[Contrast]) -> dict[str, Any]:
 
 
 def _macro(
-    models: Sequence[Predictions], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int
+    models: Sequence[PredictionTable], signs: Sequence[int], divisor: int, clusters: np.ndarray | None, seed: int
 ) -> Contrast:
     method = "bootstrap" if clusters is None else "bootstrap by patient"
-    labels = models[0].labels
+    labels = known_labels(models[0])
 
     def value(rows: np.ndarray) -> float:
         areas = (float(np.nanmean(class_aucs(labels[rows], model.probabilities[rows]))) for model in models)
@@ -141,11 +142,10 @@ def _macro(
     everything = np.arange(labels.size)
     estimate = value(everything)
     units = everything if clusters is None else clusters
-    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(_RESAMPLES):
-        rows = np.concatenate([members[unit] for unit in rng.integers(len(members), size=len(members))])
+        rows = resample_rows(units, rng)
         if np.unique(labels[rows]).size > 1:
             drawn.append(value(rows))
     error = float(np.std(drawn, ddof=1)) if len(drawn) > _RESAMPLES // 2 else None

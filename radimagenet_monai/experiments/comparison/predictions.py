@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +12,9 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.evaluation.predictions import PREDICTIONS_CSV, PredictionTable, by_exam, read_predictions
 from radimagenet_monai.tasks import Task
-from radimagenet_monai.training.outputs import PREDICTIONS_CSV, relative_to
-from radimagenet_monai.training.predictions import PredictionTable, by_exam
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of one run on its test set, one row per image, or per exam if exams are scored.
-
-    Attributes
-    ----------
-    rows
-        ``(n,)`` row numbers in the records table (for an exam, of its first slice), ascending.
-    labels
-        ``(n,)`` class indices; for findings, 0 or 1 for the first one.
-    probabilities
-        ``(n, classes)``.
-    decisions
-        ``(n,)`` booleans, called positive at the run's own threshold; ``None`` for more than two classes.
-    unreadable
-        Number of images without a prediction.
-    """
-
-    rows: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-    decisions: np.ndarray | None
-    unreadable: int
-
-    @property
-    def scores(self) -> np.ndarray:
-        """``(n,)`` probabilities of the positive class of two."""
-        return self.probabilities[:, 1]
-
-    def at(self, rows: np.ndarray) -> Predictions:
-        """Predictions of some rows of the records table, all of which must be present."""
-        places = np.searchsorted(self.rows, rows)
-        return Predictions(
-            rows,
-            self.labels[places],
-            self.probabilities[places],
-            None if self.decisions is None else self.decisions[places],
-            self.unreadable,
-        )
+from radimagenet_monai.training.outputs import relative_to
 
 
 class RecordIndex:
@@ -100,8 +59,11 @@ class RecordIndex:
             ) from None
 
 
-def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str], aggregate: str) -> Predictions:
-    """The predictions of a run.
+def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str], aggregate: str) -> PredictionTable:
+    """The predictions of a run on its test set, one row per image, or per exam if exams are scored.
+
+    Its ``index`` is the row in the records table (for an exam, of its first slice), ascending; its labels are class
+    indices, and for findings 0 or 1 for the first one; it has decisions at the run's own threshold for two classes.
 
     Parameters
     ----------
@@ -122,10 +84,9 @@ def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str
         If the file is missing or belongs to other records.
     """
     path = folder / PREDICTIONS_CSV
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise RecordsError(f"'{folder}' holds no {PREDICTIONS_CSV}; remove the run's folder to repeat it") from None
+    if not path.exists():
+        raise RecordsError(f"'{folder}' holds no {PREDICTIONS_CSV}; remove the run's folder to repeat it")
+    table = read_predictions(folder)
     readable = table["problem"] == ""
     table, unreadable = table[readable], int((~readable).sum())
     if task.findings:
@@ -136,14 +97,14 @@ def read_run(folder: Path, index: RecordIndex, task: Task, classes: Sequence[str
     )
     labels, probabilities, decisions = _columns(table, task, classes)
     order = np.argsort(rows)
-    rows, labels, probabilities = rows[order], labels[order], probabilities[order]
+    decisions = None if decisions is None else decisions[order]
+    images = PredictionTable(rows[order], probabilities[order], labels[order], True, decisions, unreadable)
     if aggregate == "none":
-        return Predictions(rows, labels, probabilities, None if decisions is None else decisions[order], unreadable)
-    exams = by_exam(PredictionTable(rows, probabilities, labels), index.items, aggregate)
+        return images
+    exams = by_exam(images, index.items, aggregate)
     threshold = float(table["threshold"].iloc[0]) if "threshold" in table.columns and len(table) else None
-    called = None if threshold is None else exams.probabilities[:, 1] >= threshold
-    assert exams.labels is not None
-    return Predictions(exams.index, exams.labels, exams.probabilities, called, unreadable)
+    called = None if threshold is None else exams.scores >= threshold
+    return replace(exams, decisions=called, unreadable=unreadable)
 
 
 def _columns(

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from radimagenet_monai.evaluation.bootstrap import resample_rows
 from radimagenet_monai.evaluation.calibration import evaluate_calibration
 from radimagenet_monai.evaluation.decision_curve import decision_curve
+from radimagenet_monai.evaluation.predictions import PredictionTable, known_labels
 from radimagenet_monai.evaluation.proportions import share_of
 from radimagenet_monai.evaluation.roc import average_precision, roc_curve
 from radimagenet_monai.experiments.comparison.finished import Runs, read_facts
 from radimagenet_monai.experiments.comparison.measures import contrast, interval_of, joined
 from radimagenet_monai.experiments.comparison.plan import OWN_SPLIT
-from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 _GRID = np.linspace(0, 1, 101)
 _RESAMPLES = 200
@@ -29,7 +30,7 @@ def describe_selected(
     Probabilities of several folds are pooled for calibration, net benefit and decisions; the AUC and the ROC curve are
     means over folds, since scores of different models have no common scale.
     """
-    by_scenario: dict[str, dict[int | None, Predictions]] = {}
+    by_scenario: dict[str, dict[int | None, PredictionTable]] = {}
     validation: dict[str, list[float]] = {}
     for run, predictions in runs.predictions.items():
         if (run.architecture, run.initialization, run.fraction) == (architecture, initialization, fraction):
@@ -40,14 +41,14 @@ def describe_selected(
     if not by_scenario:
         return None
     chosen = max(by_scenario, key=lambda name: float(np.mean(validation[name])))
-    parts = [part for part in by_scenario[chosen].values() if np.unique(part.labels).size == 2]
+    parts = [part for part in by_scenario[chosen].values() if np.unique(known_labels(part)).size == 2]
     if not parts:
         return None
-    contrasts = [contrast([part], [1], 1, runs.clusters_at(part.rows)) for part in parts]
+    contrasts = [contrast([part], [1], 1, runs.clusters_at(part.index)) for part in parts]
     mean = joined(contrasts)
     low, high = interval_of(mean["difference"], mean["standard_error"])
-    rows = np.concatenate([part.rows for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
+    rows = np.concatenate([part.index for part in parts])
+    labels = np.concatenate([known_labels(part) for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     clusters = runs.clusters_at(rows)
     calibration = evaluate_calibration(labels, scores, clusters=clusters)
@@ -56,10 +57,10 @@ def describe_selected(
         "scenario": chosen,
         "auc": {"auc": mean["difference"], "low": low, "high": high, "reason": mean["reason"]},
         "method": mean["method"] if runs.plan.folds == OWN_SPLIT else f"{mean['method']}, within folds",
-        "average_precision": float(np.mean([average_precision(part.labels, part.scores) for part in parts])),
+        "average_precision": float(np.mean([average_precision(known_labels(part), part.scores) for part in parts])),
         "calibration": {**calibration.to_dict(), "bins": calibration.to_dict()["curve"]},
         "operating_point": _operating_point(parts, clusters),
-        "roc": _mean_roc(parts, [runs.clusters_at(part.rows) for part in parts], runs.plan.seed),
+        "roc": _mean_roc(parts, [runs.clusters_at(part.index) for part in parts], runs.plan.seed),
         "decision_curve": {
             "thresholds": list(benefit.thresholds),
             "model": list(benefit.model),
@@ -68,11 +69,11 @@ def describe_selected(
     }
 
 
-def _operating_point(parts: Sequence[Predictions], clusters: np.ndarray | None) -> dict[str, Any] | None:
+def _operating_point(parts: Sequence[PredictionTable], clusters: np.ndarray | None) -> dict[str, Any] | None:
     if any(part.decisions is None for part in parts):
         return None
     called = np.concatenate([part.decisions for part in parts if part.decisions is not None])
-    positive = np.concatenate([part.labels for part in parts]) == 1
+    positive = np.concatenate([known_labels(part) for part in parts]) == 1
     counts = {
         "sensitivity": (called, positive),
         "specificity": (~called, ~positive),
@@ -86,17 +87,19 @@ def _operating_point(parts: Sequence[Predictions], clusters: np.ndarray | None) 
     }
 
 
-def _mean_roc(parts: Sequence[Predictions], clusters: Sequence[np.ndarray | None], seed: int) -> dict[str, list[float]]:
+def _mean_roc(
+    parts: Sequence[PredictionTable], clusters: Sequence[np.ndarray | None], seed: int
+) -> dict[str, list[float]]:
     """Mean sensitivity of the folds at each false-positive rate, with a pointwise band of resampled patients."""
     rng = np.random.default_rng(seed)
-    curve = np.mean([_sensitivity(part.labels, part.scores) for part in parts], axis=0)
+    curve = np.mean([_sensitivity(known_labels(part), part.scores) for part in parts], axis=0)
     drawn = []
     for _ in range(_RESAMPLES):
         resampled = []
         for part, patients in zip(parts, clusters, strict=True):
-            rows = _resample(part.rows.size, patients, rng)
-            if np.unique(part.labels[rows]).size == 2:
-                resampled.append(_sensitivity(part.labels[rows], part.scores[rows]))
+            rows = resample_rows(np.arange(part.index.size) if patients is None else patients, rng)
+            if np.unique(known_labels(part)[rows]).size == 2:
+                resampled.append(_sensitivity(known_labels(part)[rows], part.scores[rows]))
         if resampled:
             drawn.append(np.mean(resampled, axis=0))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
@@ -111,13 +114,3 @@ def _mean_roc(parts: Sequence[Predictions], clusters: Sequence[np.ndarray | None
 def _sensitivity(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     curve = roc_curve(labels, scores)
     return np.interp(_GRID, curve.false_positive_rate, curve.sensitivity)
-
-
-def _resample(images: int, patients: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Row numbers of as many patients, drawn with replacement."""
-    if patients is None:
-        return rng.integers(images, size=images)
-    order = np.argsort(patients, kind="stable")
-    ends = np.searchsorted(patients[order], np.arange(patients.max() + 2))
-    drawn = rng.integers(patients.max() + 1, size=patients.max() + 1)
-    return np.concatenate([order[ends[unit] : ends[unit + 1]] for unit in drawn])

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.evaluation.predictions import PredictionTable
 from radimagenet_monai.evaluation.subgroups import Subgroup, subgroups
 from radimagenet_monai.experiments.comparison.finished import Runs
 from radimagenet_monai.experiments.comparison.measures import Contrast, contrast, interval_of, joined
-from radimagenet_monai.experiments.comparison.predictions import Predictions
 
 USUAL_COLUMNS = ("sex", "age", "scanner", "manufacturer", "site", "view", "plane", "finding")
 """Columns that make subgroups unasked. Others might tell who a patient is, and are taken only by name."""
@@ -54,7 +54,7 @@ def subgroup_differences(
         return []
     wanted = list(columns) or [name for name in runs.frame.columns if str(name).lower() in USUAL_COLUMNS]
     groups: list[Subgroup] = []
-    scored = np.unique(np.concatenate([item.rows for item in runs.predictions.values()]))
+    scored = np.unique(np.concatenate([item.index for item in runs.predictions.values()]))
     frame = runs.frame.iloc[scored]
     labels = (frame["label"] == runs.plan.classes[-1]).to_numpy(dtype=np.int64)
     for column in wanted:
@@ -111,7 +111,7 @@ def _difference(
         known = [model for model in models if model is not None]
         if len(known) < 2:
             continue
-        rows = np.intersect1d(np.intersect1d(known[0].rows, known[1].rows), members)
+        rows = np.intersect1d(np.intersect1d(known[0].index, known[1].index), members)
         if not rows.size:
             continue
         clusters = runs.clusters_at(rows)
@@ -130,6 +130,6 @@ def _difference(
 
 def _model(
     runs: Runs, architecture: str, name: str, fold: int | None, chosen: Mapping[tuple[str, str], str]
-) -> Predictions | None:
+) -> PredictionTable | None:
     found = runs.find(architecture, name, fold, runs.plan.fractions[-1])
     return found.get(f"{architecture}/{chosen[architecture, name]}")

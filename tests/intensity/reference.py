@@ -1,7 +1,7 @@
 """Reference implementation of intensities: every canonical image, computed slowly with pydicom's LUT functions.
 
 Nothing here is shared with the policies, which are written for speed; the tests compare the two on every readable
-file of pydicom's collections. Read this module to learn what a policy means, and trust it over the policy.
+file of pydicom's collections.
 
 All functions take *stored* values, as returned by `pydicom.pixels.pixel_array(..., raw=True)`, and their data set,
 and return float64 in [0, 1]. If pydicom 3.0 departs from the standard, the data set is converted to a form that
