@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from monai.transforms import Compose, RandAffined, RandFlipd
 
-from radimagenet_monai.data import AffineAugmentation, PrepareBatch
-from radimagenet_monai.data.augmentation import warp_with_opencv
+from radimagenet_monai.loading import AffineAugmentation, PrepareBatch
+from radimagenet_monai.loading.augmentation import warp_with_opencv
 
 
 def rate(augment: Callable[[int], object], images_a_call: int, seconds: float) -> float:

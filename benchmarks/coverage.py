@@ -21,12 +21,12 @@ from scipy.special import ndtri
 from scipy.stats import ttest_1samp
 from sklearn.model_selection import RepeatedStratifiedKFold
 
-from radimagenet_monai.evaluation.bootstrap import BootstrapInterval, BootstrapMethod, bootstrap_interval
-from radimagenet_monai.evaluation.clustered import compare_clustered_aucs, estimate_clustered_auc
-from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
-from radimagenet_monai.evaluation.permutation import permutation_test
-from radimagenet_monai.evaluation.resampled import corrected_resampled_test
-from radimagenet_monai.evaluation.weighted_auc import AucStatistic
+from radimagenet_monai.statistics.auc.clustered import compare_clustered_aucs, estimate_clustered_auc
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
+from radimagenet_monai.statistics.auc.weighted import AucStatistic
+from radimagenet_monai.statistics.resampling.bootstrap import BootstrapInterval, BootstrapMethod, bootstrap_interval
+from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
+from radimagenet_monai.statistics.resampling.permutation import permutation_test
 
 SAMPLES = 1000
 OF_PATIENT = 0.5

@@ -29,7 +29,7 @@ def data(images: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def ours(labels: np.ndarray, scores: dict[str, np.ndarray]) -> None:
-    from radimagenet_monai.evaluation.delong import compare_aucs
+    from radimagenet_monai.statistics.auc.delong import compare_aucs
 
     compare_aucs(labels, scores)
 

@@ -31,8 +31,9 @@ from torch import Tensor, nn
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "oracles"))
 from torchvision_oracle import published_network, without_head
 
-from radimagenet_monai.networks import Encoder, build_encoder
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.encoders import Encoder
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.models import build_encoder
 
 LEAST_RATE, MOST_MEMORY = 0.95, 1.05
 PARTS = ("forward", "training step")

@@ -55,7 +55,7 @@ from monai.transforms import (
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from radimagenet_monai.data import AffineAugmentation, PackedDataset, PrepareBatch, build_loader
+from radimagenet_monai.loading import AffineAugmentation, PackedDataset, PrepareBatch, build_loader
 from radimagenet_monai.phantoms import write_phantom
 
 ROTATION, SHIFT, ZOOM = 10.0, 0.1, 0.1

@@ -38,13 +38,14 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
-from radimagenet_monai.data import PackedStore, build_loader, packed_dataset
-from radimagenet_monai.data.mapped_images import MappedParts
-from radimagenet_monai.data.sealed_store import seal_store
-from radimagenet_monai.datasets.records import check_records, read_records, to_datalist, write_records
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.datasets.records.table import check_records, read_records, to_datalist, write_records
+from radimagenet_monai.engine.handlers.run_record import hash_datalist
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.labels import LABELS
-from radimagenet_monai.training.run_record import hash_datalist
+from radimagenet_monai.loading import build_loader, packed_dataset
+from radimagenet_monai.store import PackedStore
+from radimagenet_monai.store.mapped_images import MappedParts
+from radimagenet_monai.store.sealed.sealing import seal_store
 
 SIZE, BATCH = 224, 256
 CLASSES = [label.key for label in LABELS]

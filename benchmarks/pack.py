@@ -47,11 +47,11 @@ import pandas as pd
 import PIL
 from PIL import Image
 
-from radimagenet_monai.data.packing import pack_records
-from radimagenet_monai.datasets.radimagenet import DATASET_FOLDER, class_folder
-from radimagenet_monai.datasets.records import write_records
-from radimagenet_monai.labels import LABELS
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.datasets.readers.radimagenet import DATASET_FOLDER, class_folder
+from radimagenet_monai.datasets.records.table import write_records
 from radimagenet_monai.phantoms.radimagenet import SPLIT_CYCLE, TABLES, image_name, simulate
+from radimagenet_monai.store.packing import pack_records
 
 CHUNK = 16  # files that a decoding process takes at a time
 
@@ -207,8 +207,8 @@ class Packing:
 
     def __init__(self, table: Path, root: Path, store: Path, size: int, workers: int, part_mib: int) -> None:
         script = (
-            f"from radimagenet_monai.data import packed_part; packed_part.PART_BYTES = {part_mib} * 2**20;"
-            f"from radimagenet_monai.training.commands import pack;"
+            f"from radimagenet_monai.loading import packed_part; packed_part.PART_BYTES = {part_mib} * 2**20;"
+            f"from radimagenet_monai.commands.pack import pack;"
             f"pack({str(table)!r}, {str(store)!r}, {size}, root={str(root)!r}, workers={workers})"
         )
         self.process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -25,7 +25,7 @@ import torch
 from monai.data import PersistentDataset
 from monai.transforms import Compose, LoadImaged, ScaleIntensityRanged, Transposed
 
-from radimagenet_monai.data import PackedDataset
+from radimagenet_monai.loading import PackedDataset
 
 
 def write_pictures(folder: Path, images: int, size: int) -> list[dict]:

@@ -33,17 +33,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from radimagenet_monai.data.row_resize import resize_to_uint8
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist
-from radimagenet_monai.experiments.probe import probe_run
-from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE, task_preprocessing
-from radimagenet_monai.experiments.probe_heads import C_PATH, INNER_FOLDS
-from radimagenet_monai.networks import build_classifier, build_encoder
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE, task_preprocessing
+from radimagenet_monai.comparison.probe.heads import C_PATH, INNER_FOLDS
+from radimagenet_monai.comparison.probe.probe import probe_run
+from radimagenet_monai.datasets.records.table import load_datalist
+from radimagenet_monai.datasets.registry import prepare
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models import build_classifier, build_encoder
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.tasks import get_task
-from radimagenet_monai.training.encoder_file import save_encoder
+from radimagenet_monai.store.row_resize import resize_to_uint8
 from radimagenet_monai.weights.ablation import write_ablation
 
 TASK = get_task("breast_mass_us_classification")

@@ -30,8 +30,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 
 from radimagenet_monai.collection.render import write_bundles
+from radimagenet_monai.engine.distributed import is_first_process, process_count, stop_process_group
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.training.distributed import is_first_process, process_count, stop_process_group
 
 _NOT_COUNTED = 3
 _PROCESSES = (1, 2, 4)

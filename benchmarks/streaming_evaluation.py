@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
-from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
-from radimagenet_monai.evaluation.streaming_evaluation import evaluate_counts
-from radimagenet_monai.evaluation.streaming_groups import radimagenet_groups
-from radimagenet_monai.labels import LABELS
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.statistics.multiclass import evaluate_multiclass
+from radimagenet_monai.statistics.streaming.counts import StreamingCounts
+from radimagenet_monai.statistics.streaming.evaluation import evaluate_counts
+from radimagenet_monai.statistics.streaming.groups import radimagenet_groups
 
 CLASSES = [label.key for label in LABELS]
 BATCH = 256

@@ -41,14 +41,14 @@ from monai.transforms import (
 
 from radimagenet_monai.collection.render import write_bundles
 from radimagenet_monai.datasets import prepare, read_records
-from radimagenet_monai.networks import build_classifier
+from radimagenet_monai.engine import keep_freed_memory
+from radimagenet_monai.models import build_classifier
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.training import keep_freed_memory
 
 TASK = "breast_mass_us_classification"
 
 # Checkpoints, records and validation belong to a run, not to a training step.
-SEED_ONLY = [{"_target_": "radimagenet_monai.training.SeedIterations", "seed": 0}]
+SEED_ONLY = [{"_target_": "radimagenet_monai.engine.SeedIterations", "seed": 0}]
 
 
 class Rate:

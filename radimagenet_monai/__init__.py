@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from radimagenet_monai.lazy import lazy_exports
-from radimagenet_monai.version import __version__
+from radimagenet_monai.core.lazy import lazy_exports
+from radimagenet_monai.core.version import __version__
 
 if TYPE_CHECKING:
-    from radimagenet_monai.networks.classifier import build_classifier
-    from radimagenet_monai.networks.pretrained import load_encoder
-    from radimagenet_monai.networks.unet import build_unet
+    from radimagenet_monai.models.classifier import build_classifier
+    from radimagenet_monai.models.pretrained import load_encoder
+    from radimagenet_monai.models.unet import build_unet
     from radimagenet_monai.weights.store import list_weights
 
 _MODULE_OF = {
-    "build_classifier": "networks.classifier",
-    "build_unet": "networks.unet",
+    "build_classifier": "models.classifier",
+    "build_unet": "models.unet",
     "list_weights": "weights.store",
-    "load_encoder": "networks.pretrained",
+    "load_encoder": "models.pretrained",
 }
 
 __all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder"]

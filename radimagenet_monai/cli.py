@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from radimagenet_monai import command_line
-from radimagenet_monai.collection import commands as bundle_commands
-from radimagenet_monai.command_line import Options, Parameter
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError, UsageError
-from radimagenet_monai.experiments import commands as experiment_commands
-from radimagenet_monai.flags import Count, Whole, with_known_flags
-from radimagenet_monai.report import commands as report_commands
-from radimagenet_monai.training import commands as training_commands
-from radimagenet_monai.version import __version__
-from radimagenet_monai.weights import commands as weights_commands
+from radimagenet_monai.commands import bundles as bundle_commands
+from radimagenet_monai.commands import compare as experiment_commands
+from radimagenet_monai.commands import pack as training_commands
+from radimagenet_monai.commands import report as report_commands
+from radimagenet_monai.commands import weights as weights_commands
+from radimagenet_monai.core import command_line
+from radimagenet_monai.core.command_line import Options, Parameter
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError, UsageError
+from radimagenet_monai.core.flags import Count, Whole, with_known_flags
+from radimagenet_monai.core.version import __version__
 
 DEFAULT_BUNDLES = "bundles"
 _MOST_IMAGES_AUDITED = 20_000  # about ten minutes on two cores
@@ -59,7 +59,7 @@ def prepare(
         audit: auto reads the images of up to 20 000; true reads any number; false leaves the audit out.
         options: options of the dataset, see docs/reference/datasets; an unknown one is refused, listing the valid ones.
     """
-    from radimagenet_monai.datasets.readers import prepare as write_prepared
+    from radimagenet_monai.datasets.registry import prepare as write_prepared
 
     table, facts = write_prepared(str(name), str(root), str(out), seed, **options)
     exams = f", {facts['exams']} exams" if "exams" in facts else ""
@@ -76,12 +76,12 @@ def prepare(
 
 
 def _audit_prepared(table: Path, images: int, wanted: Any) -> None:
-    from radimagenet_monai.datasets.readers import SUMMARY_FILE
-    from radimagenet_monai.flags import parse_flag
-    from radimagenet_monai.intensity.plausibility import in_words
-    from radimagenet_monai.io.atomic import atomic_write_text
-    from radimagenet_monai.report.audit_page import VERDICTS, found_in_words
+    from radimagenet_monai.core.atomic import atomic_write_text
+    from radimagenet_monai.core.flags import parse_flag
+    from radimagenet_monai.datasets.registry import SUMMARY_FILE
+    from radimagenet_monai.intensity.checks.plausibility import in_words
     from radimagenet_monai.report.audit_run import PAGE_FILE, run_audit
+    from radimagenet_monai.report.sections.audit import VERDICTS, found_in_words
 
     automatic = wanted == "auto"
     if not automatic and not parse_flag(wanted):
@@ -158,7 +158,7 @@ def demo(
         image_size: rows and columns of the network's input in pixels.
         seed: random seed of phantoms and training.
     """
-    from radimagenet_monai.experiments.demo import run_demo
+    from radimagenet_monai.commands.demo import run_demo
 
     print(run_demo(str(out), images=images, epochs=epochs, image_size=image_size, seed=seed))
 
@@ -173,7 +173,7 @@ def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> Non
         out: output folder for phantoms, trained bundles and rehearsal.md.
         seed: random seed of phantoms, splits and training.
     """
-    from radimagenet_monai.experiments.rehearsal import rehearse as run_rehearsal
+    from radimagenet_monai.commands.rehearsal import rehearse as run_rehearsal
 
     path, learnt = run_rehearsal(str(out), [str(name) for name in names], seed)
     print(path)
@@ -190,7 +190,7 @@ def miniature(out: str = "miniature_output", seed: Whole = 0) -> None:
         out: folder that receives everything; the figures are in miniature.md, the report in comparisons/report.html.
         seed: random seed of phantoms, splits, training and comparisons.
     """
-    from radimagenet_monai.experiments.miniature import Recipe, run_miniature
+    from radimagenet_monai.commands.miniature import Recipe, run_miniature
 
     print(run_miniature(str(out), Recipe(seed=seed)))
 
@@ -201,13 +201,13 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Args:
         shell: bash, zsh or fish. For bash: source <(radimagenet completion bash)
     """
-    from radimagenet_monai.completion import completion_script
+    from radimagenet_monai.commands.completion import completion_script
 
     print(completion_script(COMMANDS, "radimagenet", shell), end="")
 
 
 def _reader_options(given: Mapping[str, Any]) -> Options:
-    from radimagenet_monai.datasets.readers import get_reader
+    from radimagenet_monai.datasets.registry import get_reader
 
     name = str(given["name"])
     read = get_reader(name).read
@@ -318,7 +318,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
     except (RadImageNetError, OSError) as error:
-        from radimagenet_monai.training.launch import user_error_line
+        from radimagenet_monai.engine.start.error_lines import user_error_line
 
         line = user_error_line(error) or f"error: {error}"
         known = command_line.flags_of(COMMANDS, arguments, "radimagenet")
@@ -330,8 +330,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _catalogue(task: str | None) -> dict[str, Any]:
-    from radimagenet_monai.networks.architectures import ARCHITECTURES
-    from radimagenet_monai.tasks import DATASETS, TASKS, get_task
+    from radimagenet_monai.catalog.tasks import DATASETS, TASKS, get_task
+    from radimagenet_monai.encoders.architectures import ARCHITECTURES
     from radimagenet_monai.weights.catalogue import CATALOGUE
 
     tasks = [get_task(task)] if task else list(TASKS.values())

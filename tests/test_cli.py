@@ -11,7 +11,7 @@ import pytest
 
 from radimagenet_monai import __version__
 from radimagenet_monai.cli import main
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.core.errors import RecordsError
 
 
 def stopped(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -95,7 +95,7 @@ def test_false_switches_an_option_off(monkeypatch: pytest.MonkeyPatch, tmp_path:
         seen.update(options)
         raise RecordsError("seen enough")
 
-    monkeypatch.setattr("radimagenet_monai.datasets.readers.prepare", prepare)
+    monkeypatch.setattr("radimagenet_monai.datasets.registry.prepare", prepare)
     options = ["--official", "false", "--hash_files", "True", "--slices", "central:3"]
     with pytest.raises(SystemExit):
         main(["prepare", "mrnet", "--root", "x", "--out", str(tmp_path), *options])

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from radimagenet_monai.cli import COMMANDS, main
-from radimagenet_monai.command_line import checked, convert, parameters_of, run
-from radimagenet_monai.errors import UsageError
-from radimagenet_monai.flags import Count, whole, with_known_flags
+from radimagenet_monai.core.command_line import checked, convert, parameters_of, run
+from radimagenet_monai.core.errors import UsageError
+from radimagenet_monai.core.flags import Count, whole, with_known_flags
 
 ROOT = Path(__file__).parents[1]
 
@@ -300,7 +300,7 @@ def test_the_hint_of_an_error_fits_the_command(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", "records.csv")
 
-    monkeypatch.setattr("radimagenet_monai.datasets.readers.prepare", full)
+    monkeypatch.setattr("radimagenet_monai.datasets.registry.prepare", full)
     with pytest.raises(SystemExit) as caught:
         main(["prepare", "busi", "--root", str(tmp_path), "--out", str(tmp_path / "o")])
     assert caught.value.code == 1

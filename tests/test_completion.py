@@ -11,8 +11,8 @@ import pytest
 from test_command_line import ALL
 
 from radimagenet_monai.cli import COMMANDS, main
-from radimagenet_monai.command_line import parameters_of
-from radimagenet_monai.completion import SHELLS, completion_script
+from radimagenet_monai.commands.completion import SHELLS, completion_script
+from radimagenet_monai.core.command_line import parameters_of
 
 
 def completed(*words: str) -> list[str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from radimagenet_monai import __version__
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.catalog.tasks import DATASETS, TASKS, Kind
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
-from radimagenet_monai.labels import LABELS
-from radimagenet_monai.tasks import DATASETS, TASKS, Kind
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "radimagenet_monai"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from radimagenet_monai.collection.bundle_files import BundleError
-from radimagenet_monai.collection.zip_layout import ZipLayoutError, check_zip_layout
+from radimagenet_monai.collection.verification.zip_layout import ZipLayoutError, check_zip_layout
 
 MAX_MEMBERS = 1_000
 MAX_BYTES = 4 * 2**30

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from radimagenet_monai.collection.findings import Grade
-from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.collection.verification.findings import Grade
+from radimagenet_monai.core.errors import RadImageNetError
 
 SUMS_FILE = "SHA256SUMS"
 """Name of the list of hashes, in the format of ``sha256sum``, in a bundle and in a release."""

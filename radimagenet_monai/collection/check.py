@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jsonschema
 
+from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.collection.render import released_tasks, stale_files
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.tasks import get_task
+from radimagenet_monai.core.errors import ConfigurationError
 
 SCHEMA_FILE = "meta_schema.json"
 """MONAI's schema of bundle metadata (version 20240725, Apache-2.0), kept here because checking must work offline."""

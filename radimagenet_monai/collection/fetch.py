@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from radimagenet_monai.collection.archive import MAX_BYTES, extract_archive
 from radimagenet_monai.collection.bundle_files import SUMS_FILE, BundleError, file_hash, list_bundle_files, parse_sums
-from radimagenet_monai.collection.findings import Grade
-from radimagenet_monai.collection.verify import MAX_SUMS_BYTES, NAME, Verification, inspect_bundle
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import scratch_folder
+from radimagenet_monai.collection.verification.findings import Grade
+from radimagenet_monai.collection.verification.verify import MAX_SUMS_BYTES, NAME, Verification, inspect_bundle
+from radimagenet_monai.core.atomic import scratch_folder
+from radimagenet_monai.core.errors import ConfigurationError
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a download is given up."""

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from radimagenet_monai.catalog.tasks import Kind, Task
 from radimagenet_monai.collection.bundle_files import BundleError
-from radimagenet_monai.tasks import Kind, Task
 
 GIT_ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("onnx", "pt"))
 """Which files the hub keeps in its large file storage."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from radimagenet_monai.catalog.tasks import TASKS, Task, get_task
 from radimagenet_monai.collection.archive import write_archive
 from radimagenet_monai.collection.bundle_files import (
     HUB_FOLDER,
@@ -26,11 +27,10 @@ from radimagenet_monai.collection.bundle_files import (
 from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
 from radimagenet_monai.collection.render import render_bundle
 from radimagenet_monai.collection.sbom import bill_of_materials
-from radimagenet_monai.collection.verify import verify_bundle
-from radimagenet_monai.datasets.data_source import described
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import scratch_folder
-from radimagenet_monai.tasks import TASKS, Task, get_task
+from radimagenet_monai.collection.verification.verify import verify_bundle
+from radimagenet_monai.core.atomic import scratch_folder
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.records.data_source import described
 
 WeightsChoice = Literal["auto", "include", "leave"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from radimagenet_monai.catalog.tasks import DATASETS, TASKS, Dataset, Kind, Modality, Task, get_task
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.tasks import DATASETS, TASKS, Dataset, Kind, Modality, Task, get_task
-from radimagenet_monai.version import __version__
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.version import __version__
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
 
 _MODALITY_NAMES = {
     Modality.CT: "CT",
@@ -53,7 +53,7 @@ def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
     ----------
     task
         A task of the catalogue, or its description for other data
-        (`radimagenet_monai.datasets.data_source.described`).
+        (`radimagenet_monai.datasets.records.data_source.described`).
     dataset
         Dataset that the model card and ``data_license.txt`` describe; by default the task's own.
     """

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from radimagenet_monai.lazy import lazy_exports
+from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from radimagenet_monai.datasets.readers import bundle_datalist, prepare
-    from radimagenet_monai.datasets.records import load_datalist, read_records, to_datalist, write_records
+    from radimagenet_monai.datasets.records.table import load_datalist, read_records, to_datalist, write_records
+    from radimagenet_monai.datasets.registry import bundle_datalist, prepare
 
 _MODULE_OF = {
-    "bundle_datalist": "readers",
-    "load_datalist": "records",
-    "prepare": "readers",
-    "read_records": "records",
-    "to_datalist": "records",
-    "write_records": "records",
+    "bundle_datalist": "registry",
+    "load_datalist": "records.table",
+    "prepare": "registry",
+    "read_records": "records.table",
+    "to_datalist": "records.table",
+    "write_records": "records.table",
 }
 
 __all__ = ["bundle_datalist", "load_datalist", "prepare", "read_records", "to_datalist", "write_records"]

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from radimagenet_monai.lazy import lazy_exports
+from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.intensity.auto import AutoIntensityd
+    from radimagenet_monai.intensity.checks.canonical_range import CanonicalRangeCheckd
     from radimagenet_monai.intensity.ct import CTWindowd
     from radimagenet_monai.intensity.mr import MRPercentiled
     from radimagenet_monai.intensity.radiograph import RadiographVOId
-    from radimagenet_monai.intensity.range_check import CanonicalRangeCheckd
     from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
 
 _MODULE_OF = {
     "AutoIntensityd": "auto",
     "CTWindowd": "ct",
-    "CanonicalRangeCheckd": "range_check",
+    "CanonicalRangeCheckd": "checks.canonical_range",
     "MRPercentiled": "mr",
     "RadiographVOId": "radiograph",
     "UltrasoundLuminanced": "ultrasound",

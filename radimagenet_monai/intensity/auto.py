@@ -9,10 +9,8 @@ from typing import Any, ClassVar
 
 from monai.config import KeysCollection
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError
-from radimagenet_monai.intensity.ct import CTWindowd
-from radimagenet_monai.intensity.ct_region import REGION_KEY, checked_ct_region, ct_window
-from radimagenet_monai.intensity.modality import (
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError
+from radimagenet_monai.intensity.checks.modality import (
     POLICIES,
     POLICY_OF_MODALITY,
     Policy,
@@ -21,12 +19,14 @@ from radimagenet_monai.intensity.modality import (
     modality_in_words,
     stated_modality,
 )
+from radimagenet_monai.intensity.checks.plausibility import OTHER_REGION
+from radimagenet_monai.intensity.ct import CTWindowd
 from radimagenet_monai.intensity.mr import MRPercentiled
-from radimagenet_monai.intensity.plausibility import OTHER_REGION
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered
 from radimagenet_monai.intensity.radiograph import RadiographVOId
 from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
-from radimagenet_monai.intensity.windows import parse_windows
+from radimagenet_monai.intensity.values.ct_region import REGION_KEY, checked_ct_region, ct_window
+from radimagenet_monai.intensity.values.windows import parse_windows
 from radimagenet_monai.io.native_image import NativeImage
 
 _CLASS_OF: dict[Policy, type[IntensityPolicyd]] = {

@@ -10,8 +10,15 @@ import numpy as np
 from monai.config import KeysCollection
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.errors import IntensityError
-from radimagenet_monai.intensity.grayscale import (
+from radimagenet_monai.core.errors import IntensityError
+from radimagenet_monai.intensity.checks.modality import Policy
+from radimagenet_monai.intensity.checks.plausibility import (
+    finite_questions,
+    question_of_hounsfield,
+    question_of_picture,
+)
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
+from radimagenet_monai.intensity.values.grayscale import (
     ModalityTransform,
     Window,
     header_window,
@@ -21,13 +28,10 @@ from radimagenet_monai.intensity.grayscale import (
     modality_transform,
     padding_bounds,
 )
-from radimagenet_monai.intensity.luminance import color_luminance
-from radimagenet_monai.intensity.modality import Policy
-from radimagenet_monai.intensity.once import once
-from radimagenet_monai.intensity.plausibility import finite_questions, question_of_hounsfield, question_of_picture
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
-from radimagenet_monai.intensity.windows import HeaderWindow, WindowChoice, parse_windows
+from radimagenet_monai.intensity.values.luminance import color_luminance
+from radimagenet_monai.intensity.values.once import once
+from radimagenet_monai.intensity.values.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.values.windows import HeaderWindow, WindowChoice, parse_windows
 from radimagenet_monai.io.native_image import NativeImage
 
 _SAMPLED = 20_000  # values sampled from a slice
@@ -38,17 +42,17 @@ class CTWindowd(IntensityPolicyd):
 
     DICOM values pass the modality LUT, which must give HU: a Rescale Type other than HU is refused, a missing one is
     accepted, and so are signed values without any rescale. Volumes (NIfTI, NRRD) and arrays already hold HU; values
-    that cannot be HU are refused, see `radimagenet_monai.intensity.plausibility`. Pictures, and 8-bit volumes and
-    arrays, which cannot hold HU, are already windowed: `radimagenet_monai.intensity.rendered` scales them and the
-    windows do not apply. Pixel padding becomes black, 0, in every channel; MONOCHROME1 is inverted.
+    that cannot be HU are refused, see `radimagenet_monai.intensity.checks.plausibility`. Pictures, and 8-bit volumes
+    and arrays, which cannot hold HU, are already windowed: `radimagenet_monai.intensity.values.rendered` scales them
+    and the windows do not apply. Pixel padding becomes black, 0, in every channel; MONOCHROME1 is inverted.
 
     Parameters
     ----------
     keys, frame_key, allow_modality_mismatch, allow_missing_keys
         See `IntensityPolicyd`. ``allow_modality_mismatch`` also accepts values that are not HU as if they were.
     windows
-        One, or a list of one or three, of: a name in `radimagenet_monai.intensity.windows.WINDOWS`; a (centre, width)
-        pair in HU; ``"header"`` or ``"header:1"``.
+        One, or a list of one or three, of: a name in `radimagenet_monai.intensity.values.windows.WINDOWS`; a (centre,
+        width) pair in HU; ``"header"`` or ``"header:1"``.
     """
 
     policy: ClassVar[Policy] = "CT"

@@ -13,9 +13,12 @@ import numpy as np
 from monai.config import KeysCollection
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
-from radimagenet_monai.intensity.bias_field import corrected_slice, log_bias_field
-from radimagenet_monai.intensity.grayscale import (
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError, UnreadableImageError
+from radimagenet_monai.intensity.checks.modality import Policy
+from radimagenet_monai.intensity.checks.plausibility import finite_questions
+from radimagenet_monai.intensity.corrections.bias_field import corrected_slice, log_bias_field
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
+from radimagenet_monai.intensity.values.grayscale import (
     header_faults,
     is_inverted,
     is_padding,
@@ -24,12 +27,9 @@ from radimagenet_monai.intensity.grayscale import (
     numbers,
     padding_bounds,
 )
-from radimagenet_monai.intensity.luminance import color_luminance
-from radimagenet_monai.intensity.modality import Policy
-from radimagenet_monai.intensity.once import once
-from radimagenet_monai.intensity.plausibility import finite_questions
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
-from radimagenet_monai.io.discovery import series_files
+from radimagenet_monai.intensity.values.luminance import color_luminance
+from radimagenet_monai.intensity.values.once import once
+from radimagenet_monai.io.discovery.survey import series_files
 from radimagenet_monai.io.frame_layout import frame_layout
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
@@ -46,7 +46,7 @@ class MRPercentiled(IntensityPolicyd):
     scanners; pixel padding and values that are not finite are excluded and become black. If the two percentiles
     coincide, as in an almost black volume, the smallest and largest value are used instead; a constant image becomes 0.
 
-    Pictures are already rendered and are scaled by `radimagenet_monai.intensity.rendered`; 8-bit arrays, such as
+    Pictures are already rendered and are scaled by `radimagenet_monai.intensity.values.rendered`; 8-bit arrays, such as
     MRNet's, are scaled by their percentiles.
 
     Parameters
@@ -58,8 +58,8 @@ class MRPercentiled(IntensityPolicyd):
     scope
         ``"volume"``: all frames, or the series; ``"slice"``: only the frame.
     bias_correction
-        ``"n4"``: first divide out the bias field of the volume or series (`radimagenet_monai.intensity.bias_field`);
-        takes seconds to a minute per volume.
+        ``"n4"``: first divide out the bias field of the volume or series
+        (`radimagenet_monai.intensity.corrections.bias_field`); takes seconds to a minute per volume.
 
     Raises
     ------

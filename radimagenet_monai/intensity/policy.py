@@ -15,12 +15,12 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.errors import IntensityError, UnreadableImageError
-from radimagenet_monai.intensity.grayscale import header_faults
-from radimagenet_monai.intensity.modality import Policy, check_modality, stated_modality
-from radimagenet_monai.intensity.plausibility import look
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions, state_white
-from radimagenet_monai.intensity.scan_region import Box
+from radimagenet_monai.core.errors import IntensityError, UnreadableImageError
+from radimagenet_monai.intensity.checks.modality import Policy, check_modality, stated_modality
+from radimagenet_monai.intensity.checks.plausibility import look
+from radimagenet_monai.intensity.values.grayscale import header_faults
+from radimagenet_monai.intensity.values.rendered import rendered_luminance, rendered_questions, state_white
+from radimagenet_monai.intensity.values.scan_region import Box
 from radimagenet_monai.io.native_image import NativeImage, require_single_frame
 
 #: Key under which MONAI keeps the path of an image (`monai.utils.ImageMetaKey.FILENAME_OR_OBJ`).
@@ -46,7 +46,7 @@ class CanonicalFrame:
     crop
         Position of ``pixels`` in the original frame; ``None`` for the whole frame.
     questions
-        Questions from `radimagenet_monai.intensity.plausibility` about doubtful values.
+        Questions from `radimagenet_monai.intensity.checks.plausibility` about doubtful values.
     """
 
     pixels: np.ndarray
@@ -64,7 +64,7 @@ class IntensityPolicyd(MapTransform):
     ``filename_or_obj`` and ``spacing`` (mm between rows and between columns) if known, ``pixel_aspect`` (pixel height
     divided by width) if pixels are not square, ``frame``, ``modality``, ``original_shape`` (rows, columns), ``crop``
     (first row, first column, end row, end column), ``intensity`` (what was done) and ``questions`` (what is doubtful,
-    one sentence per line; see `radimagenet_monai.intensity.plausibility`).
+    one sentence per line; see `radimagenet_monai.intensity.checks.plausibility`).
 
     Parameters
     ----------

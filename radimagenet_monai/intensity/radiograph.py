@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from monai.config import KeysCollection
 
-from radimagenet_monai.intensity.grayscale import questions_of_voi, render_gray
-from radimagenet_monai.intensity.luminance import color_luminance
-from radimagenet_monai.intensity.modality import Policy
+from radimagenet_monai.intensity.checks.modality import Policy
 from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
+from radimagenet_monai.intensity.values.grayscale import questions_of_voi, render_gray
+from radimagenet_monai.intensity.values.luminance import color_luminance
 from radimagenet_monai.io.native_image import NativeImage
 
 
@@ -20,7 +20,7 @@ class RadiographVOId(IntensityPolicyd):
     Modalities CR, DX, DR, RG, MG, PX and IO. MONOCHROME1 and Presentation LUT Shape INVERSE both mean that small
     values are white, and do not cancel out. [0, 1] spans the output range of the VOI LUT or window, or, without either,
     the smallest and largest value of the frame outside its padding. Padding becomes black, 0. Pictures, volumes and
-    arrays are already rendered and are scaled by `radimagenet_monai.intensity.rendered`.
+    arrays are already rendered and are scaled by `radimagenet_monai.intensity.values.rendered`.
 
     Parameters
     ----------

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from monai.config import KeysCollection
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError
-from radimagenet_monai.intensity.grayscale import questions_of_voi, render_gray
-from radimagenet_monai.intensity.luminance import color_luminance
-from radimagenet_monai.intensity.modality import Policy
-from radimagenet_monai.intensity.once import once
-from radimagenet_monai.intensity.plausibility import NO_SCAN
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError
+from radimagenet_monai.intensity.checks.modality import Policy
+from radimagenet_monai.intensity.checks.plausibility import NO_SCAN
 from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicyd
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions
-from radimagenet_monai.intensity.scan_region import find_scan, header_region
+from radimagenet_monai.intensity.values.grayscale import questions_of_voi, render_gray
+from radimagenet_monai.intensity.values.luminance import color_luminance
+from radimagenet_monai.intensity.values.once import once
+from radimagenet_monai.intensity.values.rendered import rendered_luminance, rendered_questions
+from radimagenet_monai.intensity.values.scan_region import find_scan, header_region
 from radimagenet_monai.io.native_image import NativeImage
 
 Crop = Literal["auto", "header", "picture"]
@@ -40,7 +40,8 @@ class UltrasoundLuminanced(IntensityPolicyd):
         ``"picture"``: the scan against its black surroundings; ``"auto"``: the header's region if it states one that
         fits the image, else the picture's; ``None``: the whole frame. All frames of a clip are cropped alike. If the
         picture does not show the scan's position, only bars at the top and bottom are cut off, and the image has the
-        question `radimagenet_monai.intensity.plausibility.NO_SCAN`. Rules: `radimagenet_monai.intensity.scan_region`.
+        question `radimagenet_monai.intensity.checks.plausibility.NO_SCAN`. Rules:
+        `radimagenet_monai.intensity.values.scan_region`.
     """
 
     policy: ClassVar[Policy] = "US"

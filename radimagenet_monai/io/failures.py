@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|‘[^’]*’|“[^”]*”|`[^`]*`|['\"`‘“].*$", re.DOTALL)
 _LOGGERS = ("pydicom", "nibabel", "PIL", "openjpeg", "libjpeg", "pylibjpeg")

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.io.dicom import frame_plane, frame_volumes, load_dataset
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.io.dicom.files import frame_plane, frame_volumes, load_dataset
+from radimagenet_monai.io.dicom.header_facts import header_facts
+from radimagenet_monai.io.discovery.left_out import LeftOut
 from radimagenet_monai.io.geometry import PLANES, Plane, PlaneChoice, plane_of, require_plane
-from radimagenet_monai.io.header_facts import header_facts
-from radimagenet_monai.io.left_out import LeftOut
 from radimagenet_monai.io.reader import (
     VOLUME_LAYOUTS,
     count_frames,

@@ -26,7 +26,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PlaneChoice = Literal["axial", "coronal", "sagittal", "acquired", "stored"]

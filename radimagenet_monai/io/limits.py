@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 
 MAX_DECODED_BYTES = 4 * 1024**3
 """Most bytes that the decoded pixels of one file, series or volume may take: 8 000 CT slices of 512 x 512 at 16 bit."""

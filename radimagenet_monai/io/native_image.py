@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.geometry import Plane
 
 Source = Literal["dicom", "volume", "picture", "array"]

@@ -12,20 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.io.detached import file_beside
-from radimagenet_monai.io.dicom import read_dicom_file, read_dicom_series
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.io.dicom.files import read_dicom_file, read_dicom_series
+from radimagenet_monai.io.dicom.header_facts import header_facts
+from radimagenet_monai.io.dicom.series_kind import ACROSS, COPY, kinds_against
+from radimagenet_monai.io.discovery.left_out import HIDDEN, NO_PIXELS, SYSTEM_FILE, TEXT, LeftOut
+from radimagenet_monai.io.discovery.walk import walk_files
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.geometry import Plane, PlaneChoice, require_plane
-from radimagenet_monai.io.header_facts import header_facts
-from radimagenet_monai.io.left_out import HIDDEN, NO_PIXELS, SYSTEM_FILE, TEXT, LeftOut
-from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
-from radimagenet_monai.io.metaimage import is_metaimage, metaimage_layout, read_metaimage, read_metaimage_header
-from radimagenet_monai.io.native_image import NativeImage
-from radimagenet_monai.io.nrrd import read_nrrd_header
-from radimagenet_monai.io.picture import array_slices, picture_pages, read_array, read_picture
-from radimagenet_monai.io.series_kind import ACROSS, COPY, kinds_against
-from radimagenet_monai.io.volume import (
+from radimagenet_monai.io.formats.detached import file_beside
+from radimagenet_monai.io.formats.metaimage import is_metaimage, metaimage_layout, read_metaimage, read_metaimage_header
+from radimagenet_monai.io.formats.nrrd import read_nrrd_header
+from radimagenet_monai.io.formats.picture import array_slices, picture_pages, read_array, read_picture
+from radimagenet_monai.io.formats.volume import (
     GZIP_MAGIC,
     gunzipped_head,
     nifti_class,
@@ -33,7 +31,7 @@ from radimagenet_monai.io.volume import (
     read_nrrd,
     volume_layout,
 )
-from radimagenet_monai.io.volume_pairs import (
+from radimagenet_monai.io.formats.volume_pairs import (
     header_of_pixels,
     is_analyze,
     is_mgh,
@@ -43,7 +41,9 @@ from radimagenet_monai.io.volume_pairs import (
     read_mgh,
     read_pair,
 )
-from radimagenet_monai.io.walk import walk_files
+from radimagenet_monai.io.geometry import Plane, PlaneChoice, require_plane
+from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX_SERIES_FILES
+from radimagenet_monai.io.native_image import NativeImage
 
 _HEAD_BYTES = 540
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})

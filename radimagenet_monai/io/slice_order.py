@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.geometry import series_normal
 
 _SAME_DIRECTION = 1e-3

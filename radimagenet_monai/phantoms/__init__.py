@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
 
 PHANTOMS: dict[str, str] = {
     "busi": "radimagenet_monai.phantoms.busi:write_busi_phantom",

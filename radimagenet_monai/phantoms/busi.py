@@ -3,7 +3,7 @@
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
 
-The physics is that of `radimagenet_monai.phantoms.ultrasound`, applied to skin, subcutaneous fat with Cooper's
+The physics is that of `radimagenet_monai.phantoms.anatomy.ultrasound`, applied to skin, subcutaneous fat with Cooper's
 ligaments, fibroglandular tissue with fat lobules, and pectoral muscle, at a dynamic range of 42 to 64 dB.
 
 Masses follow the BI-RADS descriptors. A hidden degree of suspicion, whose distributions in benign and malignant masses
@@ -23,9 +23,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS, PUBLISHED_COUNTS
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.phantoms.ultrasound import SIMULATED_SIDE, Mass, View, add_mass, draw_margin, reduce_mask, scan
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.busi import DATASET_FOLDER, FINDINGS, PUBLISHED_COUNTS
+from radimagenet_monai.phantoms.anatomy.ultrasound import (
+    SIMULATED_SIDE,
+    Mass,
+    View,
+    add_mass,
+    draw_margin,
+    reduce_mask,
+    scan,
+)
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed breast ultrasound, not patients.

@@ -4,7 +4,7 @@ The pictures are phantoms: no patient was scanned, and nothing measured on them 
 real dataset the slices are already windowed, with different windows, are partly PNG and partly JPEG, and differ in
 size. The window, format and size of a scan are unrelated to the patient's disease.
 
-CP (common pneumonia) is the *bacterial* kind of `radimagenet_monai.phantoms.chest_ct`, NCP (novel coronavirus
+CP (common pneumonia) is the *bacterial* kind of `radimagenet_monai.phantoms.anatomy.chest_ct`, NCP (novel coronavirus
 pneumonia) the *viral* kind; the appearances of the two overlap.
 """
 
@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from radimagenet_monai.datasets.cc_ccii import LEFT_OUT_FOLDER
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.phantoms.chest_ct import Disease, simulate_chest
-from radimagenet_monai.phantoms.noise import even_share
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.cc_ccii import LEFT_OUT_FOLDER
+from radimagenet_monai.phantoms.anatomy.chest_ct import Disease, simulate_chest
+from radimagenet_monai.phantoms.anatomy.noise import even_share
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed chest CT, not patients.

@@ -1,8 +1,8 @@
 """Synthetic chest CT as DICOM series with a table of labels, a format in which COVID-19 data may come.
 
 The images are phantoms: no patient was scanned, and nothing measured on them says anything about patients. Positive
-patients have the *viral* findings of `radimagenet_monai.phantoms.chest_ct`; some of the negative ones have *bacterial*
-findings, as among patients who present with fever and cough.
+patients have the *viral* findings of `radimagenet_monai.phantoms.anatomy.chest_ct`; some of the negative ones have
+*bacterial* findings, as among patients who present with fever and cough.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.phantoms.chest_ct import simulate_chest
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.phantoms.anatomy.chest_ct import simulate_chest
+from radimagenet_monai.phantoms.anatomy.noise import even_share
 from radimagenet_monai.phantoms.ct_dicom import Series, choose_scanner, write_slice
-from radimagenet_monai.phantoms.noise import even_share
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed chest CT, not patients.

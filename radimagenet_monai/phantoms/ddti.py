@@ -3,10 +3,10 @@
 The pictures are phantoms: no patient was imaged, and nothing measured on them says anything about patients. They serve
 tests and demonstrations that need a dataset with the format, the texture and the kind of task of the real one.
 
-The physics is that of `radimagenet_monai.phantoms.ultrasound`. Under skin and subcutaneous fat lie the strap muscles, a
-lobe of the thyroid in its capsule, and the longus colli muscle; across the neck also the trachea, a bright arc with a
-dirty shadow, and the carotid artery, round and without echoes. As in DDTI the scan is surrounded by a black frame with
-burnt-in text, a gray bar and a depth scale.
+The physics is that of `radimagenet_monai.phantoms.anatomy.ultrasound`. Under skin and subcutaneous fat lie the strap
+muscles, a lobe of the thyroid in its capsule, and the longus colli muscle; across the neck also the trachea, a bright
+arc with a dirty shadow, and the carotid artery, round and without echoes. As in DDTI the scan is surrounded by a black
+frame with burnt-in text, a gray bar and a depth scale.
 
 A nodule follows its TI-RADS category. A hidden degree of suspicion, whose distributions in neighboring categories
 overlap, drives echogenicity, margin, orientation, calcifications and attenuation, each with independent noise: no
@@ -26,8 +26,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.phantoms.ultrasound import SIMULATED_SIDE, Mass, View, add_mass, draw_margin, reduce_mask, scan
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.phantoms.anatomy.ultrasound import (
+    SIMULATED_SIDE,
+    Mass,
+    View,
+    add_mass,
+    draw_margin,
+    reduce_mask,
+    scan,
+)
 from radimagenet_monai.phantoms.writing import write_dataset
 
 DATASET_FOLDER = "DDTI"

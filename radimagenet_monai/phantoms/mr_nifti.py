@@ -11,10 +11,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from radimagenet_monai.datasets.mrnet import CLASSES
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.phantoms.knee import draw_knee, image_knee
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.mrnet import CLASSES
+from radimagenet_monai.phantoms.anatomy.knee import draw_knee, image_knee
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These volumes are phantoms: computed knee MRI, not patients.

@@ -1,4 +1,4 @@
-"""Synthetic knee MRI exams in the on-disk layout of MRNet v1.0, drawn by `radimagenet_monai.phantoms.knee`."""
+"""Synthetic knee MRI exams in the on-disk layout of MRNet v1.0, drawn by `radimagenet_monai.phantoms.anatomy.knee`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from radimagenet_monai.datasets.mrnet import DATASET_FOLDER, PLANES, TARGETS, Plane
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.phantoms.knee import Knee, draw_knee, image_knee
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.mrnet import DATASET_FOLDER, PLANES, TARGETS, Plane
+from radimagenet_monai.phantoms.anatomy.knee import Knee, draw_knee, image_knee
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These exams are phantoms: computed knee MRI, not patients.

@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from radimagenet_monai.datasets.radimagenet import DATASET_FOLDER, class_folder
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.labels import LABELS, RadImageNetLabel
-from radimagenet_monai.phantoms.radimagenet_anatomy import FINDINGS, SITES, VIEW_OF_REGION, VIEWS, Shape
+from radimagenet_monai.catalog.labels import LABELS, RadImageNetLabel
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.radimagenet import DATASET_FOLDER, class_folder
+from radimagenet_monai.phantoms.anatomy.body_regions import FINDINGS, SITES, VIEW_OF_REGION, VIEWS, Shape
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed pictures in the style of CT, MR and ultrasound, not patients.

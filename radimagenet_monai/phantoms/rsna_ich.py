@@ -26,11 +26,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from radimagenet_monai.datasets.rsna_ich import ANY, DATASET_FOLDER, IMAGE_FOLDERS, LABELS_FILE, SUBTYPES
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.rsna_ich import ANY, DATASET_FOLDER, IMAGE_FOLDERS, LABELS_FILE, SUBTYPES
+from radimagenet_monai.phantoms.anatomy.noise import even_share, grain, rise, smooth_noise
 from radimagenet_monai.phantoms.ct_dicom import AIR, Series, choose_scanner, write_slice
-from radimagenet_monai.phantoms.noise import even_share, grain, rise, smooth_noise
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed head CT, not patients.

@@ -28,16 +28,16 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from radimagenet_monai.datasets.rsna_pneumonia import (
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.rsna_pneumonia import (
     DATASET_FOLDER,
     DETAILS_FILE,
     FINDINGS,
     IMAGES_FOLDER,
     LABELS_FILE,
 )
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.phantoms.noise import even_share, grain, rise, smooth_noise
+from radimagenet_monai.phantoms.anatomy.noise import even_share, grain, rise, smooth_noise
 from radimagenet_monai.phantoms.writing import write_dataset
 
 README = """These images are phantoms: computed chest radiographs, not patients.
@@ -131,7 +131,7 @@ def simulate(number: int, seed: int = 0, size: int = 256) -> tuple[np.ndarray, n
     opacities : numpy.ndarray
         ``(n, size, size)`` float32, strength of each opacity from 0 to 1.
     finding : str
-        One of `radimagenet_monai.datasets.rsna_pneumonia.FINDINGS`.
+        One of `radimagenet_monai.datasets.readers.rsna_pneumonia.FINDINGS`.
     """
     rng, chest, finding = _draw_patient(number, seed)
     factor = -(-_COMPUTED_SIDE // size)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.io.atomic import atomic_write_text, scratch_folder
+from radimagenet_monai.core.atomic import atomic_write_text, scratch_folder
+from radimagenet_monai.core.errors import ConfigurationError
 
 README_FILE = "README.txt"
 

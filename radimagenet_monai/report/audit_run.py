@@ -7,12 +7,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.datasets.audit import Audit, audit_records
-from radimagenet_monai.datasets.picture_hash import NEAR_DUPLICATE_BITS
-from radimagenet_monai.datasets.records import read_records
-from radimagenet_monai.datasets.records_root import root_of, table_of
-from radimagenet_monai.io.atomic import atomic_write_text
-from radimagenet_monai.report.audit_page import write_audit_page
+from radimagenet_monai.datasets.audit.picture_hash import NEAR_DUPLICATE_BITS
+from radimagenet_monai.datasets.records.root import root_of, table_of
+from radimagenet_monai.datasets.records.table import read_records
+from radimagenet_monai.report.sections.audit import write_audit_page
 
 PAGE_FILE = "audit.html"
 JSON_FILE = "audit.json"

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from radimagenet_monai.evaluation.roc import roc_curve
+from radimagenet_monai.statistics.auc.roc import roc_curve
 
 # matplotlib's colors on a light background to those on a dark one. Background and ink change together within the
 # figure, so that it is legible everywhere. Lines and markers have a contrast of 3 or more with their background. The

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from radimagenet_monai.io.named_roots import without_folders
+from radimagenet_monai.core.named_roots import without_folders
 
 HIDDEN = "[hidden]"
 MOST_GROUPS = 20

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from radimagenet_monai.io.atomic import atomic_write_text
+from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.report.wording import set_apart
 
 _FEWEST_LISTED = 4  # minimum number of sections for a table of contents

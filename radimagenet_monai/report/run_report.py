@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.evaluation.predictions import read_predictions
-from radimagenet_monai.io.named_roots import without_folders
-from radimagenet_monai.report.evaluation_sections import evaluation_sections, headline
-from radimagenet_monai.report.many_class_sections import is_many_class, many_class_headline, many_class_sections
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.core.named_roots import without_folders
 from radimagenet_monai.report.page import Section, write_page
+from radimagenet_monai.report.sections.evaluation import evaluation_sections, headline
+from radimagenet_monai.report.sections.many_classes import is_many_class, many_class_headline, many_class_sections
+from radimagenet_monai.statistics.predictions import read_predictions
 
 REPORT_FILE = "report.html"
 WARNING = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from radimagenet_monai.lazy import lazy_exports
+from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.weights.store import identify_weights

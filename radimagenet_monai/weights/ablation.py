@@ -6,13 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks.encoder import Encoder, variant_of
-from radimagenet_monai.networks.input_norm import InputNorm
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.encoders.encoder import Encoder, variant_of
+from radimagenet_monai.encoders.input_norm import InputNorm
+from radimagenet_monai.encoders.spec import InputConvention
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.fingerprint import take_fingerprint
 from radimagenet_monai.weights.own_files import convention_of, file_of
-from radimagenet_monai.weights.spec import InputConvention
 from radimagenet_monai.weights.store import StoredWeights, find_weights, read_source, sha256_of, write_stored
 from radimagenet_monai.weights.strict import load_strictly
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError
 
 VARIANCE_BOUND = 1e4
 """Running variances above this are pointed out. Trained networks stay far below; the DenseNet121 of the PyTorch

@@ -7,9 +7,9 @@ features, so each set is listed here with the one it was trained on.
 
 from __future__ import annotations
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks.architectures import ARCHITECTURES, get_architecture
-from radimagenet_monai.weights.spec import InputConvention, NetworkVariant, WeightSpec
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES, get_architecture
+from radimagenet_monai.encoders.spec import InputConvention, NetworkVariant, WeightSpec
 
 RANDOM = "random"
 

@@ -7,7 +7,7 @@ import zipfile
 from enum import StrEnum
 from pathlib import Path
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_OFFSETS = (0, 512, 1024, 2048)  # the superblock may follow a user block (HDF5 file format, II.A)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radimagenet_monai.networks.encoder import Encoder
+from radimagenet_monai.encoders.encoder import Encoder
 
 TOLERANCE = 1e-3
 """Largest relative difference, in the Euclidean norm, between fingerprints of the same weights. Processors and

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.encoders.spec import InputConvention
 from radimagenet_monai.weights.catalogue import CATALOGUE
-from radimagenet_monai.weights.spec import InputConvention
 
 CONVENTION_NAMES = ("input_norm.scale", "input_norm.offset", "input_norm.channel_order", "variant")
 """Tensors of an encoder's state dict that are not of its backbone."""

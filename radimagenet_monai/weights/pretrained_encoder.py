@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radimagenet_monai.networks.encoder import Encoder
+from radimagenet_monai.encoders.encoder import Encoder
 from radimagenet_monai.weights.store import find_weights, read_source
 from radimagenet_monai.weights.strict import load_strictly
 

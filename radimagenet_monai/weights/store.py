@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.io.atomic import atomic_write_bytes
-from radimagenet_monai.networks.architectures import ARCHITECTURES, get_architecture
-from radimagenet_monai.version import __version__
+from radimagenet_monai.core.atomic import atomic_write_bytes
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.version import __version__
+from radimagenet_monai.encoders.architectures import ARCHITECTURES, get_architecture
+from radimagenet_monai.encoders.spec import WeightSpec
 from radimagenet_monai.weights.catalogue import CATALOGUE, RANDOM, refuse_other_architecture, unknown_weights
-from radimagenet_monai.weights.spec import WeightSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -52,7 +52,7 @@ def describe_mismatch(expected: Shapes, found: Shapes) -> str:
 @cache
 def backbone_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all tensors of the backbone, without building it in memory."""
-    from radimagenet_monai.networks.encoder import BACKBONES
+    from radimagenet_monai.encoders.encoder import BACKBONES
 
     with torch.device("meta"):
         network = BACKBONES[architecture]()

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError
 from radimagenet_monai.weights.container import Container, recognize_container
 
 # Keys under which training programs save the state dict; "network" is this package's own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radimagenet_monai.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError
 from radimagenet_monai.weights.batch_norm import inspect_batch_norm
 from radimagenet_monai.weights.fingerprint import TOLERANCE, fingerprint_difference, take_fingerprint
 from radimagenet_monai.weights.pretrained_encoder import build_encoder

@@ -11,10 +11,10 @@ import pytest
 import torch
 from bundle_runs import TINY, copy_bundle, run_workflow
 
+from radimagenet_monai.catalog.tasks import Kind, get_task
 from radimagenet_monai.datasets import read_records, write_records
-from radimagenet_monai.datasets.readers import prepare
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.tasks import Kind, get_task
 
 # Phantoms large enough for every class in every split, small enough for seconds.
 PHANTOM_OPTIONS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import pytest
 from bundle_runs import copy_bundle, run_workflow
 
 from radimagenet_monai.datasets import prepare
-from radimagenet_monai.experiments.explain import explain
+from radimagenet_monai.explain.explanation import explain
 from radimagenet_monai.phantoms import write_phantom
 
 NAME = "breast_mass_us_classification"

@@ -15,9 +15,9 @@ import pytest
 from bundle_runs import BUNDLES, command, copy_bundle
 from monai.bundle import ConfigWorkflow, create_workflow
 
-from radimagenet_monai.errors import UsageError
-from radimagenet_monai.flags import nearest, number, whole
-from radimagenet_monai.training.launch import user_error_line
+from radimagenet_monai.core.errors import UsageError
+from radimagenet_monai.core.flags import nearest, number, whole
+from radimagenet_monai.engine.start.error_lines import user_error_line
 
 NAME = "breast_mass_us_classification"
 CONFIGS = ("train", "evaluate", "inference")
@@ -193,7 +193,7 @@ def test_what_is_right_goes_through(bundle: Path, tmp_path: Path) -> None:
     train, ranks = (str(bundle / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train"))
     with pytest.MonkeyPatch.context() as patch:
         # No process group in this process.
-        patch.setattr("radimagenet_monai.training.distributed.start_process_group", lambda: None)
+        patch.setattr("radimagenet_monai.engine.distributed.start_process_group", lambda: None)
         accepted(bundle, "train", [train, ranks])
         assert "did you mean --weights?" in refused(bundle, "train", [train, ranks], wieghts="x")
     own = tmp_path / "own_train.json"

@@ -14,8 +14,8 @@ import torch
 from bundle_runs import TINY, copy_bundle, run_workflow
 
 from radimagenet_monai.datasets import read_records, write_records
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training.encoder_file import save_encoder
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models import build_classifier
 
 NAME = "breast_mass_us_classification"
 PATIENTS = {"train": 64, "validation": 16, "test": 32}

@@ -20,8 +20,8 @@ from monai.bundle import ckpt_export, load, onnx_export
 from pydicom.data import get_testdata_file
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training.model_file import load_model
+from radimagenet_monai.engine.trained.model_file import load_model
+from radimagenet_monai.models import build_classifier
 
 NAME = "breast_mass_us_classification"
 

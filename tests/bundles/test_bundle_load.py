@@ -15,10 +15,10 @@ import torch
 from bundle_runs import BUNDLES, copy_bundle
 from torch import nn
 
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks import build_classifier, build_unet
-from radimagenet_monai.training.launch import user_error_line
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.engine.start.error_lines import user_error_line
+from radimagenet_monai.engine.trained.model_file import save_model
+from radimagenet_monai.models import build_classifier, build_unet
 
 NAME = "breast_mass_us_classification"
 CLASSES = ["normal", "benign", "malignant"]

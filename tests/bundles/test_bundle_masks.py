@@ -11,8 +11,8 @@ import pytest
 import torch
 from bundle_runs import copy_bundle, run_workflow
 
-from radimagenet_monai.evaluation.segmentation import measure_overlap
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.engine.trained.model_file import save_model
+from radimagenet_monai.statistics.overlap.segmentation import measure_overlap
 
 ROWS, COLUMNS = 500, 420
 

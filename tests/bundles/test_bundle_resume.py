@@ -19,8 +19,8 @@ import pytest
 import torch
 from bundle_runs import TINY, command, copy_bundle, run_command, run_workflow
 
-from radimagenet_monai.training.launch import user_error_line
-from radimagenet_monai.training.run_folder import LOCK_NAME
+from radimagenet_monai.engine.start.error_lines import user_error_line
+from radimagenet_monai.engine.start.run_folder import LOCK_NAME
 
 NAME = "breast_mass_us_classification"
 EPOCHS = 3
@@ -108,7 +108,9 @@ def test_killed_and_resumed_run_ends_bit_identical(
 
 # Imported once, in a process that computes nothing; each run is a fork of it, so that a start costs no seconds.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["monai.engines", "monai.handlers", "pandas", "radimagenet_monai.training.checkpoint"])
+_FORKS.set_forkserver_preload(
+    ["monai.engines", "monai.handlers", "pandas", "radimagenet_monai.engine.handlers.checkpoint"]
+)
 
 
 def train_until(bundle: str, options: dict, moment: int, first_checkpoint: Any = None) -> None:

@@ -10,9 +10,9 @@ import torch
 from bundle_runs import REPOSITORY, TINY, copy_bundle, run_workflow
 from monai.bundle import ConfigParser
 
-from radimagenet_monai.data.packing import pack_records
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.tasks import get_task
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.store.packing import pack_records
 
 PRETRAINING = "radimagenet_densenet121_pretraining"
 KINDS = [PRETRAINING, "intracranial_hemorrhage_ct_classification", "breast_mass_us_segmentation"]

@@ -11,10 +11,10 @@ import pytest
 from bundle_runs import BUNDLES, copy_bundle
 from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
 
+from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.cli import main
 from radimagenet_monai.collection.check import check_bundle
 from radimagenet_monai.collection.render import released_tasks, stale_files
-from radimagenet_monai.tasks import get_task
 
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 

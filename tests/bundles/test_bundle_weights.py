@@ -14,12 +14,12 @@ from bundle_runs import copy_bundle, run_command, run_workflow
 from monai.bundle import ckpt_export, load, onnx_export
 
 from radimagenet_monai.datasets import write_records
-from radimagenet_monai.datasets.busi import read_busi
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES
-from radimagenet_monai.networks.freezing import Freeze
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.datasets.readers.busi import read_busi
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import BACKBONES
+from radimagenet_monai.engine.trained.model_file import save_model
+from radimagenet_monai.models import build_classifier
+from radimagenet_monai.models.freezing import Freeze
 from radimagenet_monai.weights.importers.import_file import import_weights
 
 NAME = "breast_mass_us_classification"

@@ -17,9 +17,9 @@ import torch
 from bundle_runs import BUNDLES, copy_bundle, run_workflow
 from monai.bundle import ckpt_export, load, onnx_export
 
+from radimagenet_monai.catalog.tasks import Kind, Task, get_task
 from radimagenet_monai.datasets import read_records
-from radimagenet_monai.io.discovery import series_files
-from radimagenet_monai.tasks import Kind, Task, get_task
+from radimagenet_monai.io.discovery.survey import series_files
 from radimagenet_monai.weights.store import find_weights
 
 # The smallest sizes that every layer of the networks takes.

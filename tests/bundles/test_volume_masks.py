@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from bundle_runs import copy_bundle, run_workflow
 
-from radimagenet_monai.data import PackedDataset
-from radimagenet_monai.data.packing import pack_records, task_preparation
+from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.datasets import load_datalist, prepare, read_records
-from radimagenet_monai.tasks import get_task
+from radimagenet_monai.loading import PackedDataset
+from radimagenet_monai.store.packing import pack_records, task_preparation
 
 TASK = "breast_mass_us_segmentation"
 SIZE, SLICES = 64, 6

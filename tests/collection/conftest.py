@@ -14,7 +14,7 @@ import torch
 from released_bundle import BUNDLES, NAME
 
 from radimagenet_monai.collection.release import release_bundles
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.engine.trained.model_file import save_model
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def _with_code(marker: Path) -> bytes:
 COMPILE = {"options": {"cpp.march": "native -wrapper 'sh,-c,: > MARKER'"}}
 """gcc's option ``-wrapper`` runs what follows in place of its own parts."""
 
-WRITES = {"_target_": "radimagenet_monai.training.require_writable", "_mode_": "callable"}
+WRITES = {"_target_": "radimagenet_monai.engine.require_writable", "_mode_": "callable"}
 
 FOLDERS: dict[str, Change] = {
     # Arguments that reach a compiler, a process or a name.
@@ -222,7 +222,7 @@ FOLDERS: dict[str, Change] = {
     "address by references": both(
         items({"a": "http:/", "b": "$@a + '/collector.example'"}, TRAIN), edit("datalist", "@b", TRAIN)
     ),
-    "address for logs": item({"_target_": "radimagenet_monai.training.MLflowLog", "tracking": "databricks"}),
+    "address for logs": item({"_target_": "radimagenet_monai.engine.MLflowLog", "tracking": "databricks"}),
     "tab before an address": edit("dataset_dir", "\thttp://collector.example"),
     # Code.
     "expression": item("$open('MARKER', 'w')"),
@@ -457,7 +457,7 @@ HARMLESS: dict[str, Change] = {
     "comprehension": item("$[{'image': name} for name in ['a', 'touch MARKER']]"),
     "files of a folder": items(
         {
-            "imports": ["$import glob", "$import monai", "$import radimagenet_monai.training as training"],
+            "imports": ["$import glob", "$import monai", "$import radimagenet_monai.engine as training"],
             "planted": "$list(sorted(glob.glob(@dataset_dir + '/imagesTr/*.nii.gz')))",
         }
     ),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from monai.bundle import ComponentLocator, ConfigParser, ReferenceResolver
 from released_bundle import BUNDLES
 
-from radimagenet_monai.collection.allowed import (
+from radimagenet_monai.collection.verification.allowed import (
     CONSTANTS,
     MONAI_COMPONENTS,
     OWN_COMPONENTS,
@@ -26,20 +26,20 @@ from radimagenet_monai.collection.allowed import (
     components,
     functions,
 )
-from radimagenet_monai.collection.config_code import config_problems
-from radimagenet_monai.collection.config_values import as_evaluated
-from radimagenet_monai.collection.expressions import MAX_EXPRESSION_CHARACTERS
+from radimagenet_monai.collection.verification.config_code import config_problems
+from radimagenet_monai.collection.verification.config_values import as_evaluated
+from radimagenet_monai.collection.verification.expressions import MAX_EXPRESSION_CHARACTERS
 
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
     "plain expression": {"x": "$__import__('os').mkdir('CANARY')"},
     "component": {"x": {"_target_": "os.mkdir", "path": "CANARY"}},
     "component that is an expression": {"x": {"_target_": "$torch.os.mkdir", "path": "CANARY"}},
-    "re-export of this package": {"x": {"_target_": "radimagenet_monai.io.atomic.os.mkdir", "path": "CANARY"}},
+    "re-export of this package": {"x": {"_target_": "radimagenet_monai.core.atomic.os.mkdir", "path": "CANARY"}},
     "re-export of torch": {"x": {"_target_": "torch.os.mkdir", "path": "CANARY"}},
     "re-export in an expression": {"x": "$torch.os.mkdir('CANARY')"},
     "re-export behind an allowed import": {
-        "imports": ["$import radimagenet_monai.io.atomic as training"],
+        "imports": ["$import radimagenet_monai.core.atomic as training"],
         "x": "$training.os.mkdir('CANARY')",
     },
     "lambda": {"x": "$(lambda: torch.os.mkdir('CANARY'))()"},
@@ -241,7 +241,7 @@ def test_no_argument_of_ours_that_reads_or_writes_is_left_out() -> None:
                 assert listed.kind or parameter.annotation == "Mapping[str, str] | None", (name, parameter.name)
 
 
-HARMLESS = {"radimagenet_monai.training.RunRecord"}  # its `weights` are facts about them
+HARMLESS = {"radimagenet_monai.engine.RunRecord"}  # its `weights` are facts about them
 
 
 class _EveryReference(dict):

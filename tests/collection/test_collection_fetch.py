@@ -17,11 +17,11 @@ import pytest
 from processes import PATIENCE
 from released_bundle import ARCHIVE, NAME
 
-from radimagenet_monai.collection import commands
 from radimagenet_monai.collection.bundle_files import BundleError, format_sums
 from radimagenet_monai.collection.fetch import _SafeRedirects, _version_key, fetch_bundle
-from radimagenet_monai.collection.verify import verify_bundle
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.collection.verification.verify import verify_bundle
+from radimagenet_monai.commands import bundles as commands
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
 
 Serve = Callable[..., str]
 

@@ -19,9 +19,9 @@ import torch
 from released_bundle import ARCHIVE, BUNDLES, NAME
 
 from radimagenet_monai.collection.release import release_bundles
-from radimagenet_monai.collection.verify import verify_bundle
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.collection.verification.verify import verify_bundle
+from radimagenet_monai.engine.trained.model_file import save_model
+from radimagenet_monai.models import build_classifier
 
 ORGANIZATION = "someone"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

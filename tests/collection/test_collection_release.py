@@ -16,14 +16,14 @@ import torch
 from monai.bundle import ConfigParser
 from released_bundle import ARCHIVE, BUNDLES, NAME
 
-from radimagenet_monai.collection import commands
+from radimagenet_monai.catalog.tasks import DATASETS, NOT_A_DEVICE, TASKS
 from radimagenet_monai.collection.bundle_files import BundleError, parse_sums
 from radimagenet_monai.collection.release import release_bundles
-from radimagenet_monai.collection.verify import verify_bundle
+from radimagenet_monai.collection.verification.verify import verify_bundle
 from radimagenet_monai.collection.versions import BUNDLE_VERSION
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.tasks import DATASETS, NOT_A_DEVICE, TASKS
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.commands import bundles as commands
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.trained.model_file import save_model
 
 OTHER = "radimagenet_resnet50_pretraining"
 

@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from released_bundle import ARCHIVE, BUNDLES, NAME
 
-from radimagenet_monai.collection import commands
 from radimagenet_monai.collection.bundle_files import BundleError, parse_sums
-from radimagenet_monai.collection.logging_config import logging_problems
 from radimagenet_monai.collection.release import release_bundles
-from radimagenet_monai.collection.torch_file import torch_file_problems
-from radimagenet_monai.collection.verify import inspect_bundle, inspect_release, verify_bundle
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.collection.verification.logging_config import logging_problems
+from radimagenet_monai.collection.verification.torch_file import torch_file_problems
+from radimagenet_monai.collection.verification.verify import inspect_bundle, inspect_release, verify_bundle
+from radimagenet_monai.commands import bundles as commands
+from radimagenet_monai.engine.trained.model_file import save_model
 
 every_bundle = pytest.mark.parametrize(
     "folder", sorted(path.parents[1] for path in BUNDLES.glob("*/configs/metadata.json")), ids=lambda path: path.name

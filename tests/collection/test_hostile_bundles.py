@@ -16,9 +16,9 @@ import pytest
 from hostile_bundles import ARCHIVES, FOLDERS, HARMLESS, SMALL
 from released_bundle import ARCHIVE, NAME
 
-from radimagenet_monai.collection.config_code import config_findings
-from radimagenet_monai.collection.findings import Grade
-from radimagenet_monai.collection.verify import inspect_bundle
+from radimagenet_monai.collection.verification.config_code import config_findings
+from radimagenet_monai.collection.verification.findings import Grade
+from radimagenet_monai.collection.verification.verify import inspect_bundle
 
 RUN = """
 import contextlib, json, os, sys

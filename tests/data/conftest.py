@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 
 
 class ReadPictured:

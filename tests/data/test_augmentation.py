@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.data.augmentation import (
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.loading.augmentation import (
     FLIP_COLUMNS,
     FLIP_ROWS,
     ROTATION,
@@ -25,7 +26,6 @@ from radimagenet_monai.data.augmentation import (
     warp_with_opencv,
     warp_with_torch,
 )
-from radimagenet_monai.errors import ConfigurationError
 
 STRONG = AffineAugmentation(
     rotation_degrees=30, shift=0.2, shear_degrees=20, zoom=0.3, horizontal_flip=True, vertical_flip=True, seed=3

@@ -10,14 +10,14 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from radimagenet_monai.data import NativeDataset, list_native_images
+from radimagenet_monai.catalog.tasks import TASKS, Kind
+from radimagenet_monai.engine import expected_body_parts
+from radimagenet_monai.engine.outputs.writers import write_questions
 from radimagenet_monai.intensity import RadiographVOId
-from radimagenet_monai.intensity.plausibility import OTHER_BODY_PART
+from radimagenet_monai.intensity.checks.plausibility import OTHER_BODY_PART
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.io.body_part import REGIONS
-from radimagenet_monai.tasks import TASKS, Kind
-from radimagenet_monai.training import expected_body_parts
-from radimagenet_monai.training.outputs import write_questions
+from radimagenet_monai.io.dicom.body_part import REGIONS
+from radimagenet_monai.loading import NativeDataset, list_native_images
 
 RADIOGRAPHS = TASKS["pneumonia_cxr_classification"]
 # Of the defined terms of PS3.16, annex L, and of what protocols write; whether a chest classifier is meant for them.

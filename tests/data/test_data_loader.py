@@ -9,12 +9,12 @@ from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from torch.utils.data import DataLoader
 
-import radimagenet_monai.data
-from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.loader import PrepareBatch, build_loader, collate_packed
-from radimagenet_monai.data.packed_items import PackedDataset
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks import build_classifier
+import radimagenet_monai.loading
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.loading.augmentation import AffineAugmentation
+from radimagenet_monai.loading.loader import PrepareBatch, build_loader, collate_packed
+from radimagenet_monai.loading.packed_items import PackedDataset
+from radimagenet_monai.models import build_classifier
 
 SIZE = (24, 32)
 AUGMENTATION = AffineAugmentation(seed=8)
@@ -192,20 +192,20 @@ def test_a_bundle_config_can_name_them(records, store_dir):
                 ],
             },
             "dataset": {
-                "_target_": "radimagenet_monai.data.PackedDataset",
+                "_target_": "radimagenet_monai.loading.PackedDataset",
                 "data": records,
                 "transform": "@transform",
                 "store_dir": str(store_dir),
                 "image_size": list(SIZE),
-                "augmentation": {"_target_": "radimagenet_monai.data.AffineAugmentation", "seed": 3},
+                "augmentation": {"_target_": "radimagenet_monai.loading.AffineAugmentation", "seed": 3},
             },
             "loader": {
-                "_target_": "radimagenet_monai.data.build_loader",
+                "_target_": "radimagenet_monai.loading.build_loader",
                 "dataset": "@dataset",
                 "batch_size": 16,
                 "shuffle": True,
             },
-            "prepare": {"_target_": "radimagenet_monai.data.PrepareBatch"},
+            "prepare": {"_target_": "radimagenet_monai.loading.PrepareBatch"},
         }
     )
     image, label = parser.get_parsed_content("prepare")(next(iter(parser.get_parsed_content("loader"))))
@@ -214,11 +214,11 @@ def test_a_bundle_config_can_name_them(records, store_dir):
 
 
 def test_exports():
-    for name in radimagenet_monai.data.__all__:
-        assert getattr(radimagenet_monai.data, name).__module__.startswith("radimagenet_monai.data.")
-    assert set(radimagenet_monai.data.__all__) <= set(dir(radimagenet_monai.data))
+    for name in radimagenet_monai.loading.__all__:
+        assert getattr(radimagenet_monai.loading, name).__module__.startswith("radimagenet_monai.loading.")
+    assert set(radimagenet_monai.loading.__all__) <= set(dir(radimagenet_monai.loading))
     with pytest.raises(AttributeError, match="Nothing"):
-        radimagenet_monai.data.Nothing  # noqa: B018 - the access is the test
+        radimagenet_monai.loading.Nothing  # noqa: B018 - the access is the test
 
 
 def test_columns_that_some_records_lack_are_left_out() -> None:

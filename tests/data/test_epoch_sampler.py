@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.data.sampler import EpochBatches, EpochSampler, SampleKey
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.loading.sampler import EpochBatches, EpochSampler, SampleKey
 
 
 def drawn(epoch: int, *arguments, **options) -> list[SampleKey]:

@@ -24,8 +24,8 @@ from monai.transforms import (
     ScaleIntensityRangePercentilesd,
 )
 
-from radimagenet_monai.data.fingerprint import describe_transform, digest, file_stamp
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.store.fingerprint import describe_transform, digest, file_stamp
 
 
 class Mode(enum.Enum):

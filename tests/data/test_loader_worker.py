@@ -6,7 +6,7 @@ import subprocess
 
 import torch
 
-from radimagenet_monai.data.loader import build_loader
+from radimagenet_monai.loading.loader import build_loader
 
 
 class _Numbers(torch.utils.data.Dataset):

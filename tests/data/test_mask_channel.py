@@ -10,7 +10,12 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from radimagenet_monai.data import (
+from radimagenet_monai.core.errors import StoreError
+from radimagenet_monai.intensity import UltrasoundLuminanced
+from radimagenet_monai.intensity.policy import CanonicalFrame
+from radimagenet_monai.io import LoadNativeImaged
+from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.loading import (
     AffineAugmentation,
     AppendMaskd,
     PackedDataset,
@@ -19,11 +24,6 @@ from radimagenet_monai.data import (
     SampleKey,
     build_loader,
 )
-from radimagenet_monai.errors import StoreError
-from radimagenet_monai.intensity import UltrasoundLuminanced
-from radimagenet_monai.intensity.policy import CanonicalFrame
-from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.io.native_image import NativeImage
 
 TOP, LEFT, BOTTOM, RIGHT = CROP = (10, 20, 90, 180)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from radimagenet_monai.data import list_native_images
-from radimagenet_monai.datasets.slices import choose_slices
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.records.slices import choose_slices
+from radimagenet_monai.loading import list_native_images
 
 
 @pytest.fixture

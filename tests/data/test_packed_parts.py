@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
-from radimagenet_monai.data import filling, packed_part
-from radimagenet_monai.data.packed_items import PackedDataset
-from radimagenet_monai.data.packed_part import part_folders, read_hashes, read_keys, rows_of_a_part
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.errors import RecordsError, StoreError
-from radimagenet_monai.intensity.plausibility import is_blank
+from radimagenet_monai.core.errors import RecordsError, StoreError
+from radimagenet_monai.intensity.checks.plausibility import is_blank
+from radimagenet_monai.loading.packed_items import PackedDataset
+from radimagenet_monai.store import packed_part
+from radimagenet_monai.store import packed_row as filling
+from radimagenet_monai.store.packed_part import part_folders, read_hashes, read_keys, rows_of_a_part
+from radimagenet_monai.store.packed_store import PackedStore
 
 SIZE = (24, 32)
 ROWS = 6  # of a part
@@ -64,7 +65,7 @@ def test_parts_hold_a_fixed_number_of_consecutive_images(records, read_picture, 
 
 def test_keys_are_the_same_from_many_processes(records, read_picture, store_dir, monkeypatch):
     expected = PackedStore(store_dir, read_picture, SIZE, num_workers=0).keys(records)
-    monkeypatch.setattr("radimagenet_monai.data.packed_store._KEYS_AT_ONCE", 7)
+    monkeypatch.setattr("radimagenet_monai.store.packed_store._KEYS_AT_ONCE", 7)
     assert np.array_equal(PackedStore(store_dir, read_picture, SIZE, num_workers=3).keys(records), expected)
     with pytest.raises(RecordsError, match="record 9: expected a path under 'image', found None"):
         PackedStore(store_dir, read_picture, SIZE, num_workers=3).keys([*records[:9], {}])

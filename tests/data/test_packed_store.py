@@ -28,10 +28,10 @@ from monai.transforms import Compose, LoadImaged, RandFlipd, Resized, ScaleInten
 from processes import PATIENCE, is_running, take_default_signals, wait_until
 from tqdm import tqdm
 
-from radimagenet_monai.data import filling
-from radimagenet_monai.data.packed_items import PackedDataset
-from radimagenet_monai.data.sampler import SampleKey
-from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
+from radimagenet_monai.loading.packed_items import PackedDataset
+from radimagenet_monai.loading.sampler import SampleKey
+from radimagenet_monai.store import packed_row as filling
 
 SIZE = (24, 32)
 
@@ -517,7 +517,7 @@ def test_interrupt_leaves_nothing(records, store_dir, tmp_path):
 
 @pytest.mark.parametrize(("progress", "lines"), [("lines", 40), (True, 0), (False, 0)])
 def test_progress_without_a_terminal(records, read_picture, store_dir, caplog, capfd, monkeypatch, progress, lines):
-    monkeypatch.setattr("radimagenet_monai.data.packing_progress._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("radimagenet_monai.store.packing_progress._SECONDS_BETWEEN_LINES", 0)
     with caplog.at_level("INFO"):
         PackedDataset(records, read_picture, store_dir, SIZE, progress=progress)
     messages = [record.getMessage() for record in caplog.records if "packing" in record.getMessage()]
@@ -590,7 +590,7 @@ def test_full_and_read_only_file_systems(tmp_path):
         textwrap.dedent(
             f"""
             import os, subprocess, numpy as np
-            from radimagenet_monai.data.packed_items import PackedDataset
+            from radimagenet_monai.loading.packed_items import PackedDataset
             from radimagenet_monai.errors import StoreError
 
             def transform(data):

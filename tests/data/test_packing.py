@@ -19,17 +19,18 @@ import pytest
 from monai.bundle import ConfigParser
 from processes import take_default_signals, wait_until
 
-from radimagenet_monai.data import filling, packed_part
-from radimagenet_monai.data.bundle_dataset import packed_dataset
-from radimagenet_monai.data.fingerprint import describe_transform, digest
-from radimagenet_monai.data.packed_part import part_folders
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.data.packing import PRETRAINING, TableRecords, pack_records, task_preparation
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.commands.pack import pack
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
 from radimagenet_monai.datasets import to_datalist
-from radimagenet_monai.datasets.records import check_records, write_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
-from radimagenet_monai.tasks import TASKS
-from radimagenet_monai.training.commands import pack
+from radimagenet_monai.datasets.records.table import check_records, write_records
+from radimagenet_monai.loading.bundle_dataset import packed_dataset
+from radimagenet_monai.store import packed_part
+from radimagenet_monai.store import packed_row as filling
+from radimagenet_monai.store.fingerprint import describe_transform, digest
+from radimagenet_monai.store.packed_part import part_folders
+from radimagenet_monai.store.packed_store import PackedStore
+from radimagenet_monai.store.packing import PRETRAINING, TableRecords, pack_records, task_preparation
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 

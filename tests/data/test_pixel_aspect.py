@@ -11,13 +11,13 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from radimagenet_monai.data.first_release import MARK
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.data.resize import CONTENT, ResizeCanonicald
-from radimagenet_monai.data.row_resize import content_box, resize_to_uint8
+from radimagenet_monai.engine.outputs.mask_writer import restore_mask
 from radimagenet_monai.intensity import MRPercentiled
 from radimagenet_monai.io import LoadNativeImaged, read_image
-from radimagenet_monai.training.mask_writer import restore_mask
+from radimagenet_monai.loading.resize import CONTENT, ResizeCanonicald
+from radimagenet_monai.store.first_release import MARK
+from radimagenet_monai.store.packed_store import PackedStore
+from radimagenet_monai.store.row_resize import content_box, resize_to_uint8
 
 
 def disk(rows: int, columns: int, between_rows: float, between_columns: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from radimagenet_monai.data import AffineAugmentation, augmentation_in_workers, augmentation_on_device
+from radimagenet_monai.loading import AffineAugmentation, augmentation_in_workers, augmentation_on_device
 
 
 @pytest.mark.parametrize(("device", "in_workers"), [("cpu", True), ("cuda", False), ("cuda:1", False)])

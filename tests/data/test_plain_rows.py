@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from monai.transforms import Compose
 from PIL import Image, PngImagePlugin
 
-from radimagenet_monai.data.filling import Packer, Row, Unreadable
-from radimagenet_monai.data.plain_rows import keeps_gray_levels, plain_row
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
-from radimagenet_monai.intensity.plausibility import BLANK
+from radimagenet_monai.intensity.checks.plausibility import BLANK
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.io.picture import read_picture
-from radimagenet_monai.io.plain_picture import decode_plain, read_plain_file
+from radimagenet_monai.io.formats.picture import read_picture
+from radimagenet_monai.io.formats.plain_picture import decode_plain, read_plain_file
+from radimagenet_monai.store.packed_row import Packer, Row, Unreadable
+from radimagenet_monai.store.plain_rows import keeps_gray_levels, plain_row
 
 SIZE = (24, 31)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -271,7 +271,7 @@ def test_a_record_that_names_another_hash_is_refused(tmp_path):
 def test_huge_files_are_not_read_into_memory(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(encode(Image.fromarray(smooth()), "PNG"))
-    monkeypatch.setattr("radimagenet_monai.io.plain_picture._LARGEST_FILE", 100)
+    monkeypatch.setattr("radimagenet_monai.io.formats.plain_picture._LARGEST_FILE", 100)
     assert read_plain_file(str(tmp_path)) is None
     assert read_plain_file(str(tmp_path / "missing.png")) is None
     assert read_plain_file(str(path)) is None

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from radimagenet_monai.data.loader import PrepareBatch
-from radimagenet_monai.data.progressive_size import ProgressiveSize
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.loading.loader import PrepareBatch
+from radimagenet_monai.loading.progressive_size import ProgressiveSize
 
 
 def test_sizes_grow_in_steps_of_32_and_end_full():

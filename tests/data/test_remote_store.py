@@ -19,15 +19,16 @@ import pandas as pd
 import pytest
 import torch
 
-from radimagenet_monai.data import packed_images, remote_store
-from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.bundle_dataset import packed_dataset
-from radimagenet_monai.data.loader import build_loader
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.data.sealed_store import SEALED_FILE, seal_store
-from radimagenet_monai.datasets.records import check_records, to_datalist
-from radimagenet_monai.errors import ConfigurationError, RecordsError, StoreError
-from radimagenet_monai.training.preflight import require_writable
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
+from radimagenet_monai.datasets.records.table import check_records, to_datalist
+from radimagenet_monai.engine.start.preflight import require_writable
+from radimagenet_monai.loading import packed_images
+from radimagenet_monai.loading.augmentation import AffineAugmentation
+from radimagenet_monai.loading.bundle_dataset import packed_dataset
+from radimagenet_monai.loading.loader import build_loader
+from radimagenet_monai.store.packed_store import PackedStore
+from radimagenet_monai.store.sealed import remote as remote_store
+from radimagenet_monai.store.sealed.sealing import SEALED_FILE, seal_store
 
 SIZE = (24, 32)
 ADDRESS = "s3://bucket/deep/store"

@@ -18,20 +18,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.data.augmentation import AffineAugmentation
-from radimagenet_monai.data.bundle_dataset import packed_dataset
-from radimagenet_monai.data.loader import build_loader
-from radimagenet_monai.data.packed_items import PackedDataset
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.data.sampler import SampleKey
-from radimagenet_monai.data.sealed_index import SealedIndex, write_index
-from radimagenet_monai.data.sealed_records import SealedRecords
-from radimagenet_monai.data.sealed_store import is_sealed, seal_store
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError, RecordsError, StoreError
 from radimagenet_monai.datasets import bundle_datalist
-from radimagenet_monai.datasets.records import check_records, to_datalist
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError, StoreError
-from radimagenet_monai.training.preflight import require_images, require_writable
-from radimagenet_monai.training.run_record import hash_datalist
+from radimagenet_monai.datasets.records.table import check_records, to_datalist
+from radimagenet_monai.engine.handlers.run_record import hash_datalist
+from radimagenet_monai.engine.start.preflight import require_images, require_writable
+from radimagenet_monai.loading.augmentation import AffineAugmentation
+from radimagenet_monai.loading.bundle_dataset import packed_dataset
+from radimagenet_monai.loading.loader import build_loader
+from radimagenet_monai.loading.packed_items import PackedDataset
+from radimagenet_monai.loading.sampler import SampleKey
+from radimagenet_monai.store.packed_store import PackedStore
+from radimagenet_monai.store.sealed.index import SealedIndex, write_index
+from radimagenet_monai.store.sealed.records import SealedRecords
+from radimagenet_monai.store.sealed.sealing import is_sealed, seal_store
 
 CLASSES = ["cat", "dog", "eel"]
 SIZE = (24, 32)
@@ -281,7 +281,7 @@ def test_workers_read_the_same_batches(frame, sealed, read_picture, store_dir, s
 
 
 def test_a_window_shuffles_runs_of_images_and_images_among_them(sealed, read_picture, store_dir, monkeypatch):
-    monkeypatch.setattr("radimagenet_monai.data.mapped_images._BLOCK_BYTES", 5 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr("radimagenet_monai.store.mapped_images._BLOCK_BYTES", 5 * SIZE[0] * SIZE[1])
     dataset = packed_dataset([], read_picture, store_dir, SIZE)
     assert len(np.unique(dataset.shards)) == 5 + 3  # five of five images in the first part, three in the second
     batches = [batch["index"].tolist() for batch in build_loader(dataset, 10, shuffle=True, seed=2, window=2)]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radimagenet_monai.data.bundle_dataset import packed_dataset
-from radimagenet_monai.data.packed_part import part_folders, verify_part
-from radimagenet_monai.data.packing import PRETRAINING, pack_records, task_preparation
-from radimagenet_monai.data.shared_store import pseudonymized
-from radimagenet_monai.datasets.records import check_records, read_records
-from radimagenet_monai.errors import ConfigurationError, StoreError
-from radimagenet_monai.tasks import TASKS
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import ConfigurationError, StoreError
+from radimagenet_monai.datasets.records.table import check_records, read_records
+from radimagenet_monai.loading.bundle_dataset import packed_dataset
+from radimagenet_monai.store.packed_part import part_folders, verify_part
+from radimagenet_monai.store.packing import PRETRAINING, pack_records, task_preparation
+from radimagenet_monai.store.sealed.sharing import pseudonymized
 
 CLASSES = TASKS[PRETRAINING].classes
 SECRETS = ("MUELLER", "ZEBRASTUDY", "Ward7Scanner", "EXAM-4711")

@@ -10,12 +10,13 @@ import pytest
 from monai.transforms import Compose
 from PIL import Image
 
-from radimagenet_monai.data import NativeDataset, PackedDataset, PackedStore
-from radimagenet_monai.data.packing import pack_records
-from radimagenet_monai.datasets.records import load_datalist
-from radimagenet_monai.errors import IntensityError
+from radimagenet_monai.core.errors import IntensityError
+from radimagenet_monai.datasets.records.table import load_datalist
 from radimagenet_monai.intensity import AutoIntensityd, CTWindowd
 from radimagenet_monai.io import LoadNativeImaged
+from radimagenet_monai.loading import NativeDataset, PackedDataset
+from radimagenet_monai.store import PackedStore
+from radimagenet_monai.store.packing import pack_records
 
 
 def table(folder: Path, modalities: list[str]) -> list[dict]:

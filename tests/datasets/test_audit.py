@@ -21,19 +21,19 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from radimagenet_monai.data.filling import Packer, Row, Unreadable
-from radimagenet_monai.data.packing import PRETRAINING, task_preparation
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.audit import Audit, audit_records
 from radimagenet_monai.datasets.audit.inspection import gray_picture, inspect_files
-from radimagenet_monai.datasets.busi import read_busi
-from radimagenet_monai.datasets.picture_hash import difference_hash, near_pairs, pack_hashes
-from radimagenet_monai.datasets.rsna_ich import read_rsna_ich
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.intensity.plausibility import GUESSED_WHITE, NARROW
+from radimagenet_monai.datasets.audit.picture_hash import difference_hash, near_pairs, pack_hashes
+from radimagenet_monai.datasets.readers.busi import read_busi
+from radimagenet_monai.datasets.readers.rsna_ich import read_rsna_ich
+from radimagenet_monai.intensity.checks.plausibility import GUESSED_WHITE, NARROW
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 from radimagenet_monai.phantoms.rsna_ich import write_rsna_ich_phantom
-from radimagenet_monai.tasks import get_task
+from radimagenet_monai.store.packed_row import Packer, Row, Unreadable
+from radimagenet_monai.store.packing import PRETRAINING, task_preparation
 
 
 @pytest.fixture(scope="module")

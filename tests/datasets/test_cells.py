@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from radimagenet_monai.datasets.authors_csv import read_authors_csv
-from radimagenet_monai.datasets.cells import clean, identity, one_name_each, says_nothing, whole_number
-from radimagenet_monai.datasets.csv_table import read_csv
-from radimagenet_monai.datasets.folder import read_folder
-from radimagenet_monai.datasets.records import check_records, read_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.authors_csv import read_authors_csv
+from radimagenet_monai.datasets.readers.csv_table import read_csv
+from radimagenet_monai.datasets.readers.folder import read_folder
+from radimagenet_monai.datasets.records.table import check_records, read_records
+from radimagenet_monai.datasets.tables.cells import clean, identity, one_name_each, says_nothing, whole_number
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 

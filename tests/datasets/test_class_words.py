@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from radimagenet_monai.labels import LABELS
+from radimagenet_monai.catalog.labels import LABELS
 
 BY_KEY = {label.key: label for label in LABELS}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.authors_csv import match_files, read_authors_csv, select_listed
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.authors_csv import match_files, read_authors_csv, select_listed
 
 CLASSES = ("benign", "malignant")
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from radimagenet_monai.datasets.busi import (
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.busi import (
     CLASSES,
     DATASET_FOLDER,
     PUBLISHED_COUNTS,
@@ -22,8 +23,7 @@ from radimagenet_monai.datasets.busi import (
     read_busi,
     summary,
 )
-from radimagenet_monai.datasets.records import load_datalist, read_records, write_records
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.datasets.records.table import load_datalist, read_records, write_records
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 
 

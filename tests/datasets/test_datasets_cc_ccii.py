@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from radimagenet_monai.datasets.cc_ccii import CLASSES, looks_like_cc_ccii, read_cc_ccii, summary
-from radimagenet_monai.datasets.readers import READERS
-from radimagenet_monai.datasets.records import read_records, write_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.tasks import TASKS
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.cc_ccii import CLASSES, looks_like_cc_ccii, read_cc_ccii, summary
+from radimagenet_monai.datasets.records.table import read_records, write_records
+from radimagenet_monai.datasets.registry import READERS
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pandas as pd
 import pydicom
 import pytest
 
-from radimagenet_monai.datasets.covid19_ct import CLASSES, looks_like_covid19_ct, read_covid19_ct, summary
-from radimagenet_monai.datasets.readers import READERS
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.covid19_ct import CLASSES, looks_like_covid19_ct, read_covid19_ct, summary
+from radimagenet_monai.datasets.registry import READERS
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Series, write_slice
-from radimagenet_monai.tasks import TASKS
 
 PATIENTS, SLICES = 8, 13
 

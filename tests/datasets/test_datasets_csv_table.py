@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from own_data import dicom_series, picture, volume
 
-from radimagenet_monai.datasets.csv_table import looks_like_csv, read_csv, summary
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.csv_table import looks_like_csv, read_csv, summary
+from radimagenet_monai.datasets.records.table import load_datalist
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.io.reader import read_frame
 
 

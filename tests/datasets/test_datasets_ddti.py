@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.audit import audit_records
-from radimagenet_monai.datasets.ddti import (
+from radimagenet_monai.datasets.masks import load_masks
+from radimagenet_monai.datasets.readers.ddti import (
     CLASSES,
     PUBLISHED_COUNTS,
     looks_like_ddti,
@@ -22,10 +24,8 @@ from radimagenet_monai.datasets.ddti import (
     summary,
     tirads_category,
 )
-from radimagenet_monai.datasets.masks import load_masks
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist, read_records, write_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.records.table import load_datalist, read_records, write_records
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms.ddti import DATASET_FOLDER, simulate, write_ddti_phantom
 
 SIZE = (96, 112)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 
-from radimagenet_monai.datasets.ddti_case import fill_polygons, read_case, read_outlines
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.ddti_case import fill_polygons, read_case, read_outlines
 
 SQUARE = [(10, 20), (40, 20), (40, 30), (10, 30)]
 

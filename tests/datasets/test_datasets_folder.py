@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from own_data import dicom_series, picture, volume
 
-from radimagenet_monai.datasets.folder import looks_like_folder, read_folder, summary
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.folder import looks_like_folder, read_folder, summary
 
 ALL_TRAIN = {"fractions": (1, 0, 0), "folds": 0, "progress": False}
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
 from radimagenet_monai.datasets.masks import load_masks
-from radimagenet_monai.datasets.records import load_datalist, mask_file
-from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.datasets.records.table import load_datalist, mask_file
 
 SHAPE = (42, 50)  # rows, columns
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.mrnet import (
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.mrnet import (
     CLASSES,
     DATASET_FOLDER,
     PLANES,
@@ -22,10 +24,8 @@ from radimagenet_monai.datasets.mrnet import (
     read_mrnet,
     summary,
 )
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist, read_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.tasks import TASKS
+from radimagenet_monai.datasets.records.table import load_datalist, read_records
+from radimagenet_monai.datasets.registry import prepare
 
 
 def make_mrnet(root: Path, train: int = 40, valid: int = 10, slices: int = 11) -> Path:

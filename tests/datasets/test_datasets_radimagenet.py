@@ -13,7 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.radimagenet import (
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.readers.radimagenet import (
     CLASSES,
     PUBLISHED_COUNTS,
     class_folder,
@@ -21,11 +24,8 @@ from radimagenet_monai.datasets.radimagenet import (
     read_radimagenet,
     summary,
 )
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist, read_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.labels import LABELS
-from radimagenet_monai.tasks import TASKS
+from radimagenet_monai.datasets.records.table import load_datalist, read_records
+from radimagenet_monai.datasets.registry import prepare
 
 NAMES = ("train", "val", "test")
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.readers import READERS
-from radimagenet_monai.datasets.records import read_records, write_records
-from radimagenet_monai.datasets.rsna_ich import (
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.rsna_ich import (
     ANY,
     CLASSES,
     DATASET_FOLDER,
@@ -31,9 +31,9 @@ from radimagenet_monai.datasets.rsna_ich import (
     read_rsna_ich,
     summary,
 )
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.datasets.records.table import read_records, write_records
+from radimagenet_monai.datasets.registry import READERS
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Series, write_slice
-from radimagenet_monai.tasks import TASKS
 
 PATIENTS, SLICES = 12, 3
 COLUMNS = (*SUBTYPES, ANY)
@@ -321,7 +321,7 @@ def test_a_table_of_full_size_fits_in_memory(tmp_path: Path) -> None:
             table.write("\n".join(rows(name, subdural=int(number % 7 == 0))) + "\n")
             cache.write(f"{name}.dcm,ID_{patient:08x},ID_{patient + 7:010x},ID_{patient + 9:010x},1,-1024,\n")
     code = (
-        "import radimagenet_monai.datasets.rsna_ich as ich\n"
+        "import radimagenet_monai.datasets.readers.rsna_ich as ich\n"
         f"ich.list_dicom_files = lambda folder, notes: [f'ID_{{number:09x}}.dcm' for number in range({count})]\n"
         f"frame = ich.read_rsna_ich({str(tmp_path)!r}, header_cache={str(tmp_path / 'cache.csv')!r}, progress=False)\n"
         # The peak of this process alone: getrusage begins with that of the process it was forked from.

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.readers import READERS
-from radimagenet_monai.datasets.records import read_records, write_records
-from radimagenet_monai.datasets.rsna_pneumonia import (
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.readers.rsna_pneumonia import (
     CLASSES,
     DATASET_FOLDER,
     DETAILS_FILE,
@@ -29,9 +29,9 @@ from radimagenet_monai.datasets.rsna_pneumonia import (
     read_rsna_pneumonia,
     summary,
 )
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.datasets.records.table import read_records, write_records
+from radimagenet_monai.datasets.registry import READERS
 from radimagenet_monai.phantoms.rsna_pneumonia import write_rsna_pneumonia_phantom
-from radimagenet_monai.tasks import TASKS
 
 PATIENTS, SIZE = 30, 48
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.spellings import SPLIT_SPELLINGS, map_labels, map_splits
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.tables.spellings import SPLIT_SPELLINGS, map_labels, map_splits
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.text_table import read_text_table
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.tables.text_table import read_text_table
 
 
 def read(folder: Path, content: str | bytes) -> list[dict[str, str]]:

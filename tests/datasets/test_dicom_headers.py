@@ -11,9 +11,9 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from radimagenet_monai.datasets import dicom_headers
-from radimagenet_monai.datasets.dicom_headers import FAULT, list_dicom_files, read_header_table
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.tables import dicom_headers
+from radimagenet_monai.datasets.tables.dicom_headers import FAULT, list_dicom_files, read_header_table
 
 KEYWORDS = ("PatientID", "SeriesInstanceUID", "PixelRepresentation", "RescaleIntercept", "ImageType")
 
@@ -71,7 +71,7 @@ def test_processes_read_the_same(folder: Path) -> None:
 def test_a_script_without_a_guard_is_told_so(folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from radimagenet_monai.datasets.dicom_headers import read_header_table\n"
+        "from radimagenet_monai.datasets.tables.dicom_headers import read_header_table\n"
         f"read_header_table({str(folder)!r}, ['a.dcm'], ['PatientID'], workers=2, progress=False)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -12,15 +12,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from radimagenet_monai.data import list_native_images
-from radimagenet_monai.data.native_dataset import NativeDataset
-from radimagenet_monai.datasets.disk_names import DiskNames
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import check_records, load_datalist, missing_files, to_datalist, write_records
-from radimagenet_monai.errors import RecordsError
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.records.table import (
+    check_records,
+    load_datalist,
+    missing_files,
+    to_datalist,
+    write_records,
+)
+from radimagenet_monai.datasets.registry import prepare
+from radimagenet_monai.datasets.tables.disk_names import DiskNames
+from radimagenet_monai.engine.outputs.writers import write_left_out
+from radimagenet_monai.engine.start.preflight import require_images
+from radimagenet_monai.loading import list_native_images
+from radimagenet_monai.loading.native_dataset import NativeDataset
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.training.outputs import write_left_out
-from radimagenet_monai.training.preflight import require_images
 
 NFC, NFD = (unicodedata.normalize(form, "Körper") for form in ("NFC", "NFD"))
 
@@ -134,7 +140,7 @@ def test_names_of_a_disk(tmp_path: Path) -> None:
 
 
 def test_a_single_file_with_a_name_of_any_bytes(tmp_path: Path) -> None:
-    from radimagenet_monai.training.outputs import relative_to
+    from radimagenet_monai.engine.outputs.writers import relative_to
 
     path = os.fsdecode(os.fsencode(tmp_path) + b"/K\xf6rper.png")
     Path(path).write_bytes(picture(tmp_path / "a.png").read_bytes())

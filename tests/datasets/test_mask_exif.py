@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.datasets.masks import item_mask
-from radimagenet_monai.errors import UnreadableImageError
 
 GRAY = np.arange(20 * 20, dtype=np.uint16).reshape(20, 20).astype(np.uint8)
 LESION = np.zeros((20, 20), np.uint8)

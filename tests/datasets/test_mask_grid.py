@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from nibabel.processing import resample_from_to
 
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.datasets.masks import item_mask, load_masks
-from radimagenet_monai.errors import UnreadableImageError
 from radimagenet_monai.intensity import CTWindowd
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.reader import read_frame, read_image

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets import prepare, read_records
 from radimagenet_monai.datasets.audit import audit_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 SIZE = 40
 LESION = np.zeros((SIZE, SIZE), np.uint8)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.datasets.masks import load_masks
-from radimagenet_monai.errors import UnreadableImageError
 
 SHAPE = (48, 60)  # rows, columns
 LESION = np.zeros(SHAPE, np.uint8)

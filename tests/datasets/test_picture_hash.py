@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.measure import block_reduce
 
-from radimagenet_monai.datasets.picture_hash import (
+from radimagenet_monai.datasets.audit.picture_hash import (
     NEAR_DUPLICATE_BITS,
     SAME_DETAIL,
     detail_correlation,

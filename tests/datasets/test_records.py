@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.records import (
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.records.table import (
     RECORD_COLUMNS,
     check_records,
     load_datalist,
@@ -22,7 +23,6 @@ from radimagenet_monai.datasets.records import (
     to_datalist,
     write_records,
 )
-from radimagenet_monai.errors import ConfigurationError, RecordsError
 
 CLASSES = ("benign", "malignant")
 Write = Callable[[str], Path]

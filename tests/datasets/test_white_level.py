@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from radimagenet_monai.data.filling import Packer, Row
-from radimagenet_monai.data.native_dataset import list_native_images, white_level_of
-from radimagenet_monai.data.packing import PRETRAINING, task_preparation
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.datasets.records import load_datalist
-from radimagenet_monai.datasets.white_level import with_white_level
-from radimagenet_monai.errors import IntensityError
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.core.errors import IntensityError
+from radimagenet_monai.datasets.records.table import load_datalist
+from radimagenet_monai.datasets.records.white_level import with_white_level
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.intensity import RadiographVOId
-from radimagenet_monai.intensity.plausibility import GUESSED_WHITE
+from radimagenet_monai.intensity.checks.plausibility import GUESSED_WHITE
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.tasks import get_task
+from radimagenet_monai.loading.native_dataset import list_native_images, white_level_of
+from radimagenet_monai.store.packed_row import Packer, Row
+from radimagenet_monai.store.packing import PRETRAINING, task_preparation
 
 
 def picture(path, largest: int, dtype=np.uint16) -> None:

@@ -9,17 +9,17 @@ from monai.visualize import GradCAM, GradCAMpp
 from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor, nn
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.activation_maps import (
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.explain.activation_maps import (
     FEATURE_MAPS,
     FINAL,
     FeatureMap,
     activation_maps,
     classifier_feature_map,
 )
-from radimagenet_monai.evaluation.localization import measure_localization
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.explain.localization import measure_localization
+from radimagenet_monai.models import build_classifier
 
 CELLS = FeatureMap("features", 8, 3)  # cells of 8 pixels, centered between pixels 3 and 4
 

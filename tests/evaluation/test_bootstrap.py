@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
-from radimagenet_monai.evaluation.clustered import estimate_clustered_auc
-from radimagenet_monai.evaluation.delong import compare_aucs
-from radimagenet_monai.evaluation.weighted_auc import AucStatistic, weighted_aucs
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.statistics.auc.clustered import estimate_clustered_auc
+from radimagenet_monai.statistics.auc.delong import compare_aucs
+from radimagenet_monai.statistics.auc.weighted import AucStatistic, weighted_aucs
+from radimagenet_monai.statistics.resampling.bootstrap import BootstrapInterval, bootstrap_interval
 
 
 def mean(data: Mapping[str, np.ndarray]) -> float:

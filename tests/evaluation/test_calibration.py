@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.calibration import Calibration, evaluate_calibration
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.calibration import Calibration, evaluate_calibration
 
 Z = 1.959963984540054
 

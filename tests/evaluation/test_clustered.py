@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.clustered import compare_clustered_aucs, estimate_clustered_auc
-from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.statistics.auc.clustered import compare_clustered_aucs, estimate_clustered_auc
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
 
 # Twelve clusters, some with images of both classes, scores with ties within and between the classes.
 CLUSTERS = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.decision_curve import THRESHOLDS, decision_curve
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.decision_curve import THRESHOLDS, decision_curve
 
 
 def test_equals_dcurves() -> None:

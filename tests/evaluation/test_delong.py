@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.classification import evaluate_binary
-from radimagenet_monai.evaluation.clustered import estimate_clustered_auc
-from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
-from radimagenet_monai.evaluation.streaming_auc import infer_binned_auc
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.statistics.auc.clustered import estimate_clustered_auc
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
+from radimagenet_monai.statistics.auc.streaming import infer_binned_auc
+from radimagenet_monai.statistics.classification import evaluate_binary
 
 
 def by_definition(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.clustered import compare_clustered_aucs, estimate_clustered_auc
-from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
-from radimagenet_monai.evaluation.discrimination import compare_discrimination, estimate_discrimination
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.auc.clustered import compare_clustered_aucs, estimate_clustered_auc
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
+from radimagenet_monai.statistics.auc.discrimination import compare_discrimination, estimate_discrimination
 
 LABELS = np.arange(40) % 2
 SCORES = np.random.default_rng(0).normal(size=(2, 40)) + LABELS

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, brier_score_loss, roc_auc_score
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.classification import evaluate_binary
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.classification import evaluate_binary
 
 
 def test_figures_equal_sklearn() -> None:
@@ -74,5 +74,5 @@ def test_bad_input_is_named(probabilities: list[float], patients: list[str] | No
 
 
 def test_evaluation_needs_no_torch() -> None:
-    code = "import sys, radimagenet_monai.evaluation.classification; sys.exit('torch' in sys.modules)"
+    code = "import sys, radimagenet_monai.statistics.classification; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

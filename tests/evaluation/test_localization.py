@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import f1_score, jaccard_score
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.localization import (
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.explain.localization import (
     FIXED_THRESHOLD,
     THRESHOLDS,
     Localization,
@@ -18,7 +18,7 @@ from radimagenet_monai.evaluation.localization import (
     measure_localization,
     summarize_localization,
 )
-from radimagenet_monai.evaluation.proportions import wilson
+from radimagenet_monai.statistics.proportions import wilson
 
 
 def lesion(rows: slice, columns: slice, shape: tuple[int, int] = (10, 12)) -> np.ndarray:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.evaluation.localization_comparison import compare_localization
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.explain.localization_comparison import compare_localization
 
 
 def table(hits: np.ndarray, dice: np.ndarray, patients: np.ndarray | None = None) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.multiclass import balanced_accuracy, class_aucs, evaluate_multiclass, top_k_correct
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.multiclass import balanced_accuracy, class_aucs, evaluate_multiclass, top_k_correct
 
 
 def draw(seed: int, n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

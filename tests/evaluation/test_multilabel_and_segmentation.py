@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from monai.metrics import compute_dice, compute_iou
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
-from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation, measure_overlap
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.multilabel import evaluate_findings, findings_to_dict
+from radimagenet_monai.statistics.overlap.segmentation import Overlap, evaluate_segmentation, measure_overlap
 
 
 def test_each_finding_is_evaluated_where_it_is_known() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.multiplicity import holm
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.multiplicity import holm
 
 
 def test_equals_p_adjust_of_r() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.paired_cases import compare_cases
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.resampling.paired_cases import compare_cases
 
 
 def test_p_is_that_of_every_exchange_by_hand() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.patient_numbers import number_patients
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.patient_numbers import number_patients
 
 
 def test_patients_are_numbered_as_they_appear() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.delong import compare_aucs
-from radimagenet_monai.evaluation.permutation import permutation_test
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.statistics.auc.delong import compare_aucs
+from radimagenet_monai.statistics.resampling.permutation import permutation_test
 
 
 def sample(seed: int, images: int, better: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

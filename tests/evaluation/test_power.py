@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.power import detectable_difference, patients_needed
-from radimagenet_monai.evaluation.resampled import corrected_resampled_test
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.power import detectable_difference, patients_needed
+from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
 
 def test_equals_power_of_r() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_score, recall_score
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.proportions import clustered_wilson, operating_point, wilson
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.proportions import clustered_wilson, operating_point, wilson
 
 
 @settings(max_examples=100, deadline=None)

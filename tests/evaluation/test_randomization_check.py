@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from radimagenet_monai.evaluation.activation_maps import activation_maps
-from radimagenet_monai.evaluation.randomization_check import (
+from radimagenet_monai.explain.activation_maps import activation_maps
+from radimagenet_monai.explain.randomization_check import (
     STAGES,
     Similarity,
     check_randomization,
@@ -17,7 +17,7 @@ from radimagenet_monai.evaluation.randomization_check import (
     rank_correlation,
     structural_likeness,
 )
-from radimagenet_monai.networks import Classifier, build_classifier
+from radimagenet_monai.models import Classifier, build_classifier
 
 
 @pytest.fixture(scope="module")

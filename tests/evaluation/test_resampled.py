@@ -11,8 +11,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.resampled import corrected_resampled_test
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
 DIFFERENCES = [0.021, -0.004, 0.035, 0.012, 0.027]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.roc import average_precision, roc_curve
-from radimagenet_monai.evaluation.thresholds import youden_threshold
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.auc.roc import average_precision, roc_curve
+from radimagenet_monai.statistics.thresholds import youden_threshold
 
 TABLES = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.3, 0.30000001, 0.7, 1.0])), min_size=2, max_size=40

@@ -18,17 +18,13 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError
-from radimagenet_monai.evaluation.auc_inference import infer_auc
-from radimagenet_monai.evaluation.multiclass import evaluate_multiclass, top_k_correct
-from radimagenet_monai.evaluation.streaming_auc import SCORE_BINS, infer_binned_auc, score_bins
-from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
-from radimagenet_monai.evaluation.streaming_evaluation import (
-    balanced_accuracy_of,
-    evaluate_counts,
-    macro_auc_of,
-)
-from radimagenet_monai.evaluation.streaming_groups import evaluate_groups, most_confused
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError, RecordsError
+from radimagenet_monai.statistics.auc.inference import infer_auc
+from radimagenet_monai.statistics.auc.streaming import SCORE_BINS, infer_binned_auc, score_bins
+from radimagenet_monai.statistics.multiclass import evaluate_multiclass, top_k_correct
+from radimagenet_monai.statistics.streaming.counts import StreamingCounts
+from radimagenet_monai.statistics.streaming.evaluation import balanced_accuracy_of, evaluate_counts, macro_auc_of
+from radimagenet_monai.statistics.streaming.groups import evaluate_groups, most_confused
 
 CLASSES = 12
 

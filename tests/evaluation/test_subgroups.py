@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from radimagenet_monai.datasets.records import check_records
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError
-from radimagenet_monai.evaluation.subgroups import Subgroup, compare_groups, subgroups
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.datasets.records.table import check_records
+from radimagenet_monai.statistics.subgroups import Subgroup, compare_groups, subgroups
 
 
 def table(**columns: list) -> pd.DataFrame:

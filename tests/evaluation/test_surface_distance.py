@@ -10,9 +10,9 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from radimagenet_monai.errors import RadImageNetError
-from radimagenet_monai.evaluation.segmentation import evaluate_segmentation, measure_overlap
-from radimagenet_monai.evaluation.surface_distance import measure_surface_distance
+from radimagenet_monai.core.errors import RadImageNetError
+from radimagenet_monai.statistics.overlap.segmentation import evaluate_segmentation, measure_overlap
+from radimagenet_monai.statistics.overlap.surface_distance import measure_surface_distance
 
 SHAPE = (60, 80)
 

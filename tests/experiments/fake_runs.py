@@ -13,23 +13,12 @@ import pandas as pd
 import torch
 from ignite.engine import Engine
 
-from radimagenet_monai.datasets.records import check_records, read_records, to_datalist, write_records
-from radimagenet_monai.experiments.comparison.jobs import (
-    EVALUATION_FOLDER,
-    FINISHED,
-    RESULT_FILE,
-    RUNS_FOLDER,
-    make_job,
-)
-from radimagenet_monai.experiments.comparison.plan import Plan, Run, identify, make_plan, save_plan
-from radimagenet_monai.experiments.comparison.training_sets import (
-    RECORDS_FOLDER,
-    records_path,
-    with_folds,
-    write_training_sets,
-)
-from radimagenet_monai.tasks import get_task
-from radimagenet_monai.training.outputs import PredictionWriter
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, FINISHED, RESULT_FILE, RUNS_FOLDER, make_job
+from radimagenet_monai.comparison.plan import Plan, Run, identify, make_plan, save_plan
+from radimagenet_monai.comparison.training_sets import RECORDS_FOLDER, records_path, with_folds, write_training_sets
+from radimagenet_monai.datasets.records.table import check_records, read_records, to_datalist, write_records
+from radimagenet_monai.engine.outputs.writers import PredictionWriter
 
 BREAST = "breast_mass_us_classification"
 TWO = ("first=random", "second=random")

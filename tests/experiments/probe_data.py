@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from radimagenet_monai.datasets.records import write_records
+from radimagenet_monai.datasets.records.table import write_records
 
 TASK = "breast_mass_us_classification"
 ARCHITECTURE = "densenet121"

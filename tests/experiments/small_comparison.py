@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.networks.classifier import Classifier
+from radimagenet_monai.datasets.registry import prepare
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models.classifier import Classifier
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.training.encoder_file import save_encoder
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 TASK = "breast_mass_us_classification"

@@ -15,14 +15,14 @@ from scipy.stats import nct, norm, ttest_1samp
 from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.records import check_records, read_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.evaluation.discrimination import compare_discrimination
-from radimagenet_monai.evaluation.resampled import corrected_resampled_test
-from radimagenet_monai.experiments.comparison import measures
-from radimagenet_monai.experiments.comparison.analysis import ANALYSIS_FILE, analyze
-from radimagenet_monai.experiments.comparison.jobs import FAILED, RUNS_FOLDER
-from radimagenet_monai.experiments.comparison.plan import Run
+from radimagenet_monai.comparison.analysis import measures
+from radimagenet_monai.comparison.analysis.analysis import ANALYSIS_FILE, analyze
+from radimagenet_monai.comparison.jobs import FAILED, RUNS_FOLDER
+from radimagenet_monai.comparison.plan import Run
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.records.table import check_records, read_records
+from radimagenet_monai.statistics.auc.discrimination import compare_discrimination
+from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
 THREE = ("first=random", "second=random", "third=random")
 

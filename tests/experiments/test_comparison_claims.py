@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from fake_runs import FakeComparison, drawn, made_records
 
-from radimagenet_monai.datasets.data_source import described, source_of_bundle, source_of_table
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.experiments.comparison.analysis import ANALYSIS_FILE, analyze
-from radimagenet_monai.experiments.comparison.jobs import EVALUATION_FOLDER, RUNS_FOLDER
-from radimagenet_monai.experiments.comparison.plan import PLAN_FILE
+from radimagenet_monai.catalog.tasks import NOT_A_DEVICE, TASKS, get_task
+from radimagenet_monai.comparison.analysis.analysis import ANALYSIS_FILE, analyze
+from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, RUNS_FOLDER
+from radimagenet_monai.comparison.plan import PLAN_FILE
+from radimagenet_monai.datasets.records.data_source import described, source_of_bundle, source_of_table
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.report.comparison_report import write_comparison_report
-from radimagenet_monai.tasks import NOT_A_DEVICE, TASKS, get_task
+from radimagenet_monai.report.comparison.report import write_comparison_report
 
 CT = "sarscov2_ct_classification"
 # Claims about initializations, or about trainings that were not made.

@@ -14,9 +14,9 @@ import pytest
 from small_comparison import arguments_of, write_small_phantom
 
 from radimagenet_monai.cli import main
-from radimagenet_monai.datasets.records import read_records, write_records
-from radimagenet_monai.experiments.comparison import compare
-from radimagenet_monai.experiments.comparison.jobs import Job, write_result
+from radimagenet_monai.comparison import compare
+from radimagenet_monai.comparison.jobs import Job, write_result
+from radimagenet_monai.datasets.records.table import read_records, write_records
 
 
 @pytest.fixture(scope="module")

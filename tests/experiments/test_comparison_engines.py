@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from processes import PATIENCE, is_running, wait_until
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.experiments.comparison import engines
-from radimagenet_monai.experiments.comparison.engines import check_engine, do_all
-from radimagenet_monai.experiments.comparison.jobs import FAILED, FINISHED, Job, execute, read_result, write_result
+from radimagenet_monai.comparison import engines
+from radimagenet_monai.comparison.engines import check_engine, do_all
+from radimagenet_monai.comparison.jobs import FAILED, FINISHED, Job, execute, read_result, write_result
+from radimagenet_monai.core.errors import ConfigurationError
 
 POISON = "poison"
 """As the name of a probe's ``task``: ends the process that does it."""
@@ -169,7 +169,7 @@ def test_a_run_waits_for_one_that_outlived_its_comparison(tmp_path: Path, monkey
     job = job_of(tmp_path, "a", script)
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     command = (
-        "import pickle, sys; from radimagenet_monai.experiments.comparison.jobs import execute; "
+        "import pickle, sys; from radimagenet_monai.comparison.jobs import execute; "
         "execute(pickle.load(open(sys.argv[1], 'rb')))"
     )
     parent = subprocess.Popen([sys.executable, "-c", command, str(tmp_path / "job")])
@@ -226,8 +226,8 @@ def test_processes_of_a_pool_end_with_their_parent(tmp_path: Path) -> None:
         textwrap.dedent(
             f"""
             import os, pathlib, time
-            from radimagenet_monai.experiments.comparison import engines
-            from radimagenet_monai.experiments.comparison.jobs import Job
+            from radimagenet_monai.comparison import engines
+            from radimagenet_monai.comparison.jobs import Job
 
             def sleep(job):
                 pathlib.Path({str(tmp_path)!r}, f"pid-{{os.getpid()}}").touch()

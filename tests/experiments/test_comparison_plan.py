@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.experiments.comparison.plan import (
+from radimagenet_monai.comparison.plan import (
     OWN_SPLIT,
     PLAN_FILE,
     Plan,
@@ -20,9 +19,10 @@ from radimagenet_monai.experiments.comparison.plan import (
     plan_from,
     save_plan,
 )
-from radimagenet_monai.experiments.probe_features import PROBE_IMAGE_SIZE
-from radimagenet_monai.networks.classifier import Classifier
-from radimagenet_monai.training.encoder_file import save_encoder
+from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models.classifier import Classifier
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
 BREAST = "breast_mass_us_classification"

@@ -8,7 +8,7 @@ import pytest
 from small_comparison import TASK, write_small_phantom
 
 from radimagenet_monai.cli import main
-from radimagenet_monai.datasets.records import read_records, write_records
+from radimagenet_monai.datasets.records.table import read_records, write_records
 
 PATIENT, FILE, HOME = "MUELLER", "ZEBRASCAN", "janedoe"
 
@@ -64,7 +64,7 @@ def test_the_report_says_how_to_repeat_it_all_the_same(comparison):
 
 
 def test_folders_in_an_analysis_of_an_earlier_version_stay_out_of_the_report(comparison, tmp_path):
-    from radimagenet_monai.report.comparison_report import write_comparison_report
+    from radimagenet_monai.report.comparison.report import write_comparison_report
 
     text = (comparison / "analysis.json").read_text()
     old = text.replace("${COMPARISON}", f"/home/{HOME}/out").replace('"encoder.safetensors"', f'"/home/{HOME}/e.pt"')

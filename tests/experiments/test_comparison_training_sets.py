@@ -11,10 +11,8 @@ from fake_runs import TWO, made_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radimagenet_monai.datasets.records import check_records, load_datalist, read_records, write_records
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.experiments.comparison.plan import Plan, make_plan
-from radimagenet_monai.experiments.comparison.training_sets import (
+from radimagenet_monai.comparison.plan import Plan, make_plan
+from radimagenet_monai.comparison.training_sets import (
     RECORDS_FOLDER,
     check_classes,
     describe_folds,
@@ -24,6 +22,8 @@ from radimagenet_monai.experiments.comparison.training_sets import (
     with_folds,
     write_training_sets,
 )
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.datasets.records.table import check_records, load_datalist, read_records, write_records
 
 BREAST = "breast_mass_us_classification"
 

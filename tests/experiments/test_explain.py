@@ -15,15 +15,15 @@ import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 
+from radimagenet_monai.commands.compare import explain as explain_command
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
 from radimagenet_monai.datasets import write_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError, WeightsError
-from radimagenet_monai.evaluation.localization_comparison import compare_localization
-from radimagenet_monai.experiments.commands import explain as explain_command
-from radimagenet_monai.experiments.explain import explain
-from radimagenet_monai.experiments.localize import COLUMNS, MapSettings, localize
-from radimagenet_monai.experiments.trained_classifier import TrainedClassifier
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training.model_file import save_model
+from radimagenet_monai.engine.trained.model_file import save_model
+from radimagenet_monai.explain.bundle_maps import COLUMNS, MapSettings, localize
+from radimagenet_monai.explain.explanation import explain
+from radimagenet_monai.explain.localization_comparison import compare_localization
+from radimagenet_monai.explain.trained_classifier import TrainedClassifier
+from radimagenet_monai.models import build_classifier
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 SIZE = 128

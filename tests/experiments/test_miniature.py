@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.data.sealed_store import is_sealed
-from radimagenet_monai.experiments.miniature import Recipe, run_miniature, table
+from radimagenet_monai.commands.miniature import Recipe, run_miniature, table
+from radimagenet_monai.store.sealed.sealing import is_sealed
 
 TINY = Recipe(
     image_size=32,

@@ -16,12 +16,13 @@ import pandas as pd
 import pytest
 from probe_data import ARCHITECTURE, SIZE, TASK, write_speckle
 
-from radimagenet_monai.datasets.records import read_records, write_records
-from radimagenet_monai.errors import ConfigurationError, RecordsError, WeightsError
-from radimagenet_monai.experiments import probe, probe_heads
-from radimagenet_monai.experiments.probe import probe_run
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.comparison.probe import heads as probe_heads
+from radimagenet_monai.comparison.probe import probe
+from radimagenet_monai.comparison.probe.probe import probe_run
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
+from radimagenet_monai.datasets.records.table import read_records, write_records
 from radimagenet_monai.report.run_report import write_run_report
-from radimagenet_monai.tasks import get_task
 
 Run = Callable[..., Path]
 
@@ -225,7 +226,7 @@ def test_typed_as_a_command(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.long
 def test_the_module_runs_as_a_command_of_its_own() -> None:
-    command = [sys.executable, "-m", "radimagenet_monai.experiments.probe", "--task", "none", "--records", "r"]
+    command = [sys.executable, "-m", "radimagenet_monai.comparison.probe.probe", "--task", "none", "--records", "r"]
     command += ["--root", "d", "--architecture", ARCHITECTURE, "--weights", "random", "--out", "o"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

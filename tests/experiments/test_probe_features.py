@@ -16,16 +16,17 @@ import pytest
 import torch
 from probe_data import ARCHITECTURE, SIZE, TASK, write_speckle
 
-from radimagenet_monai.data import PackedDataset
-from radimagenet_monai.datasets.records import read_records, to_datalist, write_records
-from radimagenet_monai.errors import ConfigurationError, StoreError
-from radimagenet_monai.experiments.feature_cache import FeatureCache, image_hash
-from radimagenet_monai.experiments.probe_features import FeatureTable, encoder_features
+from radimagenet_monai.catalog.tasks import get_task
+from radimagenet_monai.comparison.probe.feature_cache import FeatureCache, image_hash
+from radimagenet_monai.comparison.probe.features import FeatureTable, encoder_features
+from radimagenet_monai.core.errors import ConfigurationError, StoreError
+from radimagenet_monai.datasets.records.table import read_records, to_datalist, write_records
+from radimagenet_monai.encoders import Encoder
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.intensity import UltrasoundLuminanced
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.networks import Encoder, build_encoder
-from radimagenet_monai.tasks import get_task
-from radimagenet_monai.training.encoder_file import save_encoder
+from radimagenet_monai.loading import PackedDataset
+from radimagenet_monai.models import build_encoder
 
 Features = Callable[..., FeatureTable]
 

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.experiments import probe_heads
-from radimagenet_monai.experiments.probe_heads import DEFAULT_C, fit_head
+from radimagenet_monai.comparison.probe import heads as probe_heads
+from radimagenet_monai.comparison.probe.heads import DEFAULT_C, fit_head
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 
 
 def drawn(images: int, features: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import ImplicitVRLittleEndian
 
-from radimagenet_monai.errors import RadImageNetError, UnreadableImageError
+from radimagenet_monai.core.errors import RadImageNetError, UnreadableImageError
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
-from radimagenet_monai.intensity.modality import POLICY_OF_MODALITY
+from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
 

@@ -12,14 +12,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_rescale
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from radimagenet_monai.data import NativeDataset, ResizeCanonicald, list_native_images
-from radimagenet_monai.data.fingerprint import describe_transform
-from radimagenet_monai.data.packed_store import PackedStore
-from radimagenet_monai.errors import ConfigurationError, IntensityError
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError
 from radimagenet_monai.intensity import AutoIntensityd
-from radimagenet_monai.intensity.plausibility import OTHER_REGION
+from radimagenet_monai.intensity.checks.plausibility import OTHER_REGION
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.io.body_part import regions_in
+from radimagenet_monai.io.dicom.body_part import regions_in
+from radimagenet_monai.loading import NativeDataset, ResizeCanonicald, list_native_images
+from radimagenet_monai.store.fingerprint import describe_transform
+from radimagenet_monai.store.packed_store import PackedStore
 
 STORED = np.random.default_rng(0).integers(0, 2000, (40, 40)).astype(np.int16)
 LUNG, ABDOMEN = (-600, 1500), (50, 400)  # centre and width in HU, Radiopaedia

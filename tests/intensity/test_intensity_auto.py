@@ -14,16 +14,10 @@ from monai.data import MetaTensor, list_data_collate
 from native_frames import dicom, picture, shown, volume
 
 import radimagenet_monai.intensity as intensity
-from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
-from radimagenet_monai.intensity import (
-    AutoIntensityd,
-    CTWindowd,
-    MRPercentiled,
-    RadiographVOId,
-    UltrasoundLuminanced,
-)
-from radimagenet_monai.intensity.modality import POLICIES, POLICY_OF_MODALITY
-from radimagenet_monai.tasks import Modality
+from radimagenet_monai.catalog.tasks import Modality
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError, UnreadableImageError
+from radimagenet_monai.intensity import AutoIntensityd, CTWindowd, MRPercentiled, RadiographVOId, UltrasoundLuminanced
+from radimagenet_monai.intensity.checks.modality import POLICIES, POLICY_OF_MODALITY
 
 STORED = np.arange(64, dtype=np.int16).reshape(8, 8)
 SINGLE = {"CT": CTWindowd, "MR": MRPercentiled, "US": UltrasoundLuminanced, "radiograph": RadiographVOId}

@@ -17,9 +17,9 @@ from pydicom_collections import (
     turned_like,
 )
 
-from radimagenet_monai.errors import RadImageNetError
+from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.intensity import AutoIntensityd
-from radimagenet_monai.intensity.modality import POLICY_OF_MODALITY
+from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

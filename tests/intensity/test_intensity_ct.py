@@ -12,9 +12,9 @@ from monai.transforms import ScaleIntensityRanged
 from native_frames import dicom, lookup_table, picture, shown, volume
 from pydicom.pixels import apply_modality_lut, apply_windowing
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import CTWindowd
-from radimagenet_monai.intensity.windows import WINDOWS
+from radimagenet_monai.intensity.values.windows import WINDOWS
 
 RAMP = np.arange(-1100, 3100, dtype=np.int16).reshape(60, 70)
 RESCALED = {"RescaleSlope": 1, "RescaleIntercept": -1024, "RescaleType": "HU"}

@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from skimage.exposure import rescale_intensity
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError
 from radimagenet_monai.intensity import MRPercentiled
 from radimagenet_monai.intensity import mr as module
 from radimagenet_monai.io.native_image import NativeImage

@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom_collections import ROOTS
 
-from radimagenet_monai.errors import IntensityError, UnreadableImageError
+from radimagenet_monai.core.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import AutoIntensityd, CanonicalRangeCheckd
-from radimagenet_monai.intensity.modality import POLICIES
+from radimagenet_monai.intensity.checks.modality import POLICIES
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
 from radimagenet_monai.io.reader import read_image
 

@@ -7,9 +7,9 @@ import pytest
 from native_frames import dicom, lookup_table, picture, shown, volume
 from pydicom.dataset import Dataset
 
-from radimagenet_monai.errors import IntensityError
+from radimagenet_monai.core.errors import IntensityError
 from radimagenet_monai.intensity import AutoIntensityd, CTWindowd, MRPercentiled, RadiographVOId, UltrasoundLuminanced
-from radimagenet_monai.intensity import plausibility as asked
+from radimagenet_monai.intensity.checks import plausibility as asked
 from radimagenet_monai.io.native_image import NativeImage
 
 RNG = np.random.default_rng(11)

@@ -12,7 +12,7 @@ from native_frames import dicom, lookup_table, picture, shown
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from radimagenet_monai.errors import IntensityError, UnreadableImageError
+from radimagenet_monai.core.errors import IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import RadiographVOId
 
 STORED = np.random.default_rng(1).integers(0, 4096, (30, 40)).astype(np.uint16)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
-from radimagenet_monai.errors import IntensityError
+from radimagenet_monai.core.errors import IntensityError
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 
 CHECK = CanonicalRangeCheckd("image")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom_collections import ROOTS, decoded
 
-from radimagenet_monai.intensity.scan_region import header_region, picture_region
+from radimagenet_monai.intensity.values.scan_region import header_region, picture_region
 
 SHAPE = (480, 640)
 

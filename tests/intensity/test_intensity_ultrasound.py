@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, convert_color_space
 from skimage.color import rgb2yuv
 
-from radimagenet_monai.errors import ConfigurationError, IntensityError, UnreadableImageError
+from radimagenet_monai.core.errors import ConfigurationError, IntensityError, UnreadableImageError
 from radimagenet_monai.intensity import UltrasoundLuminanced
-from radimagenet_monai.intensity.luminance import palette_luminance
+from radimagenet_monai.intensity.values.luminance import palette_luminance
 from radimagenet_monai.io.native_image import NativeImage
 
 RNG = np.random.default_rng(2)

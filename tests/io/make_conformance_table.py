@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "oracles"))
 
 from pydicom_files import pydicom_files
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.reader import read_image
 
 TABLE = Path(__file__).with_name("conformance.csv")

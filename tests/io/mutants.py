@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.reader import read_image
 
 SEED = 20240611

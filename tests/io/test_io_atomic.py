@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.io.atomic import (
+from radimagenet_monai.core.atomic import (
     _machine,
     _prefix,
     atomic_copy,

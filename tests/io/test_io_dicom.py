@@ -19,9 +19,9 @@ from pydicom.uid import MPEG2MPML, JPEG2000Lossless, JPEGBaseline8Bit, RLELossle
 from pydicom_files import pydicom_files
 from written_series import dicom_slice, save
 
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.io import codestream
-from radimagenet_monai.io.dicom import DECIMAL_COMMA
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.io.dicom import codestream
+from radimagenet_monai.io.dicom.files import DECIMAL_COMMA
 from radimagenet_monai.io.failures import anonymous
 from radimagenet_monai.io.reader import read_image
 
@@ -247,7 +247,7 @@ def test_one_bit_pixels(tmp_path):
 
 
 def test_a_deflated_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("radimagenet_monai.io.dicom.MAX_DECODED_BYTES", 1 << 20)
+    monkeypatch.setattr("radimagenet_monai.io.dicom.files.MAX_DECODED_BYTES", 1 << 20)
     data = FILES["pydicom/image_dfl.dcm"].read_bytes()
     meta = pydicom.filereader.read_file_meta_info(FILES["pydicom/image_dfl.dcm"])
     start = 144 + meta.FileMetaInformationGroupLength

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from written_series import dicom_slice, save, write_nifti, write_nrrd, write_series
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.geometry import series_normal, upright
 from radimagenet_monai.io.reader import read_image
 

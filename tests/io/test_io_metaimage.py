@@ -13,7 +13,7 @@ from display_convention import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io import read_image, survey
 from radimagenet_monai.io.reader import count_frames
 

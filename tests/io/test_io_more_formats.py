@@ -14,7 +14,7 @@ from display_convention import shown
 from PIL import Image
 from pydicom_files import pydicom_files
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io import read_image, survey
 from radimagenet_monai.io.reader import count_frames
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from written_series import write_nifti, write_nrrd, write_series
 
-from radimagenet_monai.datasets.slices import choose_of_volumes
+from radimagenet_monai.datasets.records.slices import choose_of_volumes
 from radimagenet_monai.io.frame_layout import frame_layout
 from radimagenet_monai.io.reader import read_image
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.reader import read_image
 
 RNG = np.random.default_rng(3)

@@ -10,7 +10,7 @@ import pytest
 from display_convention import shown
 from written_series import dicom_slice, save, write_nifti, write_nrrd, write_series
 
-from radimagenet_monai.errors import ConfigurationError, UnreadableImageError
+from radimagenet_monai.core.errors import ConfigurationError, UnreadableImageError
 from radimagenet_monai.io.geometry import PLANES, acquisition_axis
 from radimagenet_monai.io.reader import count_frames, read_frame, read_image
 

@@ -19,7 +19,7 @@ from pydicom_files import pydicom_files
 from written_series import dicom_slice, save, write_series
 
 import radimagenet_monai
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io import LoadNativeImaged, find_images, read_frame, read_image, reader, series_files
 
 FILES = pydicom_files()

@@ -12,13 +12,21 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from written_series import dicom_slice, save
 
-from radimagenet_monai.datasets.slices import choose_of_volumes
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.io.discovery import series_files, series_volumes, survey
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.datasets.records.slices import choose_of_volumes
+from radimagenet_monai.io.dicom.series_kind import (
+    ACROSS,
+    COPY,
+    DERIVED,
+    DOSE_REPORT,
+    LOCALIZER,
+    PROJECTION,
+    SCREEN_SAVE,
+)
+from radimagenet_monai.io.discovery.left_out import LeftOut
+from radimagenet_monai.io.discovery.survey import series_files, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout
-from radimagenet_monai.io.left_out import LeftOut
 from radimagenet_monai.io.reader import read_image
-from radimagenet_monai.io.series_kind import ACROSS, COPY, DERIVED, DOSE_REPORT, LOCALIZER, PROJECTION, SCREEN_SAVE
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

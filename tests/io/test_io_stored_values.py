@@ -13,10 +13,10 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, UltrasoundImageStorage
 from written_series import dicom_slice, save
 
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.intensity.luminance import color_luminance
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.intensity.values.luminance import color_luminance
+from radimagenet_monai.io.dicom.stored_values import GUESSED_COLOR, STREAM_COLOR, UNUSED_BITS
 from radimagenet_monai.io.reader import read_image
-from radimagenet_monai.io.stored_values import GUESSED_COLOR, STREAM_COLOR, UNUSED_BITS
 
 jpeg_ls = pytest.importorskip("jpeg_ls")
 RNG = np.random.default_rng(5)

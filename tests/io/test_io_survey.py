@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom_files import pydicom_files
 
 from radimagenet_monai.io import LeftOut, find_images, read_image, survey
-from radimagenet_monai.io.left_out import printable
+from radimagenet_monai.io.discovery.left_out import printable
 
 FILES = pydicom_files()
 CT = FILES["pydicom/CT_small.dcm"].read_bytes()

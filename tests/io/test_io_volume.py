@@ -15,9 +15,9 @@ from display_convention import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
+from radimagenet_monai.io.formats.volume import SINGULAR_SFORM, VOXEL_OFFSET
 from radimagenet_monai.io.reader import read_image
-from radimagenet_monai.io.volume import SINGULAR_SFORM, VOXEL_OFFSET
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXELS = np.random.default_rng(5).integers(-1000, 1000, (5, 6, 4)).astype(np.int16)
@@ -160,7 +160,7 @@ def test_an_empty_nrrd_field_says_nothing(tmp_path):
 
 
 def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("radimagenet_monai.io.volume.MAX_DECODED_BYTES", 1 << 20)
+    monkeypatch.setattr("radimagenet_monai.io.formats.volume.MAX_DECODED_BYTES", 1 << 20)
     head = nib.Nifti1Image(VOXELS, LPS).to_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(head + bytes(8 << 20)))
     with pytest.raises(UnreadableImageError, match="inflates beyond"):

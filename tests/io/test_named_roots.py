@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radimagenet_monai.io.named_roots import shell_command, without_folders
+from radimagenet_monai.core.named_roots import shell_command, without_folders
 
 ROOTS = {"DATA": "/data/study 7", "COMPARISON": "/home/jane/out"}
 

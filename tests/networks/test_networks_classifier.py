@@ -8,10 +8,10 @@ import importlib
 import pytest
 import torch
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.freezing import Freeze
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.models import build_classifier
+from radimagenet_monai.models.freezing import Freeze
 
 ALL = list(ARCHITECTURES)
 
@@ -105,6 +105,6 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
 
 @pytest.mark.parametrize("module", ["classifier", "unet"])
 def test_examples_of_the_docstrings_run(module: str) -> None:
-    failed, tried = doctest.testmod(importlib.import_module(f"radimagenet_monai.networks.{module}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"radimagenet_monai.models.{module}"))
     assert tried
     assert not failed

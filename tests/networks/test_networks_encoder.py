@@ -12,12 +12,13 @@ from batch_norm_statistics import settle_batch_norm
 from monai.networks.nets import DenseNet121 as MonaiDenseNet121
 from monai.networks.nets import resnet50 as monai_resnet50
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks import Encoder, build_encoder
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.encoders import Encoder
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import BACKBONES
+from radimagenet_monai.encoders.spec import InputConvention, NetworkVariant, PoolPadding, WeightSpec
+from radimagenet_monai.models import build_encoder
 from radimagenet_monai.weights.catalogue import resolve_weights
-from radimagenet_monai.weights.spec import InputConvention, NetworkVariant, PoolPadding, WeightSpec
 
 ALL = list(ARCHITECTURES)
 
@@ -177,7 +178,7 @@ def test_senseless_variant_in_a_state_dict_is_refused() -> None:
     ],
 )
 def test_input_norm_follows_its_convention(convention: InputConvention) -> None:
-    from radimagenet_monai.networks.input_norm import InputNorm
+    from radimagenet_monai.encoders.input_norm import InputNorm
 
     image = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
     ordered = image if convention.order == "RGB" else image[:, ::-1]

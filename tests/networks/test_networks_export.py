@@ -9,8 +9,8 @@ import pytest
 import torch
 from batch_norm_statistics import settle_batch_norm
 
-from radimagenet_monai.networks import build_classifier, build_unet
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.models import build_classifier, build_unet
 
 ALL = list(ARCHITECTURES)
 BUILD = {"classifier": build_classifier, "unet": build_unet}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from keras_oracle import keras_application
 
-from radimagenet_monai.networks import build_encoder
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES
-from radimagenet_monai.networks.freezing import Freeze, freeze_encoder
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import BACKBONES
+from radimagenet_monai.models import build_encoder
+from radimagenet_monai.models.freezing import Freeze, freeze_encoder
 
 ALL = list(ARCHITECTURES)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "freezing.md"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from monai.visualize import GradCAM
 
-from radimagenet_monai.networks import Classifier, build_classifier
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.models import Classifier, build_classifier
 
 SIZE = 224
 HALF = SIZE // 2

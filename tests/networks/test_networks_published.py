@@ -9,8 +9,8 @@ import torch
 from batch_norm_statistics import settle_batch_norm, settle_convolutions
 from torchvision_oracle import final_features, published_network, without_head
 
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.weights.catalogue import resolve_weights
 
 ALL = list(ARCHITECTURES)

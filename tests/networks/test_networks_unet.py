@@ -8,10 +8,11 @@ from batch_norm_statistics import settle_batch_norm
 from monai.data import MetaTensor
 from monai.networks.nets import FLEXUNET_BACKBONE, FlexibleUNet
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.networks import Encoder, build_classifier, build_encoder, build_unet, take_encoder
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.freezing import Freeze
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.encoders import Encoder
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.models import build_classifier, build_encoder, build_unet, take_encoder
+from radimagenet_monai.models.freezing import Freeze
 from radimagenet_monai.weights.catalogue import CATALOGUE
 
 ALL = list(ARCHITECTURES)

@@ -12,11 +12,11 @@ from PIL import Image
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.busi import DATASET_FOLDER, FINDINGS
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.busi import DATASET_FOLDER, FINDINGS
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
+from radimagenet_monai.phantoms.anatomy.ultrasound import View, scan
 from radimagenet_monai.phantoms.busi import simulate, write_busi_phantom
-from radimagenet_monai.phantoms.ultrasound import View, scan
 
 SIZE = (96, 128)
 

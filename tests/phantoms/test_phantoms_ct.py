@@ -14,17 +14,17 @@ from PIL import Image
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.readers import read_dataset
-from radimagenet_monai.datasets.rsna_ich import SUBTYPES, read_rsna_ich
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.catalog.tasks import TASKS
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.rsna_ich import SUBTYPES, read_rsna_ich
+from radimagenet_monai.datasets.registry import read_dataset
 from radimagenet_monai.intensity import CTWindowd
 from radimagenet_monai.io.reader import read_frame, read_image
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
-from radimagenet_monai.phantoms.chest_ct import simulate_chest
+from radimagenet_monai.phantoms.anatomy.chest_ct import simulate_chest
+from radimagenet_monai.phantoms.anatomy.noise import even_share
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Scanner, Series, write_slice
-from radimagenet_monai.phantoms.noise import even_share
 from radimagenet_monai.phantoms.rsna_ich import simulate
-from radimagenet_monai.tasks import TASKS
 
 SIZE, PATIENTS = 64, 12
 NAMES = ("rsna_ich", "cc_ccii", "covid19_ct")

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.ddti_case import FIELDS
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.intensity.scan_region import picture_region
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.ddti_case import FIELDS
+from radimagenet_monai.intensity.values.scan_region import picture_region
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 from radimagenet_monai.phantoms.ddti import DATASET_FOLDER, ThyroidStudy, simulate, write_ddti_phantom
 

@@ -11,13 +11,13 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.mrnet import DATASET_FOLDER, PLANES, read_mrnet
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.mrnet import DATASET_FOLDER, PLANES, read_mrnet
 from radimagenet_monai.intensity import MRPercentiled
 from radimagenet_monai.io.reader import read_image
 from radimagenet_monai.io.transforms import LoadNativeImaged
 from radimagenet_monai.phantoms import write_phantom
-from radimagenet_monai.phantoms.knee import _DEPTH, _HALF_FIELD, Knee, Plane, draw_knee, image_knee
+from radimagenet_monai.phantoms.anatomy.knee import _DEPTH, _HALF_FIELD, Knee, Plane, draw_knee, image_knee
 from radimagenet_monai.phantoms.mr_nifti import write_mr_nifti_phantom
 from radimagenet_monai.phantoms.mrnet import exam_place, stored_series, write_mrnet_phantom
 

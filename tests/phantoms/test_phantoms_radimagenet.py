@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from radimagenet_monai.datasets.radimagenet import read_radimagenet, summary
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.radimagenet import read_radimagenet, summary
 from radimagenet_monai.intensity import AutoIntensityd
 from radimagenet_monai.io.transforms import LoadNativeImaged
-from radimagenet_monai.labels import LABELS
 from radimagenet_monai.phantoms import write_phantom
+from radimagenet_monai.phantoms.anatomy.body_regions import FINDINGS, SITES, VIEWS
 from radimagenet_monai.phantoms.radimagenet import (
     _Drawing,
     image_name,
@@ -24,7 +25,6 @@ from radimagenet_monai.phantoms.radimagenet import (
     simulate,
     write_radimagenet_phantom,
 )
-from radimagenet_monai.phantoms.radimagenet_anatomy import FINDINGS, SITES, VIEWS
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pydicom
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.datasets.rsna_pneumonia import (
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.readers.rsna_pneumonia import (
     DATASET_FOLDER,
     DETAILS_FILE,
     FINDINGS,
@@ -20,7 +21,6 @@ from radimagenet_monai.datasets.rsna_pneumonia import (
     parse_boxes,
     read_rsna_pneumonia,
 )
-from radimagenet_monai.errors import ConfigurationError
 from radimagenet_monai.intensity import RadiographVOId
 from radimagenet_monai.io.reader import read_image
 from radimagenet_monai.phantoms import write_phantom

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.phantom_notice import is_phantom
+from radimagenet_monai.catalog.phantom_notice import is_phantom
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from radimagenet_monai.evaluation.calibration import evaluate_calibration
-from radimagenet_monai.evaluation.delong import compare_aucs, estimate_auc
-from radimagenet_monai.evaluation.multiplicity import holm
-from radimagenet_monai.evaluation.power import patients_needed
-from radimagenet_monai.evaluation.proportions import operating_point, wilson
-from radimagenet_monai.evaluation.resampled import corrected_resampled_test
-from radimagenet_monai.evaluation.roc import average_precision, roc_curve
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
+from radimagenet_monai.statistics.auc.roc import average_precision, roc_curve
+from radimagenet_monai.statistics.calibration import evaluate_calibration
+from radimagenet_monai.statistics.multiplicity import holm
+from radimagenet_monai.statistics.power import patients_needed
+from radimagenet_monai.statistics.proportions import operating_point, wilson
+from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
 IMAGES_PER_PATIENT = 2
 _BOUNDED = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]

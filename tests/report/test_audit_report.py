@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radimagenet_monai.datasets.readers import prepare
-from radimagenet_monai.errors import ConfigurationError, RecordsError
+from radimagenet_monai.commands.report import audit
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 from radimagenet_monai.report.audit_run import run_audit
-from radimagenet_monai.report.commands import audit
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from comparison_example import example, with_localization
 
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.report.commands import report
-from radimagenet_monai.report.comparison_checklists import FACTS
-from radimagenet_monai.report.comparison_report import write_comparison_report
+from radimagenet_monai.commands.report import report
+from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.report.comparison.checklists import FACTS
+from radimagenet_monai.report.comparison.report import write_comparison_report
 from radimagenet_monai.report.wording import number
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from many_class_example import CLASSES, write_evaluation
 
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.evaluation.streaming_counts import StreamingCounts
-from radimagenet_monai.labels import LABELS
-from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
+from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.report.run_report import write_run_report
+from radimagenet_monai.statistics.streaming.counts import StreamingCounts
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from comparison_example import example, with_localization
 from many_class_example import write_evaluation
 
-from radimagenet_monai.report.comparison_report import write_comparison_report
+from radimagenet_monai.report.comparison.report import write_comparison_report
 from radimagenet_monai.report.run_report import write_run_report
 
 PACKAGES = ("puppeteer-core@24", "axe-core@4.10")

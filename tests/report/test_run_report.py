@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from radimagenet_monai.errors import RecordsError
-from radimagenet_monai.evaluation.classification import evaluate_binary
-from radimagenet_monai.evaluation.multiclass import evaluate_multiclass
-from radimagenet_monai.evaluation.multilabel import evaluate_findings, findings_to_dict
-from radimagenet_monai.evaluation.segmentation import Overlap, evaluate_segmentation
-from radimagenet_monai.evaluation.surface_distance import SurfaceDistance
+from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.report.run_report import write_run_report
+from radimagenet_monai.statistics.classification import evaluate_binary
+from radimagenet_monai.statistics.multiclass import evaluate_multiclass
+from radimagenet_monai.statistics.multilabel import evaluate_findings, findings_to_dict
+from radimagenet_monai.statistics.overlap.segmentation import Overlap, evaluate_segmentation
+from radimagenet_monai.statistics.overlap.surface_distance import SurfaceDistance
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 60)

@@ -18,8 +18,7 @@ from monai.handlers import TensorBoardStatsHandler
 from processes import PATIENCE
 from torch import nn
 
-from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
-from radimagenet_monai.training import (
+from radimagenet_monai.engine import (
     BroadcastBuffers,
     GlobalBatchLoss,
     LazySummaryWriter,
@@ -31,13 +30,14 @@ from radimagenet_monai.training import (
     unwrap_network,
     wrap_network,
 )
+from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
 
 CLASSES = 3
 
 # Forked from a process that has imported everything once.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["monai.engines", "torch._dynamo", "torch.utils.tensorboard", "radimagenet_monai.training.checkpoint"]
+    ["monai.engines", "torch._dynamo", "torch.utils.tensorboard", "radimagenet_monai.engine.handlers.checkpoint"]
 )
 
 

@@ -12,7 +12,7 @@ import torch
 from small_training import run, seen
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from radimagenet_monai.training.stop_signal import STOPPED_STATUS
+from radimagenet_monai.engine.stop_signal import STOPPED_STATUS
 
 LENGTH = 22  # in batches of 4: the last of an epoch is not full
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ignite.engine import Engine, Events
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.training.run_folder import LOCK_NAME, RunFolder, require_unused
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.start.run_folder import LOCK_NAME, RunFolder, require_unused
 
 SETTINGS = {"architecture": "densenet121", "seed": 0, "max_epochs": 2, "bundle_version": "0.1.0"}
 

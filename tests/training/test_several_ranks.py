@@ -15,10 +15,10 @@ from monai.transforms import Activationsd
 from processes import PATIENCE
 from small_training import CONTEXT, run, run_many, seen
 
-from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training import AreaUnderROC, LesionDice
-from radimagenet_monai.training.stop_signal import STOPPED_STATUS
+from radimagenet_monai.engine import AreaUnderROC, LesionDice
+from radimagenet_monai.engine.stop_signal import STOPPED_STATUS
+from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
+from radimagenet_monai.models import build_classifier
 
 
 def steps(folder: Path, ranks: int) -> list[tuple[set[int], float]]:

@@ -12,10 +12,10 @@ import torch
 from ignite.engine import Engine, Events
 from small_training import Pictures, small_network, train
 
-from radimagenet_monai.data import build_loader
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.training import TrainingCheckpoint
-from radimagenet_monai.training.launch import user_error_line
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.engine import TrainingCheckpoint
+from radimagenet_monai.engine.start.error_lines import user_error_line
+from radimagenet_monai.loading import build_loader
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from tiny_training import largest_difference, tiny_network, tiny_trainer, weights_of
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.training.compilation import compile_network
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.compilation import compile_network
 
 
 def trained(network):

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.evaluation.predictions import PredictionTable, by_exam
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.engine import KnownFindingsLoss, intensity_facts, require_trained_intensity
+from radimagenet_monai.engine.outputs.predictions import area_under_roc
+from radimagenet_monai.engine.outputs.writers import EvaluationWriter, PredictionWriter
 from radimagenet_monai.intensity import CTWindowd, MRPercentiled
-from radimagenet_monai.training import KnownFindingsLoss, intensity_facts, require_trained_intensity
-from radimagenet_monai.training.outputs import EvaluationWriter, PredictionWriter
-from radimagenet_monai.training.predictions import area_under_roc
+from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 
 
 def table_of(positive: list[float], labels: list[int] | None) -> PredictionTable:

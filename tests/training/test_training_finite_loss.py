@@ -11,9 +11,9 @@ from ignite.engine import Events
 from tiny_training import TinyPictures, tiny_network, tiny_trainer
 from torch import nn
 
-from radimagenet_monai.errors import TrainingError
-from radimagenet_monai.training.checkpoint import TrainingCheckpoint
-from radimagenet_monai.training.finite_loss import BATCH_FILE, StopOnNonFiniteLoss
+from radimagenet_monai.core.errors import TrainingError
+from radimagenet_monai.engine.handlers.checkpoint import TrainingCheckpoint
+from radimagenet_monai.engine.handlers.finite_loss import BATCH_FILE, StopOnNonFiniteLoss
 
 
 class SpoiledLoss(nn.Module):

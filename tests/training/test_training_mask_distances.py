@@ -15,10 +15,10 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from radimagenet_monai.data import NativeDataset, PrepareBatch, ResizeCanonicald, build_loader
+from radimagenet_monai.engine import MaskWriter, OverlapWriter
 from radimagenet_monai.intensity import UltrasoundLuminanced
 from radimagenet_monai.io import LoadNativeImaged
-from radimagenet_monai.training import MaskWriter, OverlapWriter
+from radimagenet_monai.loading import NativeDataset, PrepareBatch, ResizeCanonicald, build_loader
 
 SIDE = 128
 MOVED = (4, 3)  # rows and columns of the file

@@ -10,10 +10,10 @@ import pytest
 from ignite.engine import Events
 from tiny_training import tiny_network, tiny_trainer
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.training import mlflow_log
-from radimagenet_monai.training.mlflow_log import MLflowLog, tracking_uri
-from radimagenet_monai.training.throughput import Throughput
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.handlers import mlflow_log
+from radimagenet_monai.engine.handlers.mlflow_log import MLflowLog, tracking_uri
+from radimagenet_monai.engine.handlers.throughput import Throughput
 
 SETTINGS = {"bundle": "tiny", "seed": 3, "max_epochs": 2, "classes": list(range(500))}
 EVALUATOR = SimpleNamespace(state=SimpleNamespace(metrics={"val_top1": 0.5}))

@@ -15,10 +15,10 @@ from ignite.engine import Engine
 from processes import wait_until
 from small_training import CONTEXT
 
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks import build_classifier
-from radimagenet_monai.training import TrainingCheckpoint
-from radimagenet_monai.training.model_file import load_model, operating_points, save_model, trained_fact
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.engine import TrainingCheckpoint
+from radimagenet_monai.engine.trained.model_file import load_model, operating_points, save_model, trained_fact
+from radimagenet_monai.models import build_classifier
 
 
 @pytest.fixture(scope="module")

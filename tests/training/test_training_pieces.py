@@ -17,11 +17,8 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Activationsd
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
-from radimagenet_monai.errors import ConfigurationError, RecordsError, UnreadableImageError
-from radimagenet_monai.evaluation.predictions import PredictionTable
-from radimagenet_monai.report.run_report import write_run_report
-from radimagenet_monai.training import (
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.engine import (
     AreaUnderROC,
     AutocastInferer,
     EvaluationWriter,
@@ -34,10 +31,13 @@ from radimagenet_monai.training import (
     require_lesions,
     require_writable,
 )
-from radimagenet_monai.training.inferer import computes_bfloat16
-from radimagenet_monai.training.launch import user_error_line
-from radimagenet_monai.training.predictions import area_under_roc
-from radimagenet_monai.training.run_record import hash_datalist
+from radimagenet_monai.engine.handlers.run_record import hash_datalist
+from radimagenet_monai.engine.inferer import computes_bfloat16
+from radimagenet_monai.engine.outputs.predictions import area_under_roc
+from radimagenet_monai.engine.start.error_lines import user_error_line
+from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
+from radimagenet_monai.report.run_report import write_run_report
+from radimagenet_monai.statistics.predictions import PredictionTable
 
 
 class _Spy(torch.nn.Module):
@@ -328,7 +328,7 @@ def test_only_errors_of_the_input_become_one_line() -> None:
 
 def test_library_use_leaves_the_excepthook_alone() -> None:
     code = (
-        "import sys; from radimagenet_monai.training import show_errors_in_one_line as show; "
+        "import sys; from radimagenet_monai.engine import show_errors_in_one_line as show; "
         "before = sys.excepthook; show(); assert sys.excepthook is before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

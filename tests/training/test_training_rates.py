@@ -16,12 +16,12 @@ from ignite.engine import Events
 from tiny_training import TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
 from torch import nn
 
-from radimagenet_monai.training.determinism import SeedIterations
-from radimagenet_monai.training.progress import Progress, duration
-from radimagenet_monai.training.rates import MeasuredRates, rates_line
-from radimagenet_monai.training.run_record import RunRecord
-from radimagenet_monai.training.tensorboard import LazySummaryWriter
-from radimagenet_monai.training.throughput import Throughput, throughput_words
+from radimagenet_monai.engine.handlers.determinism import SeedIterations
+from radimagenet_monai.engine.handlers.progress import Progress, duration
+from radimagenet_monai.engine.handlers.run_record import RunRecord
+from radimagenet_monai.engine.handlers.tensorboard import LazySummaryWriter
+from radimagenet_monai.engine.handlers.throughput import Throughput, throughput_words
+from radimagenet_monai.engine.start.rates import MeasuredRates, rates_line
 
 
 def trained(handlers, workers=0, seed=True, epochs=2):

@@ -15,17 +15,17 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from torchvision_oracle import library
 
-from radimagenet_monai.errors import ConfigurationError, RecordsError
-from radimagenet_monai.networks.classifier import build_classifier
-from radimagenet_monai.training.imbalance_loss import LogitAdjustedLoss, log_class_frequencies
-from radimagenet_monai.training.learning_rate import (
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.engine.handlers.weight_average import WeightAverage, network_to_evaluate
+from radimagenet_monai.engine.losses.imbalance_loss import LogitAdjustedLoss, log_class_frequencies
+from radimagenet_monai.engine.schedule.learning_rate import (
     WARMUP_START,
     LearningRateSchedule,
     scaled_learning_rate,
     warmup_cosine,
 )
-from radimagenet_monai.training.weight_average import WeightAverage, network_to_evaluate
-from radimagenet_monai.training.weight_decay import parameter_groups
+from radimagenet_monai.engine.schedule.weight_decay import parameter_groups
+from radimagenet_monai.models.classifier import build_classifier
 
 
 def rates_of_a_run(epochs=6, images=40, **options):

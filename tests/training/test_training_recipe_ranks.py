@@ -10,12 +10,12 @@ from small_training import CONTEXT
 from tiny_training import TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
 from torch import distributed, nn
 
-from radimagenet_monai.errors import TrainingError
-from radimagenet_monai.training.distributed import unwrap_network, wrap_network
-from radimagenet_monai.training.finite_loss import StopOnNonFiniteLoss
-from radimagenet_monai.training.global_batch_loss import GlobalBatchLoss
-from radimagenet_monai.training.rates import MeasuredRates
-from radimagenet_monai.training.throughput import Throughput
+from radimagenet_monai.core.errors import TrainingError
+from radimagenet_monai.engine.distributed import unwrap_network, wrap_network
+from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss
+from radimagenet_monai.engine.handlers.throughput import Throughput
+from radimagenet_monai.engine.losses.global_batch_loss import GlobalBatchLoss
+from radimagenet_monai.engine.start.rates import MeasuredRates
 
 pytestmark = pytest.mark.long
 

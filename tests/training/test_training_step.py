@@ -10,8 +10,8 @@ from monai.engines import SupervisedTrainer
 from tiny_training import TinyNetwork, TinyPictures, largest_difference, tiny_network, tiny_trainer, weights_of
 from torch import nn
 
-from radimagenet_monai.errors import ConfigurationError
-from radimagenet_monai.training.step import TrainingStep
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.step import TrainingStep
 
 
 def trained(**options):

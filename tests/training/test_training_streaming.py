@@ -16,17 +16,17 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Activationsd
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score, top_k_accuracy_score
 
-from radimagenet_monai.data import PrepareBatch, SampleKey, build_loader
-from radimagenet_monai.errors import ConfigurationError, RadImageNetError, RecordsError
-from radimagenet_monai.evaluation.predictions import PredictionTable
-from radimagenet_monai.labels import LABELS
-from radimagenet_monai.phantom_notice import PHANTOM_NOTICE
-from radimagenet_monai.training import (
+from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError, RecordsError
+from radimagenet_monai.engine import (
     PredictionWriter,
     StreamingEvaluationWriter,
     StreamingMetric,
     StreamingPredictionWriter,
 )
+from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
+from radimagenet_monai.statistics.predictions import PredictionTable
 
 CLASSES = [label.key for label in LABELS][40:52]
 IMAGES = 43

@@ -11,8 +11,8 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 from torch.utils.data import Dataset
 
-from radimagenet_monai.data.loader import PrepareBatch, build_loader
-from radimagenet_monai.training.step import TrainingStep
+from radimagenet_monai.engine.step import TrainingStep
+from radimagenet_monai.loading.loader import PrepareBatch, build_loader
 
 CLASSES = 3
 SIZE = 32

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.networks import build_classifier, build_encoder
-from radimagenet_monai.training.encoder_file import save_encoder
-from radimagenet_monai.weights import commands
+from radimagenet_monai.commands import weights as commands
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models import build_classifier, build_encoder
 from radimagenet_monai.weights.ablation import WRONG_INPUT, write_ablation
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import BACKBONES
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.pretrained_encoder import build_encoder

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from radimagenet_monai import load_encoder
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
-from radimagenet_monai.networks.encoder import Encoder
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.encoder import Encoder
+from radimagenet_monai.encoders.spec import InputConvention, NetworkVariant
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import ImportReport, import_weights
 from radimagenet_monai.weights.importers.keras_h5 import read_keras
 from radimagenet_monai.weights.importers.keras_layers import keras_layers, saved_order
-from radimagenet_monai.weights.spec import InputConvention, NetworkVariant
 
 ALL = list(ARCHITECTURES)
 

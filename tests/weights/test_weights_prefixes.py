@@ -18,7 +18,7 @@ from torchvision_oracle import HEADS, final_features, published_network
 
 from radimagenet_monai import load_encoder
 from radimagenet_monai.cli import main
-from radimagenet_monai.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.importers.torch_layouts import read_torch
 

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.networks.encoder import BACKBONES
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.weights import catalogue
 from radimagenet_monai.weights.importers import import_file
 from radimagenet_monai.weights.importers.import_file import import_weights

@@ -19,10 +19,11 @@ from safetensors import safe_open
 
 import radimagenet_monai
 from radimagenet_monai import build_classifier, build_unet, list_weights, load_encoder
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.networks import pretrained
-from radimagenet_monai.networks.encoder import BACKBONES, Encoder
-from radimagenet_monai.weights import commands
+from radimagenet_monai.commands import weights as commands
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.encoders.encoder import BACKBONES, Encoder
+from radimagenet_monai.encoders.spec import InputConvention, WeightSpec
+from radimagenet_monai.models import pretrained
 from radimagenet_monai.weights import store as store_module
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.fingerprint import (
@@ -33,7 +34,6 @@ from radimagenet_monai.weights.fingerprint import (
 )
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
-from radimagenet_monai.weights.spec import InputConvention, WeightSpec
 from radimagenet_monai.weights.store import identify_weights, read_stored, sha256_of, stored_path, weights_folder
 
 NAME = "densenet121.radimagenet_torch"
@@ -86,7 +86,7 @@ def test_catalogue_is_complete() -> None:
     ],
 )
 def test_conventions_by_hand(name: str, gray: float, red: float) -> None:
-    from radimagenet_monai.networks.input_norm import InputNorm
+    from radimagenet_monai.encoders.input_norm import InputNorm
 
     norm = InputNorm(CATALOGUE[name].convention)
     image = torch.zeros(2, 3, 1, 1)

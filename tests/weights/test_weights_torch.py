@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torchvision_oracle import final_features, published_network
 
 from radimagenet_monai import load_encoder
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.weights.importers.import_file import import_weights
 
 SIZE = 160

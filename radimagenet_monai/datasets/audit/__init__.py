@@ -6,8 +6,8 @@
 - **Note**: what readers of results should know.
 
 Pictures look the same if their hashes are close and their details correlate, see
-`radimagenet_monai.datasets.picture_hash`. Pictures of one patient are naturally alike and are not compared, except if
-patients usually have one picture each: look-alikes under two labels are then a warning.
+`radimagenet_monai.datasets.audit.picture_hash`. Pictures of one patient are naturally alike and are not compared,
+except if patients usually have one picture each: look-alikes under two labels are then a warning.
 
 Not found: a patient under two ids, mirrored or rotated copies, copies cropped by 1 % of a side or more.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from radimagenet_monai.lazy import lazy_exports
+from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from radimagenet_monai.datasets.audit.records_audit import audit_records

@@ -9,9 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from radimagenet_monai.datasets.audit.result import SEVERITIES, Severity
-from radimagenet_monai.datasets.audit.table import MOST_LISTED, AuditedTable, Log, groups_of
-from radimagenet_monai.datasets.picture_hash import (
+from radimagenet_monai.datasets.audit.picture_hash import (
     HASH_BITS,
     SAME_DETAIL,
     detail_correlation,
@@ -19,6 +17,8 @@ from radimagenet_monai.datasets.picture_hash import (
     near_pairs,
     sketch_details,
 )
+from radimagenet_monai.datasets.audit.result import SEVERITIES, Severity
+from radimagenet_monai.datasets.audit.table import MOST_LISTED, AuditedTable, Log, groups_of
 
 _SINGLE_PICTURES = 2.0  # images per patient below which a table holds single pictures, not series
 _MOST_KEPT = 1_000_000  # near pairs that are sorted by similarity; further ones are counted
@@ -73,7 +73,7 @@ def find_lookalikes(
     positions
         ``(m,)`` rows whose pictures are compared.
     hashes, thumbnails
-        ``(m, 4)`` and ``(m, 64, 64)`` for these rows, see `radimagenet_monai.datasets.picture_hash`.
+        ``(m, 4)`` and ``(m, 64, 64)`` for these rows, see `radimagenet_monai.datasets.audit.picture_hash`.
     pixels
         ``(n,)`` codes of pixels; equal ones are not logged again.
     near_bits

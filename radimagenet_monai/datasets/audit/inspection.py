@@ -18,9 +18,20 @@ import numpy as np
 from pydicom.dataset import Dataset
 from tqdm import tqdm
 
-from radimagenet_monai.datasets.picture_hash import difference_hash, pack_hashes, thumbnail
-from radimagenet_monai.errors import IntensityError, RecordsError, UnreadableImageError
-from radimagenet_monai.intensity.grayscale import (
+from radimagenet_monai.core.errors import IntensityError, RecordsError, UnreadableImageError
+from radimagenet_monai.datasets.audit.picture_hash import difference_hash, pack_hashes, thumbnail
+from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY, stated_modality
+from radimagenet_monai.intensity.checks.plausibility import (
+    BLANK,
+    NO_SCAN,
+    finite_questions,
+    gray_levels,
+    is_blank,
+    question_of_hounsfield,
+    question_of_picture,
+    questions_of_levels,
+)
+from radimagenet_monai.intensity.values.grayscale import (
     Window,
     header_faults,
     is_inverted,
@@ -32,22 +43,11 @@ from radimagenet_monai.intensity.grayscale import (
     render_gray,
     voi_transform,
 )
-from radimagenet_monai.intensity.luminance import color_luminance
-from radimagenet_monai.intensity.modality import POLICY_OF_MODALITY, stated_modality
-from radimagenet_monai.intensity.once import once
-from radimagenet_monai.intensity.plausibility import (
-    BLANK,
-    NO_SCAN,
-    finite_questions,
-    gray_levels,
-    is_blank,
-    question_of_hounsfield,
-    question_of_picture,
-    questions_of_levels,
-)
-from radimagenet_monai.intensity.rendered import rendered_luminance, rendered_questions, state_white
-from radimagenet_monai.intensity.scan_region import find_scan
-from radimagenet_monai.intensity.windows import WINDOWS
+from radimagenet_monai.intensity.values.luminance import color_luminance
+from radimagenet_monai.intensity.values.once import once
+from radimagenet_monai.intensity.values.rendered import rendered_luminance, rendered_questions, state_white
+from radimagenet_monai.intensity.values.scan_region import find_scan
+from radimagenet_monai.intensity.values.windows import WINDOWS
 from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
@@ -69,15 +69,15 @@ class FrameFacts:
     rows, columns
         Size in pixels.
     blank
-        Whether the frame is blank by `radimagenet_monai.intensity.plausibility.is_blank`, as in packing.
+        Whether the frame is blank by `radimagenet_monai.intensity.checks.plausibility.is_blank`, as in packing.
     digest
         16 bytes, equal for equal pixels regardless of file format, bit depth and number of equal color channels.
     hash
-        32 bytes, one row of `radimagenet_monai.datasets.picture_hash.pack_hashes`.
+        32 bytes, one row of `radimagenet_monai.datasets.audit.picture_hash.pack_hashes`.
     thumbnail
-        4096 bytes, `radimagenet_monai.datasets.picture_hash.thumbnail`.
+        4096 bytes, `radimagenet_monai.datasets.audit.picture_hash.thumbnail`.
     questions
-        Questions from `radimagenet_monai.intensity.plausibility` about doubtful values.
+        Questions from `radimagenet_monai.intensity.checks.plausibility` about doubtful values.
     """
 
     rows: int

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log
 from radimagenet_monai.datasets.masks.survey import STATES, UNUSABLE, row_mask, survey_masks
-from radimagenet_monai.datasets.records import MASK_SEPARATOR, plane_of_row
-from radimagenet_monai.errors import UnreadableImageError
-from radimagenet_monai.intensity.scan_region import header_region, picture_region
+from radimagenet_monai.datasets.records.table import MASK_SEPARATOR, plane_of_row
 from radimagenet_monai.intensity.ultrasound import ultrasound_luminance
+from radimagenet_monai.intensity.values.scan_region import header_region, picture_region
 from radimagenet_monai.io.reader import read_frame
 
 _CUT = 0.01  # share of a lesion outside the scan region that is reported

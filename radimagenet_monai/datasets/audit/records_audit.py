@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.audit.copies import find_copies, find_lookalikes
 from radimagenet_monai.datasets.audit.inspection import FrameFacts, Job, inspect_files
 from radimagenet_monai.datasets.audit.masks import audit_masks
+from radimagenet_monai.datasets.audit.picture_hash import HASH_BITS, NEAR_DUPLICATE_BITS, THUMBNAIL_SIDE
 from radimagenet_monai.datasets.audit.result import Audit
 from radimagenet_monai.datasets.audit.table import AuditedTable, Log, codes_of, in_two, labels_by
-from radimagenet_monai.datasets.picture_hash import HASH_BITS, NEAR_DUPLICATE_BITS, THUMBNAIL_SIDE
-from radimagenet_monai.datasets.records import (
+from radimagenet_monai.datasets.records.table import (
     MASK_SEPARATOR,
     PLANE,
     check_records,
@@ -26,8 +27,7 @@ from radimagenet_monai.datasets.records import (
     plane_of_row,
     read_records,
 )
-from radimagenet_monai.datasets.white_level import WHITE
-from radimagenet_monai.errors import ConfigurationError
+from radimagenet_monai.datasets.records.white_level import WHITE
 
 
 def audit_records(

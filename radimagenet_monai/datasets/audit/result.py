@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from radimagenet_monai.datasets.picture_hash import SAME_DETAIL
+from radimagenet_monai.datasets.audit.picture_hash import SAME_DETAIL
 
 Severity = Literal["leakage", "conflict", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("leakage", "conflict", "warning", "note")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.datasets.audit.result import KINDS, SEVERITIES, Finding, Row, Severity
-from radimagenet_monai.datasets.records import PLANE, SPLITS, plane_of_row
+from radimagenet_monai.datasets.records.table import PLANE, SPLITS, plane_of_row
 
 MOST_LISTED = 1000
 """Findings of one kind and severity that are listed; all are counted."""

@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 
 from radimagenet_monai.io.failures import stage
+from radimagenet_monai.io.formats.volume import stored_affine
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import image_kind
-from radimagenet_monai.io.volume import stored_affine
 
 _SAME_PLACE = 0.1  # of a pixel: above rounding errors in headers, below what could change the nearest pixel
 _LEAST_INSIDE = 0.99  # of the lesion, on the image

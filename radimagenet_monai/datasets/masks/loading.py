@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from radimagenet_monai.datasets.ddti_case import fill_polygons, read_outlines
+from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
 from radimagenet_monai.datasets.masks.grid import (
     Grid,
     Order,
@@ -27,9 +27,9 @@ from radimagenet_monai.datasets.masks.grid import (
 from radimagenet_monai.datasets.masks.reference import MaskReference
 from radimagenet_monai.datasets.masks.samples import read_samples
 from radimagenet_monai.datasets.masks.values import MaskValues, understand
-from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.datasets.readers.ddti_case import fill_polygons, read_outlines
 from radimagenet_monai.io.failures import stage
-from radimagenet_monai.io.picture import picture_orientations
+from radimagenet_monai.io.formats.picture import picture_orientations
 from radimagenet_monai.io.reader import PlaneChoice, count_frames, image_kind, read_frame
 
 _CACHED_BYTES = 128 * 1024**2  # of masks with one bit per pixel

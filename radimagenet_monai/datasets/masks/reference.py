@@ -18,7 +18,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 
 _OUTLINES = re.compile(r"(.+\.xml)#(\d+)", re.IGNORECASE)
 _STATED = re.compile(r"(.+?)#((?:frame|values|at_least|positions)=.*)", re.DOTALL)

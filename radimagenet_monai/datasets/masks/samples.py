@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from radimagenet_monai.errors import UnreadableImageError
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import image_kind, read_frame

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from radimagenet_monai.core.errors import ConfigurationError, UnreadableImageError
 from radimagenet_monai.datasets.masks.loading import inspect_file
 from radimagenet_monai.datasets.masks.reference import MaskReference
-from radimagenet_monai.datasets.records import MASK_SEPARATOR
-from radimagenet_monai.errors import ConfigurationError, UnreadableImageError
+from radimagenet_monai.datasets.records.table import MASK_SEPARATOR
 from radimagenet_monai.io.reader import count_frames
 
 _VALUE = re.compile(r"-?\d+(?:\.\d+)?|[0-9a-f]{6}")

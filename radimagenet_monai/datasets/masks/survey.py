@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
 from radimagenet_monai.datasets.masks.grid import Placement
 from radimagenet_monai.datasets.masks.loading import ImageOfMask, LoadedMask, inspect_file, item_mask, relate
 from radimagenet_monai.datasets.masks.reference import MaskReference
 from radimagenet_monai.datasets.masks.values import name_of
-from radimagenet_monai.datasets.records import MASK_SEPARATOR, plane_of_row
-from radimagenet_monai.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.datasets.records.table import MASK_SEPARATOR, plane_of_row
 
 _INTERCHANGEABLE = frozenset({"1", "255", "65535"})
 """Values that programs write for "lesion" in a mask that has no labels."""

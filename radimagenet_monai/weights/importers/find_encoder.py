@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.weights.strict import ENOUGH_TO_RECOGNIZE, backbone_shapes, recognize_architecture
 
 # torchvision before 0.3 named the parts of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radimagenet_monai.errors import ConfigurationError, WeightsError
-from radimagenet_monai.networks.encoder import Encoder
+from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.encoders.encoder import Encoder
+from radimagenet_monai.encoders.spec import WeightSpec
 from radimagenet_monai.weights.batch_norm import BatchNormReport, inspect_batch_norm
 from radimagenet_monai.weights.catalogue import CATALOGUE, RANDOM
 from radimagenet_monai.weights.container import Container, recognize_container
@@ -16,7 +17,6 @@ from radimagenet_monai.weights.importers.keras_h5 import read_keras
 from radimagenet_monai.weights.importers.published import IMAGENET_CLASSES, Layout, PublishedWeights
 from radimagenet_monai.weights.importers.torch_layouts import read_torch
 from radimagenet_monai.weights.own_files import file_of
-from radimagenet_monai.weights.spec import WeightSpec
 from radimagenet_monai.weights.store import (
     StoredWeights,
     is_stored,

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radimagenet_monai.errors import RadImageNetError, WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.core.errors import RadImageNetError, WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.weights.importers.keras_layers import KerasLayer, keras_layers, saved_order
 from radimagenet_monai.weights.importers.published import Layout, PublishedWeights
 from radimagenet_monai.weights.strict import backbone_shapes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from radimagenet_monai.weights.spec import WeightSpec
+from radimagenet_monai.encoders.spec import WeightSpec
 
 
 class Layout(StrEnum):

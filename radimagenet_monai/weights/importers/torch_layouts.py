@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from radimagenet_monai.errors import WeightsError
-from radimagenet_monai.networks.architectures import ARCHITECTURES
+from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.spec import WeightSpec
 from radimagenet_monai.weights.importers.find_encoder import below, find_encoder, without_data_parallel
 from radimagenet_monai.weights.importers.keras_layers import keras_layers
 from radimagenet_monai.weights.importers.published import Layout, PublishedWeights
 from radimagenet_monai.weights.own_files import CONVENTION_NAMES, convention_of, encoder_prefix, encoder_state
-from radimagenet_monai.weights.spec import WeightSpec
 from radimagenet_monai.weights.strict import backbone_shapes, describe_mismatch, recognize_architecture
 from radimagenet_monai.weights.tensor_file import read_state_dicts
 
@@ -99,7 +99,7 @@ def read_torch(path: str | os.PathLike[str], prefix: str | None = None) -> Publi
 
 
 def _read_own(path: Path, state: Mapping[str, Tensor], prefix: str) -> PublishedWeights:
-    from radimagenet_monai.networks.encoder import variant_of
+    from radimagenet_monai.encoders.encoder import variant_of
 
     encoder = encoder_state(state, prefix)
     backbone = {name.removeprefix(_BACKBONE): tensor for name, tensor in encoder.items() if name.startswith(_BACKBONE)}

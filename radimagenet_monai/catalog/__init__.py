@@ -1,0 +1,1 @@
+"""What the collection consists of, as data: tasks, labels. Imports no torch."""

@@ -1,0 +1,155 @@
+"""The command ``radimagenet compare`` and what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from radimagenet_monai.core.flags import Count, Whole
+
+
+def compare(
+    task: str,
+    records: str,
+    weights: Sequence[str],
+    out: str,
+    root: str | None = None,
+    protocol: Literal["quick", "probe", "paper"] = "quick",
+    architectures: Sequence[str] | None = None,
+    folds: Count | None = None,
+    fractions: Sequence[float] = (1,),
+    learning_rates: Sequence[float] | None = None,
+    freeze: Sequence[str] | None = None,
+    epochs: Count | None = None,
+    image_size: Count | None = None,
+    batch_size: Count | None = None,
+    classes: Sequence[str] | None = None,
+    subgroups: Sequence[str] = (),
+    seed: Whole = 0,
+    engine: Literal["local", "ray"] = "local",
+    workers: Count | None = None,
+    threads: Count = 1,
+    loaders: Whole = 0,
+    address: str | None = None,
+    keep_models: bool = True,
+) -> None:
+    """Compare initializations on a data set: runs, statistics and a report.
+
+    Every initialization is trained on the same folds in the same order with the same seeds. Each run is a bundle run
+    that can be repeated on its own. The same command resumes a stopped comparison and retries failed runs.
+
+    Args:
+        task: a classification task, see "radimagenet info"; the runs use its bundle.
+        records: the table that "radimagenet prepare" wrote, or its folder.
+        weights: two or more, as A,B or first=A,second=B: random, names of imported weights, or paths to your own.
+        out: output folder for runs, analysis.json and report.html.
+        root: folder that the table's paths are relative to; found automatically by default.
+        protocol: quick (minutes), probe (logistic regression on frozen features), paper (the 24 scenarios of 2022).
+        architectures: all, or a list; by default the protocol's.
+        folds: 3 or more, or 1 for the table's own split; by default the protocol's.
+        fractions: shares of the training patients for a learning curve, such as 0.1,0.25,0.5,1.
+        learning_rates: one or more; by default the protocol's.
+        freeze: one or more of none, encoder, all_but_last_10; by default the protocol's.
+        epochs: number of training epochs; by default the protocol's.
+        image_size: rows and columns of the network's input in pixels; by default the protocol's.
+        batch_size: images per batch; by default the protocol's.
+        classes: class names in order, with two classes the positive one last; by default the task's.
+        subgroups: columns of the table; by default sex, age, scanner, manufacturer, site, view, plane and finding.
+        seed: random seed of folds, heads and image order.
+        engine: local, or ray (needs the extra "ray").
+        workers: number of simultaneous runs; by default one per GPU, or as many as the CPU cores allow.
+        threads: CPU threads per run.
+        loaders: image-loading processes per run.
+        address: address of a Ray cluster, such as auto; by default Ray starts on this machine.
+        keep_models: keep the trained models for later use, such as "radimagenet explain".
+    """
+    from radimagenet_monai.comparison.compare import compare as run
+    from radimagenet_monai.comparison.plan import names
+    from radimagenet_monai.core.flags import parse_flag
+
+    print(
+        run(
+            str(task),
+            str(records),
+            names(weights),
+            str(out),
+            None if root is None else str(root),
+            str(protocol),
+            str(engine),
+            workers,
+            threads,
+            address,
+            loaders,
+            parse_flag(keep_models),
+            names(subgroups),
+            architectures=None if architectures is None else names(architectures),
+            folds=folds,
+            fractions=names(fractions),
+            learning_rates=None if learning_rates is None else names(learning_rates),
+            freeze=None if freeze is None else names(freeze),
+            epochs=epochs,
+            image_size=image_size,
+            batch_size=batch_size,
+            classes=None if classes is None else names(classes),
+            seed=seed,
+        )
+    )
+
+
+def explain(
+    bundle: str,
+    input: str,
+    out: str,
+    records: str | None = None,
+    split: Literal["train", "validation", "test", "all"] = "test",
+    fold: Whole | None = None,
+    target: str | None = None,
+    method: Literal["gradcam", "gradcam++"] = "gradcam",
+    level: Literal["1/32", "1/16"] = "1/32",
+    threshold: float | None = None,
+    tolerance: float = 0,
+    sanity: bool = True,
+    limit: Count | None = None,
+    **settings: Any,
+) -> None:
+    """Show where a trained classifier looks, and compare it with lesion masks if there are any.
+
+    Writes overlays, localization.csv, localization.json and explain.html. Other options are keys of the bundle's
+    inference.json, such as --allow_modality_mismatch true.
+
+    Args:
+        bundle: folder of a trained classification bundle.
+        input: an image, a folder of images, a records table or its folder.
+        out: folder for the results.
+        records: the records table, if input is the folder that its paths are relative to.
+        split: part of the records to use: train, validation, test or all.
+        fold: fold of the records to use as the test part.
+        target: class to explain; by default the positive one of two classes if there are masks, else the predicted one.
+        method: gradcam or gradcam++.
+        level: feature map, 1/32 (the last) or 1/16 (finer).
+        threshold: fraction of a map's maximum for Dice, 0.1 to 0.9; by default chosen on the validation part.
+        tolerance: distance in pixels by which a map's maximum may miss the lesion.
+        sanity: compare with maps from random weights.
+        limit: maximum number of images, evenly spaced.
+    """
+    from radimagenet_monai.core.flags import parse_flag
+    from radimagenet_monai.explain.explanation import explain as run
+
+    print(
+        run(
+            str(bundle),
+            str(input),
+            str(out),
+            method=str(method),
+            records=None if records is None else str(records),
+            split=str(split),
+            fold=fold,
+            target=None if target is None else str(target),
+            level=str(level),
+            threshold=threshold,
+            tolerance=tolerance,
+            sanity=parse_flag(sanity),
+            limit=limit,
+            settings=settings,
+        )
+    )

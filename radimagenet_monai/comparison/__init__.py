@@ -1,0 +1,1 @@
+"""Comparison of initializations: plan, runs, analysis."""

@@ -1,0 +1,1 @@
+"""From the predictions of runs to the results of a comparison."""

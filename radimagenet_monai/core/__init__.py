@@ -1,0 +1,1 @@
+"""What every room may use: errors, flags, atomic files, the command line's checks. Imports no other room."""

@@ -1,0 +1,1 @@
+"""Readers of datasets in their original form, one module each."""

@@ -1,0 +1,1 @@
+"""The records table, its splits and what is derived from it."""

@@ -1,0 +1,251 @@
+"""Registry of dataset readers: how each dataset is recognized, read, summarized, and found by a bundle."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets.masks.survey import refuse_undecided, survey_masks
+from radimagenet_monai.datasets.readers import (
+    busi,
+    cc_ccii,
+    covid19_ct,
+    csv_table,
+    ddti,
+    folder,
+    mrnet,
+    radimagenet,
+    rsna_ich,
+    rsna_pneumonia,
+)
+from radimagenet_monai.datasets.records.table import (
+    MASK_SEPARATOR,
+    RECORDS_FILE,
+    Split,
+    load_datalist,
+    mask_file,
+    to_datalist,
+    write_records,
+)
+from radimagenet_monai.datasets.records.white_level import with_white_level
+from radimagenet_monai.io.discovery.left_out import USUAL, LeftOut
+from radimagenet_monai.io.discovery.walk import walk_files
+from radimagenet_monai.io.reader import junk_reason
+
+SUMMARY_FILE = "summary.json"
+NOT_LISTED = "file that these options do not use"
+
+
+@dataclass(frozen=True)
+class DatasetReader:
+    """The entry points of one dataset module."""
+
+    read: Callable[..., pd.DataFrame]
+    looks_like: Callable[[str | os.PathLike[str]], bool]
+    summary: Callable[[pd.DataFrame], dict[str, Any]]
+
+
+READERS: dict[str, DatasetReader] = {
+    "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
+    "ddti": DatasetReader(ddti.read_ddti, ddti.looks_like_ddti, ddti.summary),
+    "mrnet": DatasetReader(mrnet.read_mrnet, mrnet.looks_like_mrnet, mrnet.summary),
+    "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
+    "cc_ccii": DatasetReader(cc_ccii.read_cc_ccii, cc_ccii.looks_like_cc_ccii, cc_ccii.summary),
+    "covid19_ct": DatasetReader(covid19_ct.read_covid19_ct, covid19_ct.looks_like_covid19_ct, covid19_ct.summary),
+    "rsna_ich": DatasetReader(rsna_ich.read_rsna_ich, rsna_ich.looks_like_rsna_ich, rsna_ich.summary),
+    "rsna_pneumonia": DatasetReader(
+        rsna_pneumonia.read_rsna_pneumonia, rsna_pneumonia.looks_like_rsna_pneumonia, rsna_pneumonia.summary
+    ),
+    "csv": DatasetReader(csv_table.read_csv, csv_table.looks_like_csv, csv_table.summary),
+    "folder": DatasetReader(folder.read_folder, folder.looks_like_folder, folder.summary),
+}
+
+
+def get_reader(name: str) -> DatasetReader:
+    """The reader with a given name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none; the message lists the known names.
+    """
+    try:
+        return READERS[name]
+    except (KeyError, TypeError):
+        raise ConfigurationError(f"no reader for dataset {name!r}; there is one for {', '.join(READERS)}") from None
+
+
+def read_dataset(name: str, root: str | os.PathLike[str], seed: int = 0, **options: Any) -> pd.DataFrame:
+    """The records table of the dataset ``name`` in ``root``.
+
+    Parameters
+    ----------
+    name
+        Name of the dataset, one of `READERS`.
+    root
+        Folder of the dataset; paths in the table are relative to it.
+    seed
+        Random seed of splits and folds.
+    options
+        Options of the dataset's reader.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown dataset or option; the message lists the known ones.
+    RecordsError
+        For a folder that does not contain the dataset.
+    """
+    reader = get_reader(name)
+    known = [option for option in inspect.signature(reader.read).parameters if option not in ("root", "seed")]
+    for option in options:
+        if option not in known:
+            raise ConfigurationError(f"dataset '{name}' has no option '{option}'; it has {', '.join(known)}")
+    return reader.read(root, seed=seed, **options)
+
+
+def prepare(
+    name: str, root: str | os.PathLike[str], out: str | os.PathLike[str], seed: int = 0, **options: Any
+) -> tuple[Path, dict[str, Any]]:
+    """Read the dataset ``name`` in ``root`` and write ``records.csv`` and ``summary.json`` into ``out``.
+
+    Image paths in the table are relative to ``root``. ``options`` are options of the dataset's reader.
+
+    Returns
+    -------
+    tuple
+        Path of the table, and the summary: counts beside the published ones, differences, odd files, ``left_out``
+        (number of files or rows left out for each reason), ``root``, from which an audit finds the images again,
+        ``dataset``, the reader, and ``options``, the reader options that decide what the labels mean.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown dataset or option.
+    RecordsError
+        For a folder that does not contain the dataset, and for masks in own data that hold several labels without a
+        statement which are the lesion.
+    """
+    frame, white = with_white_level(read_dataset(name, root, seed, **options), root)
+    if "left_out" not in frame.attrs:
+        left_out = _not_listed(frame, root)
+        counts = left_out.counts
+        # A dataset's own tables and texts are counted without a sentence.
+        for reason in USUAL:
+            left_out.pop(reason, None)
+        frame.attrs |= {"left_out": counts, "notes": [*frame.attrs.get("notes", []), *left_out.notes]}
+    masks = _survey_masks(name, frame, root, bool(options.get("progress", True)))
+    facts = {
+        **get_reader(name).summary(frame),
+        **({"masks": masks} if masks else {}),
+        **({"white_level": white} if white else {}),
+        "left_out": dict(frame.attrs.get("left_out", {})),
+        "root": str(Path(root).resolve()),
+        "dataset": name,
+        "options": _options_of_labels(name, options),
+    }
+    out = Path(out)
+    write_records(frame, out / RECORDS_FILE)
+    atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return out / RECORDS_FILE, facts
+
+
+def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The option ``target`` of a reader that has one, as given or by default."""
+    known = inspect.signature(get_reader(name).read).parameters
+    return {"target": options.get("target", known["target"].default)} if "target" in known else {}
+
+
+def _not_listed(frame: pd.DataFrame, root: str | os.PathLike[str]) -> LeftOut:
+    """The files of a dataset's folder that its table does not list, judged by name."""
+    listed = set(frame["image"])  # does not copy the strings
+    listed.update(mask_file(part) for cell in frame["mask"].unique() for part in cell.split(MASK_SEPARATOR) if part)
+    left_out = LeftOut(root)
+    start = len(os.path.join(root, ""))
+    for path in walk_files(root, left_out):
+        if path[start:] not in listed:
+            left_out.add(junk_reason(Path(path).name) or NOT_LISTED, path)
+    return left_out
+
+
+def _survey_masks(name: str, frame: pd.DataFrame, root: str | os.PathLike[str], progress: bool) -> dict[str, Any]:
+    """Facts about the masks of a table, also added as notes to its ``attrs``; empty for a table without masks."""
+    if not (frame["mask"] != "").any():
+        return {}
+    survey = survey_masks(frame, root, progress)
+    if name in ("csv", "folder"):
+        refuse_undecided(survey, os.fspath(root))
+    stated = dict(frame.attrs.get("mask_values", {}))
+    absent = [value for value in stated if value not in survey.found_levels]
+    if absent:
+        raise RecordsError(
+            f"'{os.fspath(root)}': no mask holds the value {absent[0]}; they hold {', '.join(survey.found_levels)}; "
+            "check --mask_values"
+        )
+    frame.attrs["notes"] = [*frame.attrs.get("notes", []), *survey.notes()]
+    return {**survey.to_dict(), **({"names": stated} if any(stated.values()) else {})}
+
+
+def bundle_datalist(
+    dataset: str,
+    dataset_dir: str | os.PathLike[str],
+    datalist: str | os.PathLike[str] | None,
+    classes: Sequence[str] | None,
+    split: Split | None = None,
+    fold: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    findings: Sequence[str] | None = None,
+    require_mask: bool = False,
+) -> list[dict[str, Any]]:
+    """The items of one split, from a records table or directly from a dataset in its original format.
+
+    Parameters
+    ----------
+    dataset
+        Name of the bundle's dataset.
+    dataset_dir
+        Folder of the images. Empty gives an empty list: MONAI builds workflows without data to check them, and a sealed
+        store needs none.
+    datalist
+        Records table; if empty, ``records.csv`` in ``dataset_dir``. If that does not exist either and the folder is the
+        dataset as published by its authors, the split that ``radimagenet prepare`` makes with seed 0.
+    classes, split, fold, findings, require_mask
+        As for `radimagenet_monai.datasets.records.table.to_datalist`.
+    options
+        Options of the dataset's reader, used if there is no records table.
+
+    Raises
+    ------
+    RecordsError
+        If the input yields no records.
+    """
+    if not dataset_dir:
+        if datalist:
+            # A sealed store would be read with its own records, unnoticed.
+            raise RecordsError(
+                f"datalist '{datalist}' was given without dataset_dir, the folder that its paths start from; give "
+                "both, or neither with a sealed store"
+            )
+        return []
+    folder = Path(dataset_dir)
+    reader = READERS.get(dataset)
+    if not datalist and reader and not (folder / RECORDS_FILE).exists() and reader.looks_like(folder):
+        frame = _read_once(dataset, str(folder.resolve()), tuple(sorted((options or {}).items())))
+        return to_datalist(frame, folder, classes, split, fold, findings=findings, require_mask=require_mask)
+    return load_datalist(datalist, folder, classes, split, fold, findings=findings, require_mask=require_mask)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(dataset: str, folder: str, options: tuple[tuple[str, Any], ...]) -> pd.DataFrame:
+    # Training and validation both read the same folder, which may mean hashing every picture.
+    return read_dataset(dataset, folder, **dict(options))

@@ -1,0 +1,1 @@
+"""Handlers of a training: checkpoints, progress, records."""

@@ -1,0 +1,1 @@
+"""What an evaluation or inference run writes."""

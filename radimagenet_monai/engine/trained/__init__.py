@@ -1,0 +1,1 @@
+"""What is kept with a trained network, and compared before it is used."""

@@ -1,1 +1,0 @@
-"""Statistics of predictions: discrimination with intervals, operating points."""

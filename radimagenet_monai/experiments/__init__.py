@@ -1,1 +1,0 @@
-"""Complete experiments made of bundle runs."""

@@ -1,1 +1,0 @@
-"""Comparison of initializations on a data set: plan, runs and analysis."""

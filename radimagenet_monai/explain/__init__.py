@@ -1,0 +1,1 @@
+"""Where a classifier looks, and how far that can be trusted."""

@@ -1,0 +1,1 @@
+"""DICOM files: headers, stored values, kinds of series."""

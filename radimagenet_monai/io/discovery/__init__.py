@@ -1,0 +1,1 @@
+"""Images below a folder, and what is left out."""

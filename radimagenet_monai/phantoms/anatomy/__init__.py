@@ -1,0 +1,1 @@
+"""What phantoms show: drawings of organs, and noise."""

@@ -1,0 +1,1 @@
+"""Statistics of classification and segmentation studies. Imports no torch."""

@@ -1,0 +1,1 @@
+"""The area under the ROC curve, its variance and its tests."""

@@ -1,0 +1,1 @@
+"""Bootstrap, permutation, and the folds of a cross-validation."""

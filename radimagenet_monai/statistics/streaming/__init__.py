@@ -1,0 +1,1 @@
+"""Statistics from counts, in bounded memory."""

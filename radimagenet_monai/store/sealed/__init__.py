@@ -1,0 +1,1 @@
+"""Sealed stores, which are read without the source images."""
