@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from radimagenet_monai.core.lazy import lazy_exports
+from radimagenet_monai.core.moved import install
 from radimagenet_monai.core.version import __version__
 
 if TYPE_CHECKING:
@@ -25,5 +26,7 @@ _MODULE_OF = {
 }
 
 __all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder"]
+
+install()
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

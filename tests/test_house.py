@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,28 +22,6 @@ from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSI
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "radimagenet_monai"
 
-# Lower numbers may import higher ones and their own.
-LEVELS = (
-    {"cli", "__main__"},
-    {"experiments", "report", "collection"},
-    {"training", "evaluation"},
-    {"data", "networks", "weights"},
-    {"intensity", "io", "datasets", "phantoms"},
-    {
-        "tasks",
-        "labels",
-        "errors",
-        "flags",
-        "command_line",
-        "completion",
-        "lazy",
-        "phantom_notice",
-        "version",
-        "__init__",
-    },
-)
-LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-
 
 def tracked(*patterns: str) -> list[Path]:
     """Files git knows, so that build products do not count."""
@@ -52,41 +31,57 @@ def tracked(*patterns: str) -> list[Path]:
     return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def room_of(module: str) -> str:
+    """The folder or module right below the package that a full name lies in; the package itself for its own names."""
+    parts = module.split(".")
+    inside = len(parts) > 1 and ((PACKAGE / parts[1]).is_dir() or (PACKAGE / f"{parts[1]}.py").is_file())
+    return parts[1] if inside else parts[0]
 
 
-def imported_parts(path: Path) -> set[str]:
-    """Parts of the package that a module imports anywhere, also inside functions."""
-    parts = set()
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere: also in functions, for types, or by a lazy export."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-            if node.module == "radimagenet_monai":
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            if name.startswith("radimagenet_monai."):
-                part = name.split(".")[1]
-                parts.add(part if part in LEVEL_OF else "__init__")
-    return parts
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # import_module, lazy exports, "module:function" of a registry
+            text = node.value.partition(":")[0]
+            found |= {text} if re.fullmatch(r"radimagenet_monai(\.\w+)+", text) else set()
+    return {name for name in found if name.partition(".")[0] == PACKAGE.name}
 
 
-def test_imports_run_one_way() -> None:
-    upwards = [
-        f"{path.relative_to(ROOT)} imports {part}"
-        for path in PACKAGE.rglob("*.py")
-        for part in imported_parts(path)
-        if part_of(path) != "__init__" and LEVEL_OF[part] < LEVEL_OF[part_of(path)]
-    ]
-    assert upwards == []
+def rooms() -> dict[str, set[str]]:
+    """Rooms that each room imports."""
+    graph: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        room = room_of(".".join([PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts]))
+        imported = {room_of(name) for name in imported_modules(path)}
+        graph.setdefault(room, set()).update(imported - {room})
+    return graph
 
 
-def test_every_part_has_its_level() -> None:
-    parts = {part_of(path) for path in PACKAGE.rglob("*.py")}
-    assert parts <= LEVEL_OF.keys()
+def test_rooms_import_one_another_in_one_direction() -> None:
+    graph = rooms()
+    assert len(graph) > 15
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"rooms import one another in a circle: {' imports '.join(reversed(error.args[1]))}")
+
+
+def test_phantoms_are_for_commands_and_tests() -> None:
+    assert {room for room, imported in rooms().items() if "phantoms" in imported} <= {"cli", "commands"}
+
+
+def test_no_room_is_crowded() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    crowded = {
+        str(folder.relative_to(ROOT)): count for folder in folders if (count := len(list(folder.glob("*.py")))) > 16
+    }
+    assert crowded == {}
 
 
 def test_info_imports_nothing_large() -> None:

@@ -30,7 +30,7 @@ from radimagenet_monai.store.packed_row import describe_failure
 
 GEOMETRY = "geometry"
 DOUBT = "doubt"
-"""Of an item: what is doubtful about it before it is read, a sentence of `radimagenet_monai.intensity.checks.plausibility`."""
+"""Key of an item: a doubt about the image before it is read, a sentence of `intensity.checks.plausibility`."""
 
 
 class NativeImages(list[dict[str, Any]]):

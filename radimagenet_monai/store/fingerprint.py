@@ -19,6 +19,7 @@ import torch
 from monai.transforms import Compose, OneOf, Randomizable, RandomOrder, SomeOf
 
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.moved import name_in_first_release
 
 Stamp = tuple[int, int] | str
 
@@ -235,7 +236,8 @@ def _describe_code(code: types.CodeType) -> list[Any]:
 
 
 def _name(thing: Any) -> str:
-    module = getattr(thing, "__module__", None)
+    # As in 0.1, so that stores outlive a move of the code.
+    module = name_in_first_release(getattr(thing, "__module__", None) or "")
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing))
     if name in _DESCRIBED_IN and str(module).partition(".")[0] == _PACKAGE:
         module = f"{_PACKAGE}.{_DESCRIBED_IN[name]}"

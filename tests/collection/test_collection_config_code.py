@@ -29,6 +29,7 @@ from radimagenet_monai.collection.verification.allowed import (
 from radimagenet_monai.collection.verification.config_code import config_problems
 from radimagenet_monai.collection.verification.config_values import as_evaluated
 from radimagenet_monai.collection.verification.expressions import MAX_EXPRESSION_CHARACTERS
+from radimagenet_monai.core.moved import exports_of_first_release
 
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
@@ -227,7 +228,8 @@ def test_listed_arguments_are_those_of_the_components() -> None:
 def test_no_argument_of_ours_that_reads_or_writes_is_left_out() -> None:
     """What a component of this project takes as a path, an address or any keyword has to be listed with its kind."""
     telling = re.compile(r"path|folder|dir|root|file|url|uri|tracking|checkpoint|options|model\Z|weights\Z")
-    for name in components().keys() - MONAI_COMPONENTS.keys() - TORCH_COMPONENTS.keys() - {"torch.device"}:
+    others = {*MONAI_COMPONENTS, *TORCH_COMPONENTS, "torch.device", *exports_of_first_release()}
+    for name in components().keys() - others:
         signature = components()[name]
         for parameter in inspect.signature(locate(name)).parameters.values():
             annotation = str(parameter.annotation)
@@ -308,3 +310,9 @@ def test_planted_code_is_found_wherever_it_is(data: st.DataObject, tmp_path_fact
         place.insert(data.draw(st.integers(0, len(place))), planted)
     assert config_problems(json.dumps(config).encode(), paths=False)
     assert not canary.exists()
+
+
+def test_names_of_the_first_release_have_the_same_arguments() -> None:
+    for old, new in exports_of_first_release().items():
+        assert components()[old] == components()[new]
+        assert locate(old) is locate(new)

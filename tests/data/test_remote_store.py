@@ -22,10 +22,11 @@ import torch
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
 from radimagenet_monai.datasets.records.table import check_records, to_datalist
 from radimagenet_monai.engine.start.preflight import require_writable
-from radimagenet_monai.loading import packed_images
 from radimagenet_monai.loading.augmentation import AffineAugmentation
 from radimagenet_monai.loading.bundle_dataset import packed_dataset
 from radimagenet_monai.loading.loader import build_loader
+from radimagenet_monai.loading.packed_items import PackedImages
+from radimagenet_monai.store import mapped_images
 from radimagenet_monai.store.packed_store import PackedStore
 from radimagenet_monai.store.sealed import remote as remote_store
 from radimagenet_monai.store.sealed.sealing import SEALED_FILE, seal_store
@@ -120,7 +121,7 @@ def bucket(store_dir: Path) -> Iterator[Bucket]:
 def litdata(bucket, tmp_path, monkeypatch) -> None:
     """Reads of ``s3://`` go to the bucket, blocks are small, and the cache is the test's own."""
     monkeypatch.setenv("RADIMAGENET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(packed_images, "_BLOCK_BYTES", 3 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr(mapped_images, "_BLOCK_BYTES", 3 * SIZE[0] * SIZE[1])
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.address)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "name")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
@@ -159,7 +160,7 @@ BLOCKS = 9 + 5
 
 @pytest.fixture
 def opened(sealed, read_picture) -> Callable:
-    def make(store_dir: object = ADDRESS, **options: object) -> packed_images.PackedImages:
+    def make(store_dir: object = ADDRESS, **options: object) -> PackedImages:
         return packed_dataset([], read_picture, store_dir, SIZE, classes=["cat", "dog"], **options)
 
     return make

@@ -34,8 +34,13 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-CONFIG_PACKAGES = ("data", "intensity", "networks", "training")
+from radimagenet_monai.core.moved import exports_of_first_release
+
+CONFIG_PACKAGES = ("encoders", "engine", "intensity", "loading", "models", "store")
 """Packages of this project whose exports are made to be named in configs; all their exports are allowed."""
+
+PACKAGES_OF_FIRST_RELEASE = ("data", "networks", "training")
+"""Packages that configs of release 0.1 name; see `radimagenet_monai.core.moved`."""
 
 
 @dataclass(frozen=True)
@@ -350,13 +355,13 @@ REFERENCE_ATTRIBUTES = frozenset({"data", "load_state_dict", "logger", "meta", "
 
 IMPORTED_MODULES = frozenset(
     {"glob", "json", "logging", "math", "monai", "numpy", "os", "torch", "torch.distributed", "ignite"}
-    | {f"radimagenet_monai.{package}" for package in CONFIG_PACKAGES}
+    | {f"radimagenet_monai.{package}" for package in (*CONFIG_PACKAGES, *PACKAGES_OF_FIRST_RELEASE)}
 )
 """Modules that ``imports`` may bring in; what expressions may use of them is listed above."""
 
 DEFAULT_ALIASES = {
     **{"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"},
-    **{package: f"radimagenet_monai.{package}" for package in CONFIG_PACKAGES},
+    **{package: f"radimagenet_monai.{package}" for package in (*CONFIG_PACKAGES, *PACKAGES_OF_FIRST_RELEASE)},
 }
 """Names that expressions know without an import (MONAI's ``ConfigParser``), and ours; no import may give them another
 meaning."""
@@ -392,8 +397,7 @@ def is_off(argument: str, values: Sequence[Any]) -> bool:
 def components() -> Mapping[str, Signature]:
     """All allowed values of ``_target_``, with their arguments."""
     return {
-        **dict.fromkeys(_exports(), ANY),
-        **OWN_COMPONENTS,
+        **_with_old_names({**dict.fromkeys(_exports(), ANY), **OWN_COMPONENTS}),
         **MONAI_COMPONENTS,
         **TORCH_COMPONENTS,
         "torch.device": FUNCTIONS["torch.device"],
@@ -404,7 +408,11 @@ def components() -> Mapping[str, Signature]:
 def functions() -> Mapping[str, Signature]:
     """Full names that expressions may call, with import aliases resolved."""
     own = {name: signature for name, signature in OWN_COMPONENTS.items() if name in _exports()}
-    return {**dict.fromkeys(_exports(), ANY), **own, **FUNCTIONS}
+    return {**_with_old_names({**dict.fromkeys(_exports(), ANY), **own}), **FUNCTIONS}
+
+
+def _with_old_names(table: Mapping[str, Signature]) -> dict[str, Signature]:
+    return {**table, **{old: table[new] for old, new in exports_of_first_release().items() if new in table}}
 
 
 def _exports() -> frozenset[str]:

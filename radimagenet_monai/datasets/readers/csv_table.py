@@ -226,7 +226,7 @@ def read_csv(
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Count a table of `read_csv` or `radimagenet_monai.datasets.readers.folder.read_folder`; ``classes`` are in order."""
+    """Count a table of `read_csv` or `read_folder`; ``classes`` are in order."""
     return summarize(frame, {}, {}, classes=list(frame.attrs.get("classes", [])))
 
 

@@ -1,0 +1,82 @@
+"""Names that release 0.1 gave to modules, for configs, scripts and packed stores that hold them.
+
+``moved.json`` lists under ``modules`` the module of 0.1 and its place now, relative to the package, and under ``names``
+the names that 0.1 exported from a package that is no more, with the package that exports them now.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def install() -> None:
+    """Let imports of moved modules find them. The module is the same object under both names."""
+    if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
+        # First, because a package that has moved is found under its old name too, and with it copies of its modules.
+        sys.meta_path.insert(0, _Moved())
+
+
+def exports_of_first_release() -> dict[str, str]:
+    """Full names that configs of 0.1 hold for parts of this package, and what they are called now."""
+    return {
+        f"{_PACKAGE}.{package}.{name}": f"{_PACKAGE}.{room}.{name}"
+        for package, names in _table()["names"].items()
+        for name, room in names.items()
+    }
+
+
+def name_in_first_release(module: str) -> str:
+    """The full name that 0.1 gave to a module; of a newer one its own."""
+    root, _, rest = module.partition(".")
+    return f"{root}.{_old_names().get(rest, rest)}" if root == _PACKAGE else module
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    table: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    return table
+
+
+@cache
+def _old_names() -> dict[str, str]:
+    return {new: old for old, new in _table()["modules"].items()}
+
+
+class _Moved(MetaPathFinder, Loader):
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        root, _, rest = fullname.partition(".")
+        if root != _PACKAGE:
+            return None
+        if rest in _table()["modules"]:
+            return ModuleSpec(fullname, self)
+        packages = {name.rpartition(".")[0] for name in _table()["modules"]}
+        # Of the packages of 0.1 whose folder is gone, only the names remain.
+        if rest in packages and not (Path(__file__).parents[1] / rest.replace(".", "/")).is_dir():
+            return ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        _, _, rest = module.__name__.partition(".")
+        if rest in _table()["modules"]:
+            # The import system returns what stands here when the loader is done.
+            sys.modules[module.__name__] = import_module(f"{_PACKAGE}.{_table()['modules'][rest]}")
+            return
+        exported = _table()["names"].get(rest, {})
+
+        def get(name: str) -> Any:
+            if name in exported:
+                return getattr(import_module(f"{_PACKAGE}.{exported[name]}"), name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__dict__.update(__getattr__=get, __all__=sorted(exported), __dir__=lambda: sorted(exported))
