@@ -79,4 +79,7 @@ class _Moved(MetaPathFinder, Loader):
                 return getattr(import_module(f"{_PACKAGE}.{exported[name]}"), name)
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-        module.__dict__.update(__getattr__=get, __all__=sorted(exported), __dir__=lambda: sorted(exported))
+        # MONAI imports no package without a file.
+        module.__dict__.update(
+            __file__=__file__, __getattr__=get, __all__=sorted(exported), __dir__=lambda: sorted(exported)
+        )

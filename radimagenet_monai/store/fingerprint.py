@@ -25,21 +25,6 @@ Stamp = tuple[int, int] | str
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
-_PACKAGE = "radimagenet_monai"
-_DESCRIBED_IN = {
-    "AppendMaskd": "data.mask_channel",
-    "AutoIntensityd": "intensity.auto",
-    "CTWindowd": "intensity.ct",
-    "CanonicalRangeCheckd": "intensity.range_check",
-    "HeaderWindow": "intensity.windows",
-    "LoadNativeImaged": "io.transforms",
-    "MRPercentiled": "intensity.mr",
-    "RadiographVOId": "intensity.radiograph",
-    "UltrasoundLuminanced": "intensity.ultrasound",
-    "Window": "intensity.grayscale",
-}
-"""Module of release 0.1 by class. Packed stores and trained models hold these names, wherever the class is today."""
-
 
 def describe_transform(transform: Any) -> Any:
     """The configuration of a deterministic transform as JSON values, equal for equal pixels.
@@ -239,6 +224,4 @@ def _name(thing: Any) -> str:
     # As in 0.1, so that stores outlive a move of the code.
     module = name_in_first_release(getattr(thing, "__module__", None) or "")
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing))
-    if name in _DESCRIBED_IN and str(module).partition(".")[0] == _PACKAGE:
-        module = f"{_PACKAGE}.{_DESCRIBED_IN[name]}"
     return f"{module}.{name}" if module else str(name)

@@ -1,0 +1,51 @@
+"""Names of release 0.1 that have moved: the same objects under both."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import radimagenet_monai
+from radimagenet_monai.core import moved
+
+TABLE = json.loads(Path(moved.__file__).with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("old", TABLE["modules"])
+def test_a_module_is_one_object_under_both_names(old: str) -> None:
+    new = importlib.import_module(f"radimagenet_monai.{TABLE['modules'][old]}")
+    assert importlib.import_module(f"radimagenet_monai.{old}") is new
+    assert new.__name__ == new.__spec__.name == f"radimagenet_monai.{TABLE['modules'][old]}"
+    assert moved.name_in_first_release(new.__name__) == f"radimagenet_monai.{old}"
+
+
+def test_names_of_packages_that_are_gone() -> None:
+    for package, names in TABLE["names"].items():
+        old = importlib.import_module(f"radimagenet_monai.{package}")
+        assert old.__all__ == sorted(names)
+        for name, room in names.items():
+            assert getattr(old, name) is getattr(importlib.import_module(f"radimagenet_monai.{room}"), name)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        radimagenet_monai.data.Nothing  # noqa: B018 - the access is the test
+
+
+def test_an_old_name_first() -> None:
+    """In a fresh process: importing by the old name must not load a module twice."""
+    code = (
+        "from radimagenet_monai.training.distributed import is_distributed as old; "
+        "from radimagenet_monai.engine.distributed import is_distributed as new; "
+        "import radimagenet_monai.training.distributed as module; "
+        "assert old is new and module.__name__ == 'radimagenet_monai.engine.distributed'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_nowhere_is_an_import_error() -> None:
+    for name in ("radimagenet_monai.training.nothing", "radimagenet_monai.nothing", "radimagenet_monai.data.nothing"):
+        with pytest.raises(ModuleNotFoundError, match=r"nothing"):
+            importlib.import_module(name)
