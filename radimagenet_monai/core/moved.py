@@ -62,7 +62,7 @@ class _Moved(MetaPathFinder, Loader):
             return ModuleSpec(fullname, self)
         packages = {name.rpartition(".")[0] for name in _table()["modules"]}
         # Of the packages of 0.1 whose folder is gone, only the names remain.
-        if rest in packages and not (Path(__file__).parents[1] / rest.replace(".", "/")).is_dir():
+        if rest in packages and not (Path(__file__).parents[1] / rest.replace(".", "/") / "__init__.py").is_file():
             return ModuleSpec(fullname, self, is_package=True)
         return None
 
