@@ -132,7 +132,7 @@ def _context(task: Task, dataset: Dataset | None = None) -> dict[str, Any]:
             "_target_": f"radimagenet_monai.intensity.{policy}",
             "keys": "image",
             **options,
-            "allow_modality_mismatch": "$training.parse_flag(@allow_modality_mismatch)",
+            "allow_modality_mismatch": "$engine.parse_flag(@allow_modality_mismatch)",
             **({"ct_region": "@ct_region"} if policy == "AutoIntensityd" else {}),
         },
         "by_region": policy == "AutoIntensityd",

@@ -153,7 +153,7 @@ FOLDERS: dict[str, Change] = {
     "reader by name": item({"_target_": "LoadImaged", "keys": "image", "reader": "os.mkdir", "path": "MARKER"}),
     "reader that unpickles": item({"_target_": "LoadImaged", "keys": "image", "reader": "NumpyReader"}),
     "writer by name": item({"_target_": "SaveImaged", "keys": "pred", "writer": "os.mkdir"}),
-    "hash function": item({"_target_": "CacheDataset", "data": [1], "hash_func": "$training.loss_value"}),
+    "hash function": item({"_target_": "CacheDataset", "data": [1], "hash_func": "$engine.loss_value"}),
     "downloaded weights": item({"_target_": "FlexibleUNet", "in_channels": 3, "backbone": "x", "pretrained": True}),
     "callable by name": edit("evaluator::prepare_batch", "os.mkdir"),
     "lambda component": item({"_target_": "Lambda", "func": "$str"}),
@@ -178,7 +178,7 @@ FOLDERS: dict[str, Change] = {
     ),
     "path from the facts of a model": both(
         file("models/model.json", b'{"place": "MARKER"}'),
-        edit("validate::handlers::1::path", "$training.trained_fact(@bundle_root, 'place', '')", TRAIN),
+        edit("validate::handlers::1::path", "$engine.trained_fact(@bundle_root, 'place', '')", TRAIN),
     ),
     "path from the metadata": edit("validate::handlers::1::path", "@_meta_::copyright", TRAIN),
     "path by a key with a path": items({"validate::handlers::1::path": "MARKER"}, TRAIN),
@@ -196,14 +196,14 @@ FOLDERS: dict[str, Change] = {
         {"_target_": "CheckpointSaver", "save_dir": "$@bundle_root + '/models'", "final_filename": "MARKER"}
     ),
     "log folder of TensorBoard": item({"_target_": "TensorBoardStatsHandler", "log_dir": "MARKER"}),
-    "folder made at once": item("$training.require_writable('MARKER')"),
+    "folder outside of the bundle": item("$engine.require_writable('MARKER')"),
     "writing function handed on": item({"_target_": "Compose", "transforms": [WRITES]}),
-    "writing function handed on bare": item({"_target_": "Compose", "transforms": "$[training.require_writable]"}),
+    "writing function handed on bare": item({"_target_": "Compose", "transforms": "$[engine.require_writable]"}),
     "writing function in a lambda": item(
-        {"_target_": "Compose", "transforms": "$lambda x: training.require_writable(x)"}
+        {"_target_": "Compose", "transforms": "$lambda x: engine.require_writable(x)"}
     ),
-    "writing function in a comprehension": item("$[training.require_writable(x) for x in ['MARKER']]"),
-    "writing function as a key": item("$sorted(['MARKER'], key=training.require_writable)"),
+    "writing function in a comprehension": item("$[engine.require_writable(x) for x in ['MARKER']]"),
+    "writing function as a key": item("$sorted(['MARKER'], key=engine.require_writable)"),
     "writing function called through a reference": items({"w": WRITES, "planted": "$@w('MARKER')", "x": "$exit()"}),
     "text that looks like a key below": both(
         item({"handlers::0": {"path": "MARKER"}, "handlers": []}), item({"": "$exit()"})

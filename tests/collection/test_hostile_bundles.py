@@ -107,7 +107,7 @@ def test_what_is_ok_leaves_the_marker_untouched(bundle: Path, tmp_path: Path) ->
 @pytest.mark.long  # a compiler is started
 def test_the_payload_in_compile_kwargs_is_real(bundle: Path, tmp_path: Path) -> None:
     """MONAI runs what `verify` refuses, so the marker would show it elsewhere, too."""
-    kinds = ["compile_kwargs of the evaluator", "reader by name", "component", "folder made at once"]
+    kinds = ["compile_kwargs of the evaluator", "reader by name", "component", "log folder of TensorBoard"]
     ran = run_all(planted(kinds, bundle, tmp_path / "bundles"), tmp_path / "images")
     assert {kind: is_marked for kind, (is_marked, _) in ran.items()} == dict.fromkeys(kinds, True)
 
