@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from radimagenet_monai.loading.augmentation import AffineAugmentation
     from radimagenet_monai.loading.augmentation_site import augmentation_in_workers, augmentation_on_device
     from radimagenet_monai.loading.bundle_dataset import packed_dataset
-    from radimagenet_monai.loading.loader import EpochLoader, PrepareBatch, build_loader, collate_packed
+    from radimagenet_monai.loading.loader import (
+        EpochLoader,
+        PrepareBatch,
+        build_loader,
+        collate_packed,
+        dataset_items,
+        records_of,
+    )
     from radimagenet_monai.loading.native_dataset import NativeDataset, list_native_images, white_level_of
     from radimagenet_monai.loading.packed_items import PackedDataset
     from radimagenet_monai.loading.progressive_size import ProgressiveSize
@@ -38,8 +45,10 @@ _MODULE_OF = {
     "augmentation_on_device": "augmentation_site",
     "build_loader": "loader",
     "collate_packed": "loader",
+    "dataset_items": "loader",
     "list_native_images": "native_dataset",
     "packed_dataset": "bundle_dataset",
+    "records_of": "loader",
     "white_level_of": "native_dataset",
 }
 
@@ -59,8 +68,10 @@ __all__ = [
     "augmentation_on_device",
     "build_loader",
     "collate_packed",
+    "dataset_items",
     "list_native_images",
     "packed_dataset",
+    "records_of",
     "white_level_of",
 ]
 

@@ -1,8 +1,8 @@
-"""Batches from a packed dataset, and their transfer to the device."""
+"""Batches from a packed dataset or one of MONAI's, and their transfer to the device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,45 @@ def collate_packed(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {key: _join([item[key] for item in items]) for key in items[0] if all(key in item for item in items)}
 
 
+def dataset_items(records: Sequence[Mapping[str, Any]], with_mask: bool = False) -> list[dict[str, Any]]:
+    """Items for ``Dataset``, ``CacheDataset``, ``PersistentDataset`` and the like, which MONAI's loaders can collate.
+
+    Every item has the same keys, with an empty text where a record states nothing, and ``index``, its place in the
+    list: metrics and prediction tables find the record of an image by it, in whatever order a loader gives them.
+
+    Parameters
+    ----------
+    records
+        From `radimagenet_monai.datasets.bundle_datalist`.
+    with_mask
+        Whether to keep the lists of masks under ``mask``, for `AppendMaskd`, which takes them out of the item.
+
+    Returns
+    -------
+    list of dict
+        Text and numbers; the findings of an image, where ``label`` is a list, as float32 ``(findings,)``.
+    """
+    keys = list(dict.fromkeys(key for record in records for key in record if with_mask or key != "mask"))
+    items = []
+    for index, record in enumerate(records):
+        item = {key: record.get(key, [] if key == "mask" else "") for key in keys}
+        if isinstance(item.get("label"), Sequence):
+            item["label"] = np.asarray(item["label"], np.float32)
+        items.append({**item, "index": index})
+    return items
+
+
+def records_of(dataset: Any) -> Sequence[Mapping[str, Any]]:
+    """The records of a dataset, each in the place that ``index`` of its item names.
+
+    They are ``dataset.data``, but in the order of `dataset_items` if the dataset, such as MONAI's
+    ``SmartCacheDataset``, has shuffled those.
+    """
+    data: Sequence[Mapping[str, Any]] = dataset.data
+    shuffled = len(data) > 0 and isinstance(data[0], Mapping) and "index" in data[0]
+    return sorted(data, key=lambda item: int(item["index"])) if shuffled else data
+
+
 class PrepareBatch(engine_utils.PrepareBatch):
     """Convert a collated batch to the inputs of the network and the loss in MONAI's engines.
 
@@ -179,8 +218,9 @@ class PrepareBatch(engine_utils.PrepareBatch):
         if self.augmentation is not None or self.resizing is not None:
             if "epoch" not in batchdata or "index" not in batchdata:
                 raise ConfigurationError(
-                    "work on the device (augmentation, resizing) needs 'epoch' and 'index' in each batch; "
-                    "use a PackedDataset with build_loader"
+                    "work on the device (augmentation, resizing) needs 'epoch' and 'index' in each batch, as a "
+                    "PackedDataset with build_loader gives them; with other loaders put random transforms into the "
+                    "dataset and give --train::trainer::prepare_batch::augmentation None"
                 )
             if self.augmentation is not None:
                 image = self.augmentation.warp_batch(image, batchdata["epoch"], batchdata["index"])

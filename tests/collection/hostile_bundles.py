@@ -191,7 +191,7 @@ FOLDERS: dict[str, Change] = {
     "output folder from a further file": items({"output_dir": "MARKER"}, "configs/faster.json"),
     "bundle_root from the root": edit("bundle_root", "MARKER"),
     "bundle_root from an expression": edit("bundle_root", "$'' + 'MARKER'"),
-    "cache of headers over a document": edit("train::dataset::data::options", {"header_cache": "README.md"}, TRAIN),
+    "cache of headers over a document": edit("train::records::options", {"header_cache": "README.md"}, TRAIN),
     "final file of MONAI's saver": item(
         {"_target_": "CheckpointSaver", "save_dir": "$@bundle_root + '/models'", "final_filename": "MARKER"}
     ),

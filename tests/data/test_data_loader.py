@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.data import SmartCacheDataset, list_data_collate
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from torch.utils.data import DataLoader
 
 import radimagenet_monai.loading
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.loading.augmentation import AffineAugmentation
-from radimagenet_monai.loading.loader import PrepareBatch, build_loader, collate_packed
+from radimagenet_monai.loading.loader import PrepareBatch, build_loader, collate_packed, dataset_items, records_of
 from radimagenet_monai.loading.packed_items import PackedDataset
 from radimagenet_monai.models import build_classifier
 
@@ -224,3 +227,26 @@ def test_exports():
 def test_columns_that_some_records_lack_are_left_out() -> None:
     items = [{"index": 0, "label": 1, "sha256": "a" * 64}, {"index": 1, "label": 0}]
     assert collate_packed(items).keys() == collate_packed(items[::-1]).keys() == {"index", "label"}
+
+
+def test_items_for_monais_datasets_collate_whatever_the_records_state():
+    records = [
+        {"image": "a.png", "frame": 0, "label": [1.0, np.nan], "mask": ["m.png"], "sex": "F"},
+        {"image": "b.png", "frame": 3, "label": [0.0, 1.0], "mask": []},
+        {"image": "c.png", "frame": 1, "label": [0.0, 0.0], "mask": ["m.png", "n.png"]},
+    ]
+    items = dataset_items(records)
+    batch = list_data_collate(items)
+    assert batch["index"].tolist() == [0, 1, 2]
+    assert batch["sex"] == ["F", "", ""]
+    assert batch["label"].shape == (3, 2)
+    assert "mask" not in batch
+    assert [item["mask"] for item in dataset_items(records, with_mask=True)] == [record["mask"] for record in records]
+    shuffled = SmartCacheDataset(items, replace_rate=0.5, cache_num=2, seed=1, progress=False)
+    assert shuffled.data != items
+    assert records_of(shuffled) == items
+
+
+def test_records_that_are_no_items_stay_as_they_are(dataset):
+    assert records_of(dataset) is dataset.data
+    assert records_of(SimpleNamespace(data=[])) == []

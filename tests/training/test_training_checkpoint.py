@@ -15,7 +15,7 @@ from small_training import Pictures, small_network, train
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
 from radimagenet_monai.engine import TrainingCheckpoint
 from radimagenet_monai.engine.start.error_lines import user_error_line
-from radimagenet_monai.loading import build_loader
+from radimagenet_monai.loading import EpochLoader, build_loader
 
 
 @pytest.fixture(autouse=True)
@@ -131,17 +131,32 @@ def _run(checkpoint: TrainingCheckpoint, group: int, loader: Any = None) -> None
     engine = Engine(step)
     checkpoint.attach(engine)
     loader = loader or build_loader(Pictures(22), 4)
-    engine.add_event_handler(Events.EPOCH_STARTED, lambda _: loader.sampler.set_epoch(engine.state.epoch))
+    if isinstance(loader, EpochLoader):
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: loader.sampler.set_epoch(engine.state.epoch))
     engine.run(loader, max_epochs=2)
 
 
-def test_minutes_need_a_loader_that_knows_its_places(tmp_path: Path) -> None:
+def test_with_another_loader_a_run_is_saved_at_the_ends_of_epochs_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     network = small_network()
     arguments = (tmp_path, network, torch.optim.SGD(network.parameters(), 0.1), {}, [])
-    with pytest.raises(ConfigurationError, match="loader is a list"):
-        _run(TrainingCheckpoint(*arguments, minutes=15), 1, [1, 2])
+    _run(TrainingCheckpoint(*arguments, minutes=1e-12), 1, torch.utils.data.DataLoader([1, 2, 3]))
+    assert "a DataLoader of a list: checkpoints are saved and resumed at the ends of epochs only" in caplog.text
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (saved["epoch"], saved["samples"], saved["epoch_length"]) == (2, 0, 3)
     with pytest.raises(ConfigurationError, match="checkpoint_minutes -1"):
         TrainingCheckpoint(*arguments, minutes=-1)
+
+
+def test_settings_that_an_earlier_version_did_not_save_are_not_compared(tmp_path: Path) -> None:
+    network = small_network()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    _run(TrainingCheckpoint(tmp_path, network, optimizer, {"seed": 0}, []), 1)
+    now = {"seed": 0, "network_def": {"_target_": "DenseNet"}}
+    _run(TrainingCheckpoint(tmp_path, network, optimizer, now, [], resume=True), 1)
+    with pytest.raises(ConfigurationError, match="seed=0, this run has seed=1"):
+        _run(TrainingCheckpoint(tmp_path, network, optimizer, {**now, "seed": 1}, [], resume=True), 1)
 
 
 def test_a_lost_process_is_told_of_in_one_line() -> None:

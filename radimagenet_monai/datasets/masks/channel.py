@@ -20,7 +20,8 @@ class AppendMaskd(MapTransform):
     Input is a canonical image ``(C, H, W)`` with the metadata that an intensity policy leaves, and under ``mask_key``
     the references of its masks, which lie on the original image (`radimagenet_monai.datasets.masks`). Of masks of a
     volume the image's frame is taken. Output is float32 ``(C + 1, H, W)``; the last channel is 1 inside any of the
-    masks and 0 outside. Without a reference it is 0 throughout.
+    masks and 0 outside. Without a reference it is 0 throughout. The references are taken out of the
+    item: lists of different lengths would not collate.
 
     Parameters
     ----------
@@ -57,4 +58,5 @@ class AppendMaskd(MapTransform):
                 )
             both = torch.cat([image.as_tensor(), torch.from_numpy(mask.copy()).float()[None]])
             out[key] = MetaTensor(both, meta=image.meta)
+        out.pop(self.mask_key, None)
         return out

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.data import SmartCacheDataset
 from torch import distributed, nn
 from torch.optim import Optimizer
 
@@ -23,12 +24,11 @@ from radimagenet_monai.core.errors import ConfigurationError, WeightsError
 from radimagenet_monai.engine.distributed import is_distributed, process_count, rank, unwrap_network
 from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.engine.handlers.run_record import hash_datalist
-from radimagenet_monai.engine.schedule.epoch_position import epoch_batches, first_iteration, samples_done
+from radimagenet_monai.engine.schedule.epoch_position import epoch_batches, first_iteration, knows_place, samples_done
 from radimagenet_monai.engine.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.engine.trained.model_file import load_torch_file, save_model
 from radimagenet_monai.engine.trained.plane import planes_of
-from radimagenet_monai.loading.loader import EpochLoader
 from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 from radimagenet_monai.statistics.thresholds import youden_threshold
 from radimagenet_monai.weights.strict import load_strictly
@@ -81,7 +81,8 @@ class TrainingCheckpoint:
         Restore the checkpoint at the start of the run. If there is none, the run starts from the beginning, so that a
         scheduler can always start a job with ``--resume true``.
     minutes
-        Minutes between checkpoints within an epoch; 0 saves only at its end. Needs a loader made by `build_loader`.
+        Minutes between checkpoints within an epoch; 0 saves only at its end. Only with a loader made by `build_loader`;
+        with others the run resumes from the end of an epoch, which is logged.
     also
         Further objects with a state, by name. Each is restored when the run starts, and again after all handlers have
         seen the start of a resumed epoch, since many of them reset there.
@@ -139,8 +140,10 @@ class TrainingCheckpoint:
         if rank() == 0:
             for torn in self.path.parent.glob(f".{CHECKPOINT_NAME}.*.part"):
                 torn.unlink(missing_ok=True)  # left by a run that was killed while saving
-        if self.minutes:
+        if knows_place(engine):
             epoch_batches(engine)
+        elif rank() == 0:
+            logger.warning("%s", _resume_by_epoch(engine.state.dataloader))
         self._restore(engine)
         self._saved_at = time.monotonic()
         self._stop.listen()
@@ -152,7 +155,7 @@ class TrainingCheckpoint:
 
     def _save_iteration(self, engine: Any) -> None:
         stop = self._stop.agreed()
-        if not isinstance(engine.state.dataloader, EpochLoader):
+        if not knows_place(engine):
             return  # can resume only from the end of an epoch
         if getattr(engine.state, "gradients_pending", False) or engine.state.iteration % engine.state.epoch_length == 0:
             return
@@ -241,7 +244,7 @@ class TrainingCheckpoint:
 
     def _restore_place(self, engine: Any, state: dict[str, Any]) -> None:
         epoch, samples = state["epoch"], state.get("samples", 0)
-        if isinstance(engine.state.dataloader, EpochLoader):
+        if knows_place(engine):
             batches = epoch_batches(engine)
             batches.sampler.start_at(epoch + 1, samples)
             engine.state.iteration = first_iteration(engine, epoch, samples)
@@ -367,6 +370,15 @@ def _place(engine: Any, epoch: int, samples: int) -> str:
     return f"after {samples} of {engine.state.dataloader.sampler.length} samples of epoch {epoch}"
 
 
+def _resume_by_epoch(loader: Any) -> str:
+    """How a run on a loader that was not made by `build_loader` resumes, in one line."""
+    dataset = getattr(loader, "dataset", None)
+    inexact = isinstance(dataset, SmartCacheDataset) or getattr(loader, "persistent_workers", False)
+    why = "; its images differ from those of an uninterrupted run, since it keeps a state of its own" if inexact else ""
+    names = f"{type(loader).__name__} of a {type(dataset).__name__}"
+    return f"the trainer reads from a {names}: checkpoints are saved and resumed at the ends of epochs only{why}"
+
+
 def _raise_again(engine: Any, error: BaseException) -> None:
     raise error
 
@@ -376,7 +388,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    different = [name for name in current if name not in MAY_CHANGE and saved.get(name) != current[name]]
+    # Settings that an earlier version did not save cannot be compared.
+    different = [name for name in current if name in saved and name not in MAY_CHANGE and saved[name] != current[name]]
     if "data" in different:
         raise ConfigurationError(
             f"{path} was saved in a run on other training records; resume with the same ones, or give another "

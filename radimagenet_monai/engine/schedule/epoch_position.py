@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from monai.utils.enums import CommonKeys as Keys
+
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.engine.distributed import process_count
 from radimagenet_monai.loading.loader import EpochLoader
 from radimagenet_monai.loading.sampler import EpochBatches
+
+
+def knows_place(engine: Any) -> bool:
+    """Whether the loader that an engine runs on knows the place of a batch in its epoch (`build_loader`)."""
+    return isinstance(engine.state.dataloader, EpochLoader)
 
 
 def epoch_batches(engine: Any) -> EpochBatches:
@@ -42,13 +50,20 @@ def samples_done(engine: Any) -> int:
 
 
 def samples_in_iteration(engine: Any) -> int:
-    """Samples in the current global batch, that is in all processes together."""
+    """Samples in the current global batch, that is in all processes together.
+
+    With a loader that does not know them, as many as in this process for each.
+    """
+    if not knows_place(engine):
+        return len(engine.state.output[Keys.IMAGE]) * process_count()
     batches, start, number = _current_batch(engine)
     return batches.size(start, number)
 
 
 def loss_weight(engine: Any) -> float:
-    """`EpochBatches.weight` of this process in the current iteration."""
+    """`EpochBatches.weight` of this process in the current iteration; 1 with a loader that does not know it."""
+    if not knows_place(engine):
+        return 1.0
     batches, start, number = _current_batch(engine)
     return batches.weight(start, number)
 

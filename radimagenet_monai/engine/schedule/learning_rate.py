@@ -11,7 +11,12 @@ from torch.optim import Optimizer
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.distributed import process_count
-from radimagenet_monai.engine.schedule.epoch_position import epoch_batches, samples_done, samples_in_iteration
+from radimagenet_monai.engine.schedule.epoch_position import (
+    epoch_batches,
+    knows_place,
+    samples_done,
+    samples_in_iteration,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +62,9 @@ def warmup_cosine(share: float, warmup: float) -> float:
 
 
 def share_done(engine: Any) -> float:
-    """Share of training completed before the current iteration, in samples, 0 to 1."""
+    """Share of training completed before the current iteration, 0 to 1: in samples, or in batches of other loaders."""
+    if not knows_place(engine):
+        return (engine.state.iteration - 1) / (engine.state.epoch_length * engine.state.max_epochs)
     batches = epoch_batches(engine)
     done = samples_done(engine) - samples_in_iteration(engine)
     return (engine.state.epoch - 1 + done / batches.sampler.length) / engine.state.max_epochs
