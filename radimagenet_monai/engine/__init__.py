@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.engine.trained.intensity import intensity_facts, require_trained_intensity
     from radimagenet_monai.engine.trained.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.engine.trained.plane import require_plane
+    from radimagenet_monai.engine.trained.preprocessing import preprocessing_facts, trained_preprocessing
 
 _MODULE_OF = {
     "AreaUnderROC": "outputs.predictions",
@@ -103,6 +104,7 @@ _MODULE_OF = {
     "operating_points": "trained.model_file",
     "parameter_groups": "schedule.weight_decay",
     "parse_flag": "radimagenet_monai.core.flags",
+    "preprocessing_facts": "trained.preprocessing",
     "require_classes": "start.preflight",
     "require_image_size": "start.preflight",
     "require_images": "start.preflight",
@@ -115,6 +117,7 @@ _MODULE_OF = {
     "start_process_group": "distributed",
     "stop_process_group": "distributed",
     "trained_fact": "trained.model_file",
+    "trained_preprocessing": "trained.preprocessing",
     "unwrap_network": "distributed",
     "wrap_network": "distributed",
 }
@@ -163,6 +166,7 @@ __all__ = [
     "operating_points",
     "parameter_groups",
     "parse_flag",
+    "preprocessing_facts",
     "require_classes",
     "require_image_size",
     "require_images",
@@ -175,6 +179,7 @@ __all__ = [
     "start_process_group",
     "stop_process_group",
     "trained_fact",
+    "trained_preprocessing",
     "unwrap_network",
     "wrap_network",
 ]

@@ -121,13 +121,14 @@ class TrainedClassifier:
         checkpoint = Path(str(parser.get_parsed_content("checkpoint")))
         self.network: Classifier = parser.get_parsed_content("network_def")
         load_model(checkpoint, self.network, self.architecture)
-        require_trained_intensity(checkpoint, parser.get_parsed_content("intensity"))
+        preprocessing = parser.get_parsed_content("preprocessing")
+        require_trained_intensity(checkpoint, parser.get_parsed_content("intensity"), preprocessing)
         self.network.to(self.device).eval()
         self._threshold: float | None = None
         if self.exclusive and len(classes) == 2:
             given = parser.get_parsed_content("threshold")
             self._threshold = operating_points(checkpoint, classes[1:], given)[classes[1]]
-        self._to_canonical, self._resize = _split(list(parser.get_parsed_content("preprocessing").transforms), config)
+        self._to_canonical, self._resize = _split(list(preprocessing.transforms), config)
 
     def prepare(self, item: Mapping[str, Any]) -> PreparedImage:
         """Read and preprocess one image.
@@ -146,6 +147,13 @@ class TrainedClassifier:
         for transform in self._to_canonical:
             data = transform(data)
         canonical = data["image"]
+        if "original_shape" not in getattr(canonical, "meta", {}):
+            raise UnreadableImageError(
+                str(item["image"]),
+                "geometry",
+                "the preprocessing of the model does not say what part of the image it took; maps can be drawn for "
+                "models trained with LoadNativeImaged and an intensity policy of this package",
+            )
         rows, columns = (int(length) for length in canonical.meta["original_shape"])
         top, left, bottom, right = (int(edge) for edge in canonical.meta["crop"])
         picture = np.zeros((rows, columns), np.uint8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from monai.transforms import Compose
 from torch.utils.data import Dataset
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UnreadableImageError
@@ -24,7 +25,7 @@ from radimagenet_monai.io.discovery.left_out import LeftOut
 from radimagenet_monai.io.discovery.survey import ImageItem, is_dicom, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
 from radimagenet_monai.io.geometry import PLANES, PlaneChoice
-from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING
+from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING, ResizeCanonicald
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store.packed_row import describe_failure
 
@@ -218,6 +219,8 @@ class NativeDataset(Dataset):
         ``"skip"`` continues after an unreadable image; ``"stop"`` raises.
     placeholder
         Shape of the zeros.
+    image_size
+        If given, images are resized as by `ResizeCanonicald` unless ``transform`` ends in one.
 
     Raises
     ------
@@ -233,11 +236,14 @@ class NativeDataset(Dataset):
         transform: Callable[..., Any],
         placeholder: Sequence[int],
         unreadable: Literal["stop", "skip"] = "skip",
+        image_size: int | None = None,
     ) -> None:
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
         self.data = data if isinstance(data, NativeImages) else list(data)
         require_fitting_modality(self.data, transform)
+        if image_size is not None and not _ends_in_resize(transform):
+            transform = Compose([transform, ResizeCanonicald("image", image_size)])
         self.transform = transform
         self.placeholder = tuple(int(length) for length in placeholder)
         self.unreadable = unreadable
@@ -274,3 +280,8 @@ class NativeDataset(Dataset):
         loaded[CONTENT] = torch.zeros(4, dtype=torch.int64) if content is None else content
         loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing
         return loaded
+
+
+def _ends_in_resize(transform: Any) -> bool:
+    last = transform.transforms[-1] if isinstance(transform, Compose) and transform.transforms else transform
+    return isinstance(last, ResizeCanonicald)

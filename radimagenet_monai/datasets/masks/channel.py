@@ -44,6 +44,13 @@ class AppendMaskd(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             image = out[key]
+            if "original_shape" not in getattr(image, "meta", {}):
+                raise UnreadableImageError(
+                    str(getattr(image, "meta", {}).get("filename_or_obj", key)),
+                    "geometry",
+                    "its transforms do not say what part of the image they took, so its mask cannot be placed; put "
+                    "LoadNativeImaged and an intensity policy of this package before AppendMaskd, and others after it",
+                )
             path, plane = image.meta.get("filename_or_obj", ""), out.get("plane")
             item = {"image": path, "frame": image.meta["frame"], "plane": plane, "mask": out.get(self.mask_key)}
             whole = item_mask(item, image.meta["original_shape"])

@@ -154,6 +154,11 @@ def check_keys(config: str) -> None:
         _take_trained_facts(call.parser, call.loaded)
 
 
+def evaluating_parser() -> ConfigParser | None:
+    """The parser whose expression or component is being evaluated, or ``None`` outside of one."""
+    return _find_call().parser
+
+
 def _take_trained_facts(parser: ConfigParser, model: str) -> None:
     """Let ``monai.bundle.load`` build the trained network, wherever the bundle is.
 

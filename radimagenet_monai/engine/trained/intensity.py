@@ -8,6 +8,8 @@ from typing import Any
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.trained.model_file import trained_fact
+from radimagenet_monai.engine.trained.preprocessing import Steps, require_trained_preprocessing, runs_in
+from radimagenet_monai.intensity.policy import IntensityPolicyd
 from radimagenet_monai.store.fingerprint import describe_transform
 
 # Header strictness and record keys change no pixel of an accepted image; the body part of CT images of unknown region
@@ -18,13 +20,23 @@ _WITHOUT_EFFECT = (
 )
 
 
-def intensity_facts(intensity: Callable[..., Any]) -> Any:
-    """What an intensity policy does to pixels, as JSON values, for a run's settings."""
+def intensity_facts(intensity: Callable[..., Any], preprocessing: Steps | None = None) -> Any:
+    """What an intensity policy does to pixels, as JSON values, for a run's settings.
+
+    ``None`` if ``preprocessing`` is given and does not contain the policy, or if it is not one of ours: then
+    `preprocessing_facts` says what ran.
+    """
+    if preprocessing is not None and not (
+        isinstance(intensity, IntensityPolicyd) and runs_in(intensity, preprocessing)
+    ):
+        return None
     return _stripped(describe_transform(intensity)["transform"])
 
 
-def require_trained_intensity(model: str | os.PathLike[str], intensity: Callable[..., Any]) -> None:
-    """Refuse intensities that differ from those of training: the model would give wrong answers without an error.
+def require_trained_intensity(
+    model: str | os.PathLike[str], intensity: Callable[..., Any], preprocessing: Steps | None = None
+) -> None:
+    """Refuse images prepared in another way than in training: the model would give wrong answers without an error.
 
     Parameters
     ----------
@@ -32,12 +44,21 @@ def require_trained_intensity(model: str | os.PathLike[str], intensity: Callable
         Path of ``model.pt`` or of the bundle folder.
     intensity
         The policy of this run.
+    preprocessing
+        The transforms of this run; configs of version 0.1 do not give them.
 
     Raises
     ------
     ConfigurationError
-        If the policies differ; the message names both.
+        If the policies or the transforms differ; the message names both.
     """
+    if preprocessing is not None:
+        require_trained_preprocessing(model, preprocessing, intensity)
+    elif trained_fact(model, "preprocessing", None):
+        raise ConfigurationError(
+            f"the model in {os.fspath(model)} was trained with a 'preprocessing' of its own, which configs of version "
+            "0.1 cannot repeat; use this version's configs of the bundle"
+        )
     trained = trained_fact(model, "intensity", None)
     given = intensity_facts(intensity)
     if trained is not None and trained != given:

@@ -1,0 +1,280 @@
+"""The preparation of images that a model was trained with, where it is not the bundle's own: saved, rebuilt, compared.
+
+A second config file may replace a bundle's ``preprocessing``, for example by MONAI's own transforms. What then prepared
+the images is saved with the model, so that evaluation and inference prepare theirs alike.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import pydoc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import monai.data
+import monai.transforms
+from monai.bundle import ConfigParser
+from monai.transforms import Compose, Transform
+
+from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.datasets.masks.channel import AppendMaskd
+from radimagenet_monai.engine.start.config_keys import evaluating_parser
+from radimagenet_monai.engine.trained.model_file import trained_fact
+from radimagenet_monai.intensity import CanonicalRangeCheckd
+from radimagenet_monai.intensity.policy import IntensityPolicyd
+from radimagenet_monai.io import LoadNativeImaged
+from radimagenet_monai.loading.resize import ResizeCanonicald
+from radimagenet_monai.store.fingerprint import describe_transform, digest
+
+logger = logging.getLogger(__name__)
+
+Steps = Callable[..., Any] | Sequence[Callable[..., Any]]
+
+_INTENSITY = "@intensity"
+# They write files, or call what an argument names.
+_REFUSED = ("Save", "Lambda", "RandLambda", "TorchVision", "RandTorchVision", "TorchIO", "RandTorchIO", "CuCIM")
+
+
+class _NotRecordableError(Exception):
+    """Why a part of a config cannot be saved as plain values."""
+
+
+def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], training: Steps | None = None) -> Any:
+    """What prepared the images of a run, for its settings; ``None`` for the bundle's own reader, policy and check.
+
+    The config is taken from the `ConfigParser` that evaluates this call, with its references resolved.
+
+    Parameters
+    ----------
+    preprocessing
+        Transforms of validation, in whose config ``validate::preprocessing`` or ``preprocessing`` is.
+    intensity
+        The run's intensity policy. If it is one of ours, a reference to it is saved as such, since its settings are
+        saved by `intensity_facts`.
+    training
+        Transforms of training, if they may differ; a difference is logged.
+
+    Returns
+    -------
+    dict or None
+        ``steps``, names of the transforms; ``digest`` of what they do; ``config`` to build them from, or ``None`` if
+        it holds more than plain values, and ``reason`` then says what.
+    """
+    described = _described(preprocessing)
+    if training is not None and _described(training) != described:
+        logger.warning(
+            "training prepares its images by %s, validation by %s: give both the same, but for random transforms",
+            _in_words(training),
+            _in_words(preprocessing),
+        )
+    if isinstance(intensity, IntensityPolicyd) and described == _described(_own_steps(intensity)):
+        return None
+    facts = {"steps": [type(step).__name__ for step in _steps(preprocessing)], "digest": digest(described)}
+    parser = evaluating_parser()
+    try:
+        if parser is None:
+            raise _NotRecordableError("it was not built from a config")
+        place = "validate::preprocessing" if "validate" in parser.get() else "preprocessing"
+        config = _without_last_steps(_plain(parser, place, isinstance(intensity, IntensityPolicyd)))
+        _require_safe(config)
+        return {**facts, "config": config}
+    except _NotRecordableError as error:
+        return {**facts, "config": None, "reason": str(error)}
+
+
+def runs_in(intensity: Callable[..., Any], preprocessing: Steps) -> bool:
+    """Whether the transforms contain the intensity policy."""
+    return any(step is intensity for step in _steps(preprocessing))
+
+
+def trained_preprocessing(
+    transforms: Sequence[Callable[..., Any]],
+    model: str | os.PathLike[str],
+    intensity: Callable[..., Any] | None = None,
+) -> Compose:
+    """The transforms of a bundle, or those that the model was trained with where a config replaced the bundle's.
+
+    Parameters
+    ----------
+    transforms
+        The bundle's own. A `ResizeCanonicald` at their end stays the last step in any case.
+    model
+        Path of ``model.pt`` or of the bundle folder.
+    intensity
+        Policy of this run, for preparations that refer to it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model's preparation is known and cannot be built from ``model.json``.
+    """
+    own = Compose(list(transforms))
+    facts = trained_fact(model, "preprocessing", None)
+    if not facts:
+        return own
+    way_out = "give the config file that replaced 'preprocessing' in training as a further --config_file of this run"
+    config = facts.get("config")
+    if config is None:
+        raise ConfigurationError(
+            f"the model in {os.fspath(model)} was trained on images prepared by {_listed(facts)}, which its model.json "
+            f"cannot rebuild ({facts.get('reason', 'no config')}); {way_out}"
+        )
+    try:
+        _require_safe(config)
+        parser = ConfigParser({"intensity": intensity, "preprocessing": config}, globals=False)
+        built = parser.get_parsed_content("preprocessing")
+    except _NotRecordableError as error:
+        raise ConfigurationError(f"model.json of {os.fspath(model)}: {error}; {way_out}") from None
+    except Exception as error:
+        raise ConfigurationError(
+            f"the preprocessing in model.json of {os.fspath(model)} cannot be built "
+            f"({error.__cause__ or error}); {way_out}"
+        ) from error
+    logger.info("images are prepared as in the model's training: %s", _listed(facts))
+    last = own.transforms[-1] if own.transforms else None
+    if isinstance(last, ResizeCanonicald):
+        return Compose([built, last] if callable(built) else [*built, last])
+    return built if isinstance(built, Compose) else Compose(built)
+
+
+def require_trained_preprocessing(
+    model: str | os.PathLike[str], preprocessing: Steps, intensity: Callable[..., Any]
+) -> None:
+    """Refuse images prepared in another way than in training.
+
+    Raises
+    ------
+    ConfigurationError
+        If the preparation is known and differs; the message names both.
+    """
+    trained = trained_fact(model, "preprocessing", False)
+    parser = evaluating_parser()
+    raw = parser.get("preprocessing") if parser is not None else None
+    if trained is False or (isinstance(raw, Mapping) and str(raw.get("_target_")).endswith(".trained_preprocessing")):
+        return  # of a version that did not save it, or built from what is compared
+    given = preprocessing_facts(preprocessing, intensity)
+    if given == trained or (given and trained and given["digest"] == trained.get("digest")):
+        return
+    if given and trained and given["config"] is not None and given["config"] == trained.get("config"):
+        return
+    before = _listed(trained) if trained else "the bundle's own preprocessing"
+    now = _in_words(preprocessing)
+    now = "them with other options" if now == before else now
+    raise ConfigurationError(
+        f"the model in {os.fspath(model)} was trained on images prepared by {before}, this run has {now}; "
+        "leave the 'preprocessing' of this run out, or give that of training"
+    )
+
+
+def _own_steps(intensity: Callable[..., Any]) -> Compose:
+    return Compose([LoadNativeImaged("image"), intensity, CanonicalRangeCheckd("image")])
+
+
+def _steps(preprocessing: Steps) -> list[Callable[..., Any]]:
+    """Single transforms, without those that are the bundle's own affair: the mask and the final size."""
+    parts = preprocessing.transforms if type(preprocessing) is Compose else preprocessing
+    if not isinstance(parts, Sequence):
+        return [parts]
+    steps = [step for part in parts for step in _steps(part)]
+    return [step for step in steps if not isinstance(step, AppendMaskd | ResizeCanonicald)]
+
+
+def _described(preprocessing: Steps) -> Any:
+    return describe_transform(Compose(_steps(preprocessing)))["transform"]
+
+
+def _in_words(preprocessing: Steps) -> str:
+    return ", ".join(type(step).__name__ for step in _steps(preprocessing))
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, facts.get("steps") or ["unknown transforms"]))
+
+
+def _plain(parser: ConfigParser, place: str, keep_intensity: bool) -> Any:
+    """The config at ``place`` as JSON values, with references and expressions replaced by what they stand for."""
+    raw = parser[place]
+    if isinstance(raw, Mapping):
+        return {key: _plain(parser, f"{place}::{key}", keep_intensity) for key in raw if key != "_desc_"}
+    if isinstance(raw, list):
+        return [_plain(parser, f"{place}::{number}", keep_intensity) for number in range(len(raw))]
+    if not isinstance(raw, str) or raw[:1] not in ("@", "$", "%"):
+        return raw
+    if raw == _INTENSITY and keep_intensity:
+        return raw
+    if raw.startswith("@"):
+        return _plain(parser, raw[1:], keep_intensity)
+    value = parser.get_parsed_content(place)
+    if not _is_plain(value):
+        raise _NotRecordableError(f"{raw!r} is no plain value")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _without_last_steps(config: Any) -> Any:
+    """Without the steps that `_steps` leaves out."""
+    if isinstance(config, Mapping):
+        return {key: _without_last_steps(value) if key == "transforms" else value for key, value in config.items()}
+    if isinstance(config, list):
+        return [_without_last_steps(part) for part in config if not _is_last_step(part)]
+    return config
+
+
+def _is_last_step(part: Any) -> bool:
+    target = str(part.get("_target_", "")) if isinstance(part, Mapping) else ""
+    return target.rpartition(".")[2] in (AppendMaskd.__name__, ResizeCanonicald.__name__)
+
+
+def _require_safe(config: Any) -> None:
+    """Refuse what is not a transform of MONAI or of this package with plain values: a model file must run no code."""
+    for key, value in _walk(config):
+        if key == "_target_":
+            if not _is_known_transform(value):
+                raise _NotRecordableError(f"{value!r} is not a transform of MONAI or of this package")
+        elif key.startswith("_"):
+            raise _NotRecordableError(f"the key {key!r} is not a plain value")
+        elif key == "reader" and not (value is None or _is_known_reader(value)):
+            raise _NotRecordableError(f"the reader {value!r} is not one of MONAI's")
+        elif isinstance(value, str) and value[:1] in ("$", "%", "@") and value != _INTENSITY:
+            raise _NotRecordableError(f"{value!r} is not a plain value")
+
+
+def _walk(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    yield key, config
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            yield from _walk(value, str(name))
+    elif isinstance(config, list):
+        for value in config:
+            yield from _walk(value)
+
+
+def _is_known_transform(target: Any) -> bool:
+    name = str(target)
+    if "." not in name:
+        name = f"monai.transforms.{name}"
+    if not name.startswith(("monai.transforms.", "radimagenet_monai.")):
+        return False
+    try:
+        located: Any = pydoc.locate(name)
+    except pydoc.ErrorDuringImport:
+        return False
+    return (
+        inspect.isclass(located)
+        and issubclass(located, Transform)
+        and located.__module__.startswith(("monai.transforms.", "radimagenet_monai."))
+        and not located.__name__.startswith(_REFUSED)
+    )
+
+
+def _is_known_reader(value: Any) -> bool:
+    return isinstance(value, str) and inspect.isclass(getattr(monai.data, value, None))
