@@ -11,7 +11,7 @@ import pytest
 from test_command_line import ALL
 
 from radimagenet_monai.cli import COMMANDS, main
-from radimagenet_monai.commands.completion import SHELLS, completion_script
+from radimagenet_monai.commands.completion_script import SHELLS, completion_script
 from radimagenet_monai.core.command_line import parameters_of
 
 

@@ -5,11 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from radimagenet_monai.core.flags import Whole
+
 if TYPE_CHECKING:
     from radimagenet_monai.collection.verification.verify import Verification
 
 EXIT_DANGEROUS = 1
 EXIT_UNKNOWN = 3  # 2 is a wrong command line
+
+
+DEFAULT_BUNDLES = "bundles"
+
+
+def render(*names: str, out: str = DEFAULT_BUNDLES) -> None:
+    """Write bundles from the task catalogue.
+
+    Args:
+        names: bundles to write; by default all released ones.
+        out: output folder; each bundle gets a folder in it.
+    """
+    from radimagenet_monai.collection.render import write_bundles
+
+    for folder in write_bundles(str(out), [str(name) for name in names]):
+        print(folder)
+
+
+def check(path: str = DEFAULT_BUNDLES) -> None:
+    """Check that bundles are up to date, follow MONAI's metadata schema and have all properties. Exit status 1 if not.
+
+    Args:
+        path: folder of one bundle, or folder that contains several.
+    """
+    from radimagenet_monai.collection.check import check_bundles
+
+    failed = False
+    for name, problems in check_bundles(str(path)).items():
+        print(f"{name}: {'ok' if not problems else f'{len(problems)} problems'}")
+        for problem in problems:
+            failed = True
+            print(f"  {problem}")
+    if failed:
+        raise SystemExit(1)
 
 
 def release(
@@ -115,3 +151,33 @@ def fetch(
     compared = f"as in {fetched.compared_with}" if fetched.compared_with else "compared with nothing"
     print(f"SHA-256 {fetched.sha256}, {compared}")
     print(f"{fetched.folder}{' (was there already)' if fetched.was_there else ''}")
+
+
+def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> None:
+    """Train and test every bundle on its phantom and print one table. Exit status 1 if one has not learned enough.
+
+    Takes about an hour on two cores. The same command resumes a stopped rehearsal.
+
+    Args:
+        names: bundles to rehearse; by default all.
+        out: output folder for phantoms, trained bundles and rehearsal.md.
+        seed: random seed of phantoms, splits and training.
+    """
+    from radimagenet_monai.commands.on_phantoms.rehearsal import rehearse as run_rehearsal
+
+    path, learnt = run_rehearsal(str(out), [str(name) for name in names], seed)
+    print(path)
+    if not learnt:
+        raise SystemExit(1)
+
+
+COMMANDS = {
+    "bundles": {
+        "render": render,
+        "check": check,
+        "release": release,
+        "verify": verify,
+        "fetch": fetch,
+        "rehearse": rehearse,
+    }
+}

@@ -101,3 +101,6 @@ def pack(
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Treat a scheduler's request to stop like Ctrl-C."""
     raise KeyboardInterrupt
+
+
+COMMANDS = {"pack": pack}

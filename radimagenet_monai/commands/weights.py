@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Mapping
 from typing import Any
 
+from radimagenet_monai.core.command_line import Options, Parameter
 from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.store import (
@@ -148,3 +150,20 @@ def where() -> None:
 
 def _plain(item: ListedWeights) -> dict[str, Any]:
     return {**vars(item), "path": None if item.path is None else str(item.path)}
+
+
+def _import_options(given: Mapping[str, Any]) -> Options:
+    return Options("radimagenet weights import", (Parameter("as", str, None, "name of the weights"),))
+
+
+COMMANDS = {
+    "weights": {
+        "list": list_,
+        "import": import_,
+        "verify": verify,
+        "show": show,
+        "where": where,
+        "ablate": ablate,
+    }
+}
+OPTIONS = {"weights import": _import_options}

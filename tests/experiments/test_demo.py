@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
-from radimagenet_monai.commands.demo import run_demo
+from radimagenet_monai.commands.on_phantoms.demo import run_demo
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_comparison_answers_the_question_and_says_what_phantoms_are(comparison: 
 
 
 def test_demo_can_be_run_again_in_its_own_folder(report: Path) -> None:
-    from radimagenet_monai.commands.demo import _fresh_folder
+    from radimagenet_monai.commands.on_phantoms.demo import _fresh_folder
 
     folder = _fresh_folder(report.parent)
     assert [path.name for path in folder.iterdir()] == [".radimagenet-demo"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from radimagenet_monai.commands.miniature import Recipe, run_miniature, table
+from radimagenet_monai.commands.on_phantoms.miniature import Recipe, run_miniature, table
 from radimagenet_monai.store.sealed.sealing import is_sealed
 
 TINY = Recipe(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from radimagenet_monai.catalog.tasks import TASKS, Kind, get_task
-from radimagenet_monai.commands import rehearsal
-from radimagenet_monai.commands.rehearsal import Plan, measured, plan_for, rehearse, table
+from radimagenet_monai.commands.on_phantoms import rehearsal
+from radimagenet_monai.commands.on_phantoms.rehearsal import Plan, measured, plan_for, rehearse, table
 
 NAME = "breast_mass_us_segmentation"
 

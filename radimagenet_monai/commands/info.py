@@ -1,0 +1,78 @@
+"""``radimagenet info``."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Any
+
+from radimagenet_monai.core.version import __version__
+
+
+def info(json: bool = False, task: str | None = None) -> None:
+    """Show what this version offers: tasks, architectures, weights, datasets.
+
+    Args:
+        json: print one JSON object with the keys tasks, architectures, weights, datasets.
+        task: show everything about this task only.
+    """
+    catalogue = _catalogue(task)
+    print(_to_json(catalogue) if json else _to_text(catalogue, detailed=task is not None))
+
+
+def _catalogue(task: str | None) -> dict[str, Any]:
+    from radimagenet_monai.catalog.tasks import DATASETS, TASKS, get_task
+    from radimagenet_monai.encoders.architectures import ARCHITECTURES
+    from radimagenet_monai.weights.catalogue import CATALOGUE
+
+    tasks = [get_task(task)] if task else list(TASKS.values())
+    datasets = [DATASETS[tasks[0].dataset]] if task else list(DATASETS.values())
+    return {
+        "version": __version__,
+        "tasks": {item.name: _plain(item) for item in tasks},
+        "architectures": {item.name: _plain(item) for item in ARCHITECTURES.values()},
+        "weights": {item.name: item.to_dict() for item in CATALOGUE.values()},
+        "datasets": {item.name: _plain(item) for item in datasets},
+    }
+
+
+def _plain(item: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(item)
+
+
+def _to_json(catalogue: dict[str, Any]) -> str:
+    return json_format.dumps(catalogue, indent=2, ensure_ascii=False)
+
+
+def _to_text(catalogue: dict[str, Any], detailed: bool) -> str:
+    if detailed:
+        parts = {"task": next(iter(catalogue["tasks"].values())), "dataset": next(iter(catalogue["datasets"].values()))}
+        return "\n\n".join(
+            "\n".join([name, *(f"  {key}: {_value(value)}" for key, value in part.items())])
+            for name, part in parts.items()
+        )
+    lines = [f"RadImageNet on MONAI {catalogue['version']}", "", "tasks (* bundle in this version)"]
+    for name, task in catalogue["tasks"].items():
+        lines.append(f"  {'*' if task['released'] else ' '} {name:44} {task['title']}")
+    lines += ["", "architectures"]
+    for name, item in catalogue["architectures"].items():
+        lines.append(f"    {name:20} {item['num_features']} features, {item['num_parameters']:,} parameters")
+    lines += ["", "weights"]
+    for name, item in catalogue["weights"].items():
+        lines.append(f"    {name:28} {item['origin']}")
+    lines += ["", "datasets (* has a reader)"]
+    for name, item in catalogue["datasets"].items():
+        lines.append(f"  {'*' if item['reader'] else ' '} {name:20} {item['title']}")
+    return "\n".join([*lines, "", "more: radimagenet info --task NAME, radimagenet info --json"])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_value(item) for item in value[:6]) + (f"; ... {len(value)} in all" if len(value) > 6 else "")
+    return str(value)
+
+
+COMMANDS = {"info": info}
