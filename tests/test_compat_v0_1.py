@@ -24,13 +24,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from monai.bundle import create_workflow
 
 ARCHIVES = Path(__file__).parent / "fixtures" / "v0_1"
 sys.path.append(str(ARCHIVES))
-from reading import digests, evaluated_dataset  # noqa: E402
+from reading import digests, evaluated_dataset, network_of, outputs, rebuild  # noqa: E402
 
 PACKAGE = "radimagenet_monai"
 MODIFIED = 1_767_225_600  # seconds; of the images when 0.1 packed them
+CLASSIFICATION, SEGMENTATION = "breast_mass_us_classification", "breast_mass_us_segmentation"
+PRETRAINING = "radimagenet_densenet121_pretraining"
+TINY_NETWORK = {
+    "_target_": "monai.networks.nets.ResNet",
+    "block": "basic",
+    "layers": [1, 1, 1, 1],
+    "block_inplanes": [8, 8, 8, 8],
+    "spatial_dims": 2,
+    "n_input_channels": 1,
+    "num_classes": "$len(@classes)",
+}
+RECIPE = {"image_size": 32, "batch_size": 8, "learning_rate": 1e-3, "num_workers": 0, "device": "cpu", "amp": False}
 STORES = (
     "acl_tear_mri_classification",
     "breast_mass_us_classification",
@@ -153,7 +167,7 @@ def test_unsealed_store_is_used_and_nothing_is_packed_again(release, tmp_path):
     shutil.copytree(release("images") / "busi", images)
     shutil.copytree(release("stores") / name, store)
     (store / "sealed.json").unlink()
-    (folder,) = store.glob("16x16-*")
+    (folder,) = store.glob("32x32-*")
     shutil.rmtree(folder / "index")
     table = release("images") / "prepared" / "records.csv"
     keys = []
@@ -182,3 +196,51 @@ def key_of_v0_1(path: Path, sha256: str) -> bytes:
     """What 0.1 put into ``keys.npy`` for a picture without a stated modality."""
     stamp = [path.stat().st_size, path.stat().st_mtime_ns]
     return hashlib.blake2b(json.dumps([str(path), 0, stamp, sha256, [None]]).encode(), digest_size=16).digest()
+
+
+# Networks
+
+ARCHITECTURES = ("resnet50", "densenet121", "inceptionv3", "inceptionresnetv2")
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        pytest.param(name, architecture, marks=[] if architecture == "densenet121" else pytest.mark.long)
+        for name in (CLASSIFICATION, SEGMENTATION)
+        for architecture in ARCHITECTURES
+    ],
+)
+def test_network_takes_the_tensors_and_gives_the_same(release, name, architecture):
+    known = json.loads((release("networks") / name / f"{architecture}.json").read_text())
+    network = network_of(release("bundles") / name, architecture=architecture)
+    network.load_state_dict(rebuild(known["state"]))
+    found = outputs(network, known["size"])
+    scale = np.abs(known["outputs"]).max()
+    np.testing.assert_allclose(found, known["outputs"], rtol=0, atol=1e-4 * scale)
+
+
+# Checkpoints
+
+
+def train(bundle: Path, **options: Any) -> dict[str, Any]:
+    """Run a bundle's training; returns the checkpoint it ends with."""
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / "train.json"), workflow_type="train", bundle_root=str(bundle), **options
+    )
+    workflow.run()
+    workflow.finalize()
+    return torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("moment", ["epoch_1", "within_epoch_2"])
+def test_training_goes_on_from_a_checkpoint(release, tmp_path, moment):
+    known = expected(release("checkpoints"))
+    bundle = Path(shutil.copytree(release("bundles") / CLASSIFICATION, tmp_path / CLASSIFICATION))
+    shutil.copytree(release("checkpoints") / moment, bundle / "output")
+    options = {**RECIPE, "network_def": TINY_NETWORK, "store_dir": str(release("stores") / CLASSIFICATION)}
+    state = train(bundle, max_epochs=2, resume=True, **options)
+    assert (state["epoch"], state["iteration"]) == (2, 6)
+    for name, values in known["network"].items():
+        np.testing.assert_allclose(state["network"][name].numpy(), values, rtol=1e-4, atol=1e-6)
+    assert state["best_metric"] == known["best_metric"]
