@@ -313,3 +313,9 @@ def test_a_command_without_further_flags_says_so() -> None:
 
     with pytest.raises(UsageError, match=r"go has no --size: known: --name. Nothing was run"):
         run({"go": checked(command, "go")}, ["go", "a", "--size", "3"], "x")
+
+
+@pytest.mark.parametrize("name", [name for name, command in ALL.items() if command.options is not None])
+def test_help_says_what_the_further_flags_are(name: str, capsys: pytest.CaptureFixture) -> None:
+    main([*name.split(), "--help"])
+    assert re.search(r"further flags: +\w|further flags: +--\w", capsys.readouterr().out)
