@@ -47,6 +47,7 @@ def explain(
         tolerance: distance in pixels by which a map's maximum may miss the lesion.
         sanity: compare with maps from random weights.
         limit: maximum number of images, evenly spaced.
+        settings: keys of the bundle's inference.json.
     """
     from radimagenet_monai.explain.explanation import explain as run
 

@@ -360,7 +360,9 @@ def _options_help(
     if first and first not in named:
         return [
             "",
-            *_wrapped("  further flags: ", next((about[key] for key in ("options", "settings", "flags") if key in about), "")),
+            *_wrapped(
+                "  further flags: ", next((about[key] for key in ("options", "settings", "flags") if key in about), "")
+            ),
         ]
     options = options_of(named)
     lines = ["", f"further flags of {options.owner}:"]
