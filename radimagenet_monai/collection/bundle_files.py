@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -166,12 +165,6 @@ def _why_foreign(path: str) -> tuple[str, Grade]:
 _HARMLESS = (".md", ".txt", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".gitkeep", ".gitignore", ".yml")
 _CODE = (".py", ".pyc", ".pyo", ".pyw", ".pyi", ".so", ".pyd", ".pth", ".whl", ".egg", ".sh", ".bat", ".exe", ".dll")
 _CODE_ELSEWHERE = (".dylib", ".ipynb", ".ps1", ".cmd", ".jar", ".js")
-
-
-def file_hash(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def format_sums(sums: Mapping[str, str]) -> str:

@@ -20,11 +20,12 @@ from typing import IO
 from tqdm import tqdm
 
 from radimagenet_monai.collection.archive import MAX_BYTES, extract_archive
-from radimagenet_monai.collection.bundle_files import SUMS_FILE, BundleError, file_hash, list_bundle_files, parse_sums
+from radimagenet_monai.collection.bundle_files import SUMS_FILE, BundleError, list_bundle_files, parse_sums
 from radimagenet_monai.collection.verification.findings import Grade
 from radimagenet_monai.collection.verification.verify import MAX_SUMS_BYTES, NAME, Verification, inspect_bundle
 from radimagenet_monai.core.atomic import scratch_folder
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.file_hash import file_digest
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a download is given up."""
@@ -112,7 +113,7 @@ def fetch_bundle(
     with scratch_folder(out, "fetch") as scratch:
         archive = scratch / archive_name
         opener.download(url, archive, max_bytes)
-        found = file_hash(archive)
+        found = file_digest(archive)
         if sha256 is not None and found != sha256:
             raise BundleError(
                 f"{url} has the SHA-256 {found}, but {compared_with} says {sha256}: it is damaged or another file"
@@ -186,7 +187,7 @@ def _same_bundle(fresh: Path, target: Path) -> bool:
     return (
         not there.foreign
         and wanted.files.keys() == there.files.keys()
-        and all(file_hash(wanted.files[path]) == file_hash(there.files[path]) for path in wanted.files)
+        and all(file_digest(wanted.files[path]) == file_digest(there.files[path]) for path in wanted.files)
     )
 
 

@@ -20,7 +20,6 @@ from radimagenet_monai.collection.bundle_files import (
     SBOM_FILE,
     SUMS_FILE,
     BundleError,
-    file_hash,
     format_sums,
     list_bundle_files,
 )
@@ -30,6 +29,7 @@ from radimagenet_monai.collection.sbom import bill_of_materials
 from radimagenet_monai.collection.verification.verify import verify_bundle
 from radimagenet_monai.core.atomic import scratch_folder
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.datasets.records.data_source import described
 
 WeightsChoice = Literal["auto", "include", "leave"]
@@ -104,7 +104,7 @@ def release_bundles(
         release = scratch / "release"
         release.mkdir()
         archives = [_release_one(_stage(bundles / name, scratch / name, weights), release).name for name in chosen]
-        sums = {name: file_hash(release / name) for name in archives}
+        sums = {name: file_digest(release / name) for name in archives}
         _write_text(release / SUMS_FILE, format_sums(sums))
         _write_text(release / MODEL_INFO, _model_info(release, archives, url))
         _write_text(release / SBOM_FILE, json.dumps(bill_of_materials(sums), indent=1) + "\n")
@@ -179,7 +179,7 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
         _write_text(folder / MODEL_FACTS, json.dumps(facts, indent=2) + "\n")
     _describe_data(name, folder, facts)
     for path, change in (
-        ("docs/README.md", lambda text: state_weights(text, facts, file_hash(folder / MODEL_FILE))),
+        ("docs/README.md", lambda text: state_weights(text, facts, file_digest(folder / MODEL_FILE))),
         ("docs/data_license.txt", state_data_license),
     ):
         _write_text(folder / path, change((folder / path).read_text(encoding="utf-8")))
@@ -229,13 +229,13 @@ def _release_one(staged: _Staged, release: Path) -> Path:
 
 def _write_sums(folder: Path) -> None:
     files = {path: file for path, file in list_bundle_files(folder).files.items() if path != SUMS_FILE}
-    _write_text(folder / SUMS_FILE, format_sums({path: file_hash(file) for path, file in files.items()}))
+    _write_text(folder / SUMS_FILE, format_sums({path: file_digest(file) for path, file in files.items()}))
 
 
 def _model_info(release: Path, archives: Iterable[str], url: str | None) -> str:
     base = "" if url is None else url.rstrip("/") + "/"
     info: dict[str, Any] = {
-        name.removesuffix(".zip"): {"checksum": file_hash(release / name, "sha1"), "source": f"{base}{name}"}
+        name.removesuffix(".zip"): {"checksum": file_digest(release / name, "sha1"), "source": f"{base}{name}"}
         for name in archives
     }
     return json.dumps(info, indent=4, sort_keys=True) + "\n"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from radimagenet_monai.collection.bundle_files import file_hash
 from radimagenet_monai.comparison.analysis.subgroup_differences import check_columns
 from radimagenet_monai.comparison.engines import check_engine, do_all
 from radimagenet_monai.comparison.jobs import (
@@ -28,6 +27,7 @@ from radimagenet_monai.comparison.plan import Plan, identify, make_plan, save_pl
 from radimagenet_monai.comparison.progress import ComparisonProgress
 from radimagenet_monai.comparison.training_sets import RECORDS_FOLDER, check_classes, with_folds, write_training_sets
 from radimagenet_monai.core.errors import RecordsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.core.named_roots import shell_command
 from radimagenet_monai.datasets.records.data_source import source_of_table
 from radimagenet_monai.datasets.records.root import root_of, table_of
@@ -91,7 +91,7 @@ def compare(
     path = table_of(records)
     if not path.is_file():
         raise RecordsError(f"{path}: no such records table; write one with 'radimagenet prepare'")
-    plan = make_plan(task, protocol, weights, file_hash(path), **choices)
+    plan = make_plan(task, protocol, weights, file_digest(path), **choices)
     frame = read_records(path, plan.classes)
     folder = root_of(path, frame, root).resolve()
     absent = missing_files([os.path.join(folder, image) for image in frame["image"]])

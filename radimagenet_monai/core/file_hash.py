@@ -1,4 +1,4 @@
-"""The ``sha256`` column of a records table, for datasets that fill it only on request."""
+"""Hashes of files: the only place where a file is hashed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from tqdm import tqdm
 
 from radimagenet_monai.core.errors import RecordsError
 
 _THREADS = 8  # hashing and reading both release the interpreter lock
+
+
+def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def hash_files(root: str | os.PathLike[str], images: Sequence[str], progress: bool = True) -> list[str]:
@@ -32,6 +41,8 @@ def hash_files(root: str | os.PathLike[str], images: Sequence[str], progress: bo
     RecordsError
         For a file that cannot be read.
     """
+    from tqdm import tqdm  # here, so that what hashes one file does not wait for it
+
     folder = os.fspath(root)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda image: _sha256(os.path.join(folder, image)), images)
@@ -41,7 +52,6 @@ def hash_files(root: str | os.PathLike[str], images: Sequence[str], progress: bo
 
 def _sha256(path: str) -> str:
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise RecordsError(f"{path}: cannot be read for its hash ({error.strerror}); leave out hash_files") from error

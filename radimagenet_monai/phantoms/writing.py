@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +11,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from radimagenet_monai.core.atomic import atomic_write_text, scratch_folder
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.core.workers import WorkerPool
 
 README_FILE = "README.txt"
 
@@ -42,7 +41,7 @@ def write_dataset(
         One per study or image.
     write
         ``write(folder, job)`` writes the files of one job into ``folder`` and creates the subfolders that it needs. It
-        must be a module-level function (or a partial of one), since it is sent to spawned processes.
+        must be a module-level function (or a partial of one), since it may be sent to other processes.
     readme
         Text of ``README.txt``.
     finish
@@ -71,15 +70,20 @@ def write_dataset(
     with scratch_folder(out, name) as temporary:
         folder = temporary / name
         folder.mkdir()
-        work = partial(write, folder)
-        bar = partial(tqdm, total=len(jobs), desc=f"Writing {name} phantom", disable=None if progress else True)
-        if workers > 1:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-                results = list(bar(pool.map(work, jobs, chunksize=4)))
-        else:
-            results = list(bar(map(work, jobs)))
+        work = partial(_write_into, folder, write)
+        with WorkerPool(work, workers if workers > 1 else 0, len(jobs), _died) as pool:
+            bar = tqdm(pool.map(jobs), f"Writing {name} phantom", len(jobs), disable=None if progress else True)
+            results = list(bar)
         if finish is not None:
             finish(folder, results)
         atomic_write_text(out / README_FILE, readme)
         folder.rename(target)
     return out
+
+
+def _write_into(folder: Path, write: Callable[[Path, Job], Any], job: Job, _: None) -> Any:
+    return write(folder, job)
+
+
+def _died(_: object, how: str) -> RadImageNetError:
+    return RadImageNetError(f"a process that was writing a phantom {how}; use fewer workers if memory ran out")

@@ -19,6 +19,7 @@ import torch
 from monai.transforms import Compose, OneOf, Randomizable, RandomOrder, SomeOf
 
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.core.moved import name_in_first_release
 
 Stamp = tuple[int, int] | str
@@ -106,11 +107,11 @@ def source_sha256(path: str) -> bytes:
 def _source_sha256(path: str, stamp: Stamp) -> bytes:
     del stamp  # part of the key
     if not os.path.isdir(path):  # noqa: PTH112  # as above
-        return _file_sha256(path)
+        return bytes.fromhex(file_digest(path))
     lines = hashlib.sha256()
     for name in sorted(_files_below(path)):
         file = os.path.join(path, name)
-        lines.update(f"{name}\0{_file_sha256(file).hex()}\n".encode("utf-8", "surrogateescape"))
+        lines.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
     return lines.digest()
 
 
@@ -128,11 +129,6 @@ def _files_below(path: str) -> list[str]:
 
 def _is_above(folder: Path, real: Path) -> bool:
     return folder.is_symlink() and real.is_relative_to(folder.resolve())
-
-
-def _file_sha256(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _describe(value: Any, place: str, packages: set[str], above: tuple[int, ...]) -> Any:

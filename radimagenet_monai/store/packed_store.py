@@ -45,17 +45,17 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
 import numpy as np
 from monai.transforms import Compose
 
 from radimagenet_monai.core.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
+from radimagenet_monai.core.workers import WorkerPool, only_process
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records.table import PLANE
 from radimagenet_monai.intensity import AutoIntensityd
@@ -85,7 +85,7 @@ from radimagenet_monai.store.packed_part import (
 )
 from radimagenet_monai.store.packed_row import Packer, Progress, Row, Unreadable
 from radimagenet_monai.store.packing_progress import PackingProgress
-from radimagenet_monai.store.packing_workers import Job, PackingWorkers
+from radimagenet_monai.store.packing_workers import Job, packing_pool
 
 logger = logging.getLogger(__name__)
 
@@ -184,18 +184,13 @@ class PackedStore:
         old = is_of_first_release(self.folder / "manifest.json")
         make = functools.partial(self._keys_between, records, old)
         starts = range(0, len(records), _KEYS_AT_ONCE)
-        processes = min(len(starts), self.num_workers)
-        forked = multiprocessing.get_start_method() == "fork" and not multiprocessing.current_process().daemon
-        if processes > 1 and forked:
-            # Processes inherit the records; on a network disk, each waits for other files.
-            context = multiprocessing.get_context("fork")
-            with ProcessPoolExecutor(processes, context, _keep_key_maker, (make,)) as pool:
-                keys = list(pool.map(_make_keys, starts))
-        else:
-            keys = list(map(make, starts))
+        processes = min(len(starts), self.num_workers) if multiprocessing.get_start_method() == "fork" else 0
+        # Forked processes inherit the records; on a network disk, each waits for other files.
+        with WorkerPool(make, processes if processes > 1 else 0, len(starts), _key_maker_died) as pool:
+            keys = list(pool.map(starts))
         return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
-    def _keys_between(self, records: Sequence[Mapping[str, Any]], old: bool, start: int) -> bytes:
+    def _keys_between(self, records: Sequence[Mapping[str, Any]], old: bool, start: int, _: None) -> bytes:
         stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken anew each time, but about once a file
         stop = min(start + _KEYS_AT_ONCE, len(records))
         return b"".join(self._key(records[position], position, stamp, old) for position in range(start, stop))
@@ -290,7 +285,7 @@ class PackedStore:
         images = len(new) + len(again)
         if images:
             with (
-                PackingWorkers(self._packer, self.num_workers, images) as workers,
+                packing_pool(self._packer, self.num_workers, images) as workers,
                 PackingProgress(images, self.progress) as progress,
             ):
                 for positions in (new, again):
@@ -303,7 +298,7 @@ class PackedStore:
         keys: np.ndarray,
         wanted: np.ndarray,
         known: dict[bytes, KnownReason],
-        workers: PackingWorkers,
+        workers: WorkerPool[Job, Row | Unreadable],
         progress: PackingProgress,
     ) -> None:
         """Pack the records at the positions ``wanted``, and bring ``known`` up to date."""
@@ -312,7 +307,7 @@ class PackedStore:
         if shape is None:
             # How many channels the transform gives, only an image can tell; then the length of a part is known, too.
             for position in wanted.tolist():
-                outcome = done[position] = workers.try_one(self._job(records[position], position))
+                outcome = done[position] = next(workers.map([self._job(records[position], position)]))
                 progress.update()
                 if isinstance(outcome, Row) and outcome.pixels is not None:
                     shape = outcome.pixels.shape
@@ -357,13 +352,15 @@ class PackedStore:
         keys: np.ndarray,
         known: dict[bytes, KnownReason],
         done: Mapping[int, Row | Unreadable],
-        workers: PackingWorkers,
+        workers: WorkerPool[Job, Row | Unreadable],
         progress: PackingProgress,
     ) -> None:
         """Pack the records at ``positions`` into a part, but for those that are ``done``."""
-        jobs = (self._job(records[position], row) for row, position in enumerate(positions) if position not in done)
+        undone = [row for row, position in enumerate(positions) if position not in done]
+        jobs = (self._job(records[positions[row]], row) for row in undone)
+        packed = ((undone[number], outcome) for number, outcome in workers.run(jobs, part.target))
         outcomes = ((row, done[position]) for row, position in enumerate(positions) if position in done)
-        for row, outcome in itertools.chain(outcomes, workers.fill(jobs, part.target)):
+        for row, outcome in itertools.chain(outcomes, packed):
             position = positions[row]
             if isinstance(outcome, Row):
                 part.fill(row, outcome)
@@ -472,19 +469,9 @@ class PackedStore:
             visible[_WHITE_KEY] = white
         return visible
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from adding to the store; waits for one that is adding."""
-        lock = filelock.FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            logger.info("waiting for another process that is filling %s", self.folder)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return only_process(self.folder / ".lock", f"filling {self.folder}")
 
     def _remove_abandoned(self) -> None:
         """Remove what killed builders left; whoever holds the lock knows that none is alive."""
@@ -558,17 +545,8 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-_key_maker: Callable[[int], bytes]
-"""Of a process that makes keys."""
-
-
-def _keep_key_maker(make: Callable[[int], bytes]) -> None:
-    global _key_maker
-    _key_maker = make
-
-
-def _make_keys(start: int) -> bytes:
-    return _key_maker(start)
+def _key_maker_died(start: int, how: str) -> StoreError:
+    return StoreError(f"a process that was looking at the files of record {start} and later ones {how}; try again")
 
 
 def _stamp(path: str) -> Stamp:

@@ -25,7 +25,7 @@ from radimagenet_monai.catalog.tasks import Kind, Task, get_task
 from radimagenet_monai.core.errors import ConfigurationError, StoreError
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.datasets.records.root import root_of, table_of
-from radimagenet_monai.datasets.records.table import MASK_SEPARATOR, PLANE, RECORDS_FILE, plane_of_row, read_records
+from radimagenet_monai.datasets.records.table import ITEM_COLUMNS, PLANE, RECORDS_FILE, item_of_row, read_records
 from radimagenet_monai.datasets.records.white_level import WHITE, with_white_level
 from radimagenet_monai.datasets.registry import get_reader, read_dataset
 from radimagenet_monai.intensity import CanonicalRangeCheckd
@@ -96,11 +96,8 @@ class TableRecords(Sequence[dict[str, Any]]):
 
     def __init__(self, frame: pd.DataFrame, root: str | os.PathLike[str]) -> None:
         self._root = os.fspath(root)
-        self._columns = {name: frame[name].to_numpy() for name in ("image", "frame", "mask", "sha256")}
-        self._has_plane = PLANE in frame
-        self._columns[PLANE] = frame[PLANE].to_numpy() if PLANE in frame else np.full(len(frame), "")
-        for name in ("modality", REGION_KEY, WHITE):
-            self._columns[name] = frame[name].to_numpy() if name in frame else np.full(len(frame), "")
+        names = (*ITEM_COLUMNS, PLANE, "modality", REGION_KEY, WHITE)
+        self._columns = {name: frame[name].to_numpy() for name in names if name in frame}
 
     def __len__(self) -> int:
         return len(self._columns["image"])
@@ -112,20 +109,8 @@ class TableRecords(Sequence[dict[str, Any]]):
     def __getitem__(self, item: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(item, slice):
             return [self[index] for index in range(*item.indices(len(self)))]
-        columns = self._columns
-        record: dict[str, Any] = {
-            "image": os.path.join(self._root, columns["image"][item]),
-            "frame": int(columns["frame"][item]),
-        }
-        if mask := columns["mask"][item]:
-            record["mask"] = [os.path.join(self._root, name) for name in mask.split(MASK_SEPARATOR) if name]
-        stated = str(columns[PLANE][item]) if self._has_plane else None
-        if plane := plane_of_row(record["image"], record["frame"], stated):
-            record[PLANE] = plane
-        for name in ("modality", REGION_KEY, WHITE, "sha256"):
-            if value := columns[name][item]:
-                record[name] = str(value)
-        return record
+        row = {name: cells[item] for name, cells in self._columns.items()}
+        return item_of_row(row, self._root, ("modality", REGION_KEY, WHITE))
 
 
 def task_preparation(task: Task) -> tuple[Compose, dict[str, Any]]:

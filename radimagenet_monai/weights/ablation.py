@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.encoders.encoder import Encoder, variant_of
 from radimagenet_monai.encoders.input_norm import InputNorm
 from radimagenet_monai.encoders.spec import InputConvention
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.fingerprint import take_fingerprint
 from radimagenet_monai.weights.own_files import convention_of, file_of
-from radimagenet_monai.weights.store import StoredWeights, find_weights, read_source, sha256_of, write_stored
+from radimagenet_monai.weights.store import StoredWeights, find_weights, read_source, write_stored
 from radimagenet_monai.weights.strict import load_strictly
 
 WRONG_INPUT = "ablation: wrong input"
@@ -80,7 +81,7 @@ def write_ablation(
     provenance = {
         "source": {
             "file": file.name,
-            "sha256": sha256_of(file),
+            "sha256": file_digest(file),
             "bytes": file.stat().st_size,
             "layout": "encoder of this package",
         },

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from radimagenet_monai.core.atomic import atomic_write_bytes
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.core.version import __version__
 from radimagenet_monai.encoders.architectures import ARCHITECTURES, get_architecture
 from radimagenet_monai.encoders.spec import WeightSpec
@@ -281,7 +282,7 @@ def identify_weights(architecture: str, weights: str) -> dict[str, str]:
         return {"name": source.spec.name}
     from radimagenet_monai.weights.own_files import file_of
 
-    return {"name": str(source.path), "sha256": sha256_of(file_of(source.path))}
+    return {"name": str(source.path), "sha256": file_digest(file_of(source.path))}
 
 
 def write_stored(
@@ -391,12 +392,6 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().data)
     return digest.hexdigest()
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _stored(full: str) -> StoredWeights:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.tables import dicom_headers
 from radimagenet_monai.datasets.tables.dicom_headers import FAULT, list_dicom_files, read_header_table
 
@@ -65,18 +63,6 @@ def test_processes_read_the_same(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     one, two = (read_header_table(folder, names, KEYWORDS, workers=workers, progress=False) for workers in (1, 2))
     assert one.equals(two)
-
-
-@pytest.mark.long
-def test_a_script_without_a_guard_is_told_so(folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from radimagenet_monai.datasets.tables.dicom_headers import read_header_table\n"
-        f"read_header_table({str(folder)!r}, ['a.dcm'], ['PatientID'], workers=2, progress=False)\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"{ConfigurationError.__name__}: the 2 processes that read headers ended early" in done.stderr
 
 
 def test_the_cache_is_read_instead_of_the_files(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.weights import catalogue
 from radimagenet_monai.weights.importers import import_file
@@ -26,7 +27,7 @@ from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.importers.keras_h5 import read_keras
 from radimagenet_monai.weights.importers.keras_layers import keras_layers
 from radimagenet_monai.weights.importers.torch_layouts import read_torch
-from radimagenet_monai.weights.store import sha256_of, stored_path
+from radimagenet_monai.weights.store import stored_path
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +334,7 @@ def test_known_hash_decides_and_refuses_another_name(
     torch.save(state, path)
     name = "densenet121.imagenet_torchvision"
     known = catalogue.CATALOGUE[name]
-    changed = {**catalogue.CATALOGUE, name: import_file.replace(known, sha256=(sha256_of(path)[:8],))}
+    changed = {**catalogue.CATALOGUE, name: import_file.replace(known, sha256=(file_digest(path)[:8],))}
     monkeypatch.setattr(import_file, "CATALOGUE", changed)
     message = refused(path, filled_store, "radimagenet_torch")
     assert f"is known by its SHA-256 to be {name}, not densenet121.radimagenet_torch" in message

@@ -21,6 +21,7 @@ import radimagenet_monai
 from radimagenet_monai import build_classifier, build_unet, list_weights, load_encoder
 from radimagenet_monai.commands import weights as commands
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.encoders.encoder import BACKBONES, Encoder
 from radimagenet_monai.encoders.spec import InputConvention, WeightSpec
 from radimagenet_monai.models import pretrained
@@ -34,7 +35,7 @@ from radimagenet_monai.weights.fingerprint import (
 )
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
-from radimagenet_monai.weights.store import identify_weights, read_stored, sha256_of, stored_path, weights_folder
+from radimagenet_monai.weights.store import identify_weights, read_stored, stored_path, weights_folder
 
 NAME = "densenet121.radimagenet_torch"
 
@@ -101,7 +102,7 @@ def test_file_holds_encoder_specification_and_provenance(file: Path, stored: Pat
     assert names == set(load_encoder("densenet121").state_dict())
     record = json.loads(metadata["radimagenet"])
     assert WeightSpec.from_dict(record["spec"]) == CATALOGUE[NAME]
-    assert record["source"]["sha256"] == sha256_of(file)
+    assert record["source"]["sha256"] == file_digest(file)
     assert record["source"]["file"] == "given.pt"
     assert record["source"]["bytes"] == file.stat().st_size
     assert record["tool"] == f"radimagenet-monai {radimagenet_monai.__version__}"
@@ -278,9 +279,9 @@ def test_identity_for_the_record_of_a_run(file: Path, stored: Path) -> None:
     assert identify_weights("densenet121", "random") == {"name": "densenet121.random"}
     identity = identify_weights("densenet121", "radimagenet_torch")
     assert identity["name"] == NAME
-    assert identity["source_sha256"] == sha256_of(file)
+    assert identity["source_sha256"] == file_digest(file)
     assert len(identity["tensors_sha256"]) == 64
-    assert identify_weights("densenet121", str(file)) == {"name": str(file), "sha256": sha256_of(file)}
+    assert identify_weights("densenet121", str(file)) == {"name": str(file), "sha256": file_digest(file)}
 
 
 def test_place_of_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_commands_print_what_there_is(stored: Path, file: Path, capsys: pytest.C
     commands.show(NAME)
     text = capsys.readouterr().out
     assert "BGR, (x * 255 - 127.5) / 127.5" in text
-    assert sha256_of(file) in text
+    assert file_digest(file) in text
     commands.show("resnet50.radimagenet_keras", json=True)
     content = json.loads(capsys.readouterr().out)
     assert content["path"] is None

@@ -22,7 +22,6 @@ from radimagenet_monai.collection.bundle_files import (
     SUMS_FILE,
     BundleError,
     BundleFiles,
-    file_hash,
     list_bundle_files,
     parse_sums,
 )
@@ -33,6 +32,7 @@ from radimagenet_monai.collection.verification.findings import Finding, Grade
 from radimagenet_monai.collection.verification.logging_config import logging_problems
 from radimagenet_monai.collection.verification.torch_file import torch_file_problems
 from radimagenet_monai.core.errors import one_line
+from radimagenet_monai.core.file_hash import file_digest
 
 VERSION = re.compile(r"\d+(?:\.\d+){1,3}(?:(?:a|b|rc)\d+)?")
 NAME = re.compile(r"(?!.*_v)[a-z][a-z0-9_]{0,99}")
@@ -142,7 +142,7 @@ def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) ->
             continue
         found[name] = inspect_bundle(path, run_checks)
         entry = listed.get(path.stem)
-        if not isinstance(entry, dict) or entry.get("checksum") != file_hash(path, "sha1"):
+        if not isinstance(entry, dict) or entry.get("checksum") != file_digest(path, "sha1"):
             found[name].add(Grade.DANGEROUS, f"{MODEL_INFO} does not state the SHA-1 of {name}")
     hub = folder / HUB_FOLDER
     for path in sorted(hub.iterdir()) if hub.is_dir() else []:
@@ -187,7 +187,7 @@ def _compare_with_neighbour(path: Path, found: Verification) -> None:
         return
     if expected is None:
         found.add(Grade.DANGEROUS, f"{path.name} is not in the {SUMS_FILE} beside it")
-    elif expected != file_hash(path):
+    elif expected != file_digest(path):
         found.add(Grade.DANGEROUS, f"the SHA-256 of {path.name} differs from the {SUMS_FILE} beside it")
     else:
         found.facts.append(f"SHA-256 of the archive as in the {SUMS_FILE} beside it: {expected}")
@@ -261,7 +261,7 @@ def _check_hashes(files: BundleFiles, found: Verification) -> None:
         Grade.DANGEROUS, *(f"{path} is in {SUMS_FILE}, but missing" for path in sorted(sums.keys() - present.keys()))
     )
     found.add(Grade.DANGEROUS, *(f"{path} is not in {SUMS_FILE}" for path in sorted(present.keys() - sums.keys())))
-    different = [path for path in present.keys() & sums.keys() if file_hash(present[path]) != sums[path]]
+    different = [path for path in present.keys() & sums.keys() if file_digest(present[path]) != sums[path]]
     found.add(Grade.DANGEROUS, *(f"{path} differs from its SHA-256 in {SUMS_FILE}" for path in sorted(different)))
     if not different:
         found.facts.append(f"{len(present)} files compared with the {SUMS_FILE} in the bundle")
@@ -285,7 +285,7 @@ def _check_model_facts(files: BundleFiles, found: Verification) -> None:
         return
     if MODEL_FILE not in files.files:
         found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes a {MODEL_FILE} that is missing")
-    elif _read_json(files.files[MODEL_FACTS]).get("sha256") != file_hash(files.files[MODEL_FILE]):
+    elif _read_json(files.files[MODEL_FACTS]).get("sha256") != file_digest(files.files[MODEL_FILE]):
         found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes another {MODEL_FILE} (SHA-256 differs)")
 
 

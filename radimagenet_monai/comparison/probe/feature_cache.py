@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import StoreError
+from radimagenet_monai.core.workers import only_process
 from radimagenet_monai.store.fingerprint import digest
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class FeatureCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._lock():
+            with only_process(self.folder / ".lock", f"filling {self.folder}"):
                 self._cut_off_unfinished()
                 atomic_write_text(self.folder / "about.json", json.dumps(self._about, indent=2, sort_keys=True) + "\n")
                 yield
@@ -139,19 +139,6 @@ class FeatureCache:
                 stream.write(data.tobytes())
                 stream.flush()
                 os.fsync(stream.fileno())
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        lock = filelock.FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            logger.info("waiting for another process that is filling %s", self.folder)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _read_rows(self) -> np.ndarray:
         try:

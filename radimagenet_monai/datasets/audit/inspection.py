@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -19,6 +14,8 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from radimagenet_monai.core.errors import IntensityError, RecordsError, UnreadableImageError
+from radimagenet_monai.core.file_hash import file_digest
+from radimagenet_monai.core.workers import WorkerPool
 from radimagenet_monai.datasets.audit.picture_hash import difference_hash, pack_hashes, thumbnail
 from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY, stated_modality
 from radimagenet_monai.intensity.checks.plausibility import (
@@ -52,7 +49,6 @@ from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
 
-_CHUNK = 32  # files per chunk of a worker
 _FEW = 96  # images up to which this process is faster than starting workers
 _SAMPLED = 200  # pixels along an axis sampled for gray levels
 _TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is not content
@@ -116,12 +112,13 @@ def inspect_files(jobs: Sequence[Job], workers: int, progress: bool = True) -> I
     Raises
     ------
     RecordsError
-        If a worker dies, naming the files that were being read.
+        If a process dies, naming the file that it was reading.
     """
     images = sum(len(frames) for _, frames, *_ in jobs)
-    with tqdm(total=images, desc="Reading images", unit="image", disable=None if progress else True) as bar:
-        results = map(_inspect, jobs) if workers <= 1 or images < _FEW else _inspect_in_processes(jobs, workers)
-        for facts in results:
+    few = workers <= 1 or images < _FEW
+    bar = tqdm(total=images, desc="Reading images", unit="image", disable=None if progress else True)
+    with bar, WorkerPool(_inspect, 0 if few else workers, len(jobs), _died) as pool:
+        for facts in pool.map(jobs):
             yield facts
             bar.update(len(facts.frames))
 
@@ -142,63 +139,20 @@ def gray_picture(image: NativeImage, frame: int) -> np.ndarray:
     return _shown(image, frame, gray, _levels(gray))
 
 
-_in_hand: Any = None
-_slot = 0
+def _died(job: Job, how: str) -> RecordsError:
+    return RecordsError(
+        f"'{job[0]}': the process that was reading it {how}; take the image out of the table, or use fewer workers if "
+        "memory ran out"
+    )
 
 
-def _inspect_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[FileFacts]:
-    context = multiprocessing.get_context("spawn")
-    in_hand = context.RawArray("q", [-1] * workers)
-    with ProcessPoolExecutor(workers, context, _start_worker, (in_hand, context.Value("i", 0))) as pool:
-        ahead: deque[Future[list[FileFacts]]] = deque()
-        try:
-            for start in range(0, len(jobs), _CHUNK):
-                ahead.append(pool.submit(_inspect_chunk, start, jobs[start : start + _CHUNK]))
-                if len(ahead) > 2 * workers:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        except BrokenProcessPool:
-            names = ", ".join(f"'{jobs[position][0]}'" for position in in_hand if position >= 0)
-            raise RecordsError(
-                f"a process ended while it was reading one of {names or 'the first images'}; take the image out of "
-                "the table, or use fewer workers if memory ran out"
-            ) from None
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def _start_worker(in_hand: Any, started: Any) -> None:
-    global _in_hand, _slot
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
-    cv2.setNumThreads(0)
-    with started.get_lock():
-        _in_hand, _slot = in_hand, started.value
-        started.value += 1
-
-
-def _inspect_chunk(start: int, jobs: Sequence[Job]) -> list[FileFacts]:
-    found = []
-    for position, job in enumerate(jobs, start=start):
-        _in_hand[_slot] = position
-        found.append(_inspect(job))
-    _in_hand[_slot] = -1
-    return found
-
-
-def _inspect(job: Job) -> FileFacts:
+def _inspect(job: Job, _: None) -> FileFacts:
     path, frames, modality, white = job
     try:
-        sha256 = "" if Path(path).is_dir() else _sha256(path)
+        sha256 = "" if Path(path).is_dir() else file_digest(path)
     except OSError as error:
         return FileFacts("", (f"open: {error.strerror or type(error).__name__}",) * len(frames))
     return FileFacts(sha256, tuple(_inspect_frame(path, *frame, modality, white) for frame in frames))
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _inspect_frame(path: str, frame: int, plane: str, modality: str, white: str) -> FrameFacts | str:

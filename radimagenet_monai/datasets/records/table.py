@@ -66,6 +66,8 @@ MASK_SEPARATOR = ";"
 PLANE = "plane"
 CARRIED_COLUMNS = ("exam", "modality", PLANE, "white_level")
 """Free columns that items of a datalist keep."""
+ITEM_COLUMNS = ("image", "frame", "mask", "sha256")
+"""Columns that `item_of_row` needs."""
 ANY_FINDING = "any"
 """The finding that is present wherever another one of its row is."""
 
@@ -315,13 +317,11 @@ def to_datalist(
         positions = keep_masked(positions, (frame["mask"].iloc[positions] != "").to_numpy(dtype=bool))
     part = frame.iloc[positions]
     root = os.fspath(root)
-    images = [os.path.join(root, image) for image in part["image"]]
-    masks = [[os.path.join(root, mask) for mask in cell.split(MASK_SEPARATOR) if mask] for cell in part["mask"]]
+    names = [name for name in (*ITEM_COLUMNS, *CARRIED_COLUMNS) if name in part.columns]
+    rows = zip(*(part[name].tolist() for name in names), strict=True)
     items: list[dict[str, Any]] = [
-        {"image": image, "frame": number, "record": position, "patient_id": patient}
-        for image, number, position, patient in zip(
-            images, part["frame"].tolist(), positions.tolist(), part["patient_id"].tolist(), strict=True
-        )
+        {**item_of_row(dict(zip(names, row, strict=True)), root), "record": position, "patient_id": patient}
+        for row, position, patient in zip(rows, positions.tolist(), part["patient_id"].tolist(), strict=True)
     ]
     if classes is not None:
         index = {name: number for number, name in enumerate(classes)}
@@ -335,25 +335,40 @@ def to_datalist(
                 items, _known_findings(part, findings, classes, positions + _FIRST_ROW), strict=True
             ):
                 item["label"] = known
-    for column in CARRIED_COLUMNS:
-        if column in part.columns:
-            for item, value in zip(items, part[column], strict=True):
-                if value:
-                    item[column] = value
-    planes = part[PLANE] if PLANE in part.columns else [None] * len(part)
-    for item, stated in zip(items, planes, strict=True):
-        if plane := plane_of_row(item["image"], item["frame"], stated):
-            item[PLANE] = plane
-        else:
-            item.pop(PLANE, None)
-    for item, mask, digest in zip(items, masks, part["sha256"], strict=True):
-        if mask:
-            item["mask"] = mask
-        if digest:
-            item["sha256"] = digest
     if check_files:
         _find_files(items, root)
     return items
+
+
+def item_of_row(row: Mapping[str, Any], root: str = "", carried: Sequence[str] = CARRIED_COLUMNS) -> dict[str, Any]:
+    """What datasets and transforms see of a row of a records table.
+
+    Parameters
+    ----------
+    row
+        Cells by column: `ITEM_COLUMNS`, and those of ``carried`` and ``plane`` that the table has.
+    root
+        Folder that relative paths start from.
+    carried
+        Free columns to keep where they are filled.
+
+    Returns
+    -------
+    dict
+        ``image`` (path), ``frame`` (int) and, if the row has them, ``mask`` (list of paths), ``sha256``, the carried
+        columns and ``plane`` (see `plane_of_row`).
+    """
+    item: dict[str, Any] = {"image": os.path.join(root, row["image"]), "frame": int(row["frame"])}
+    for name in carried:
+        if value := row.get(name):
+            item[name] = str(value)
+    item[PLANE] = plane_of_row(item["image"], item["frame"], row.get(PLANE))
+    item["mask"] = [os.path.join(root, mask) for mask in row["mask"].split(MASK_SEPARATOR) if mask]
+    item["sha256"] = row["sha256"]
+    for name in (PLANE, "mask", "sha256"):
+        if not item[name]:
+            del item[name]
+    return item
 
 
 def plane_of_row(image: str, frame: int, stated: str | None) -> str:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +14,8 @@ from pydicom.multival import MultiValue
 from tqdm import tqdm
 
 from radimagenet_monai.core.atomic import atomic_open
-from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.core.workers import WorkerPool
 from radimagenet_monai.io.dicom.files import load_dataset
 from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.reader import is_junk
@@ -27,7 +24,6 @@ FAULT = "fault"
 """Column that says why a file's header could not be read; empty where it could."""
 
 _NAME = "name"
-_CHUNK = 256
 _WORTH_A_POOL = 4000  # files; with fewer, starting processes takes longer than reading
 _MOST_WORKERS = 16
 
@@ -68,9 +64,7 @@ def read_header_table(
     Raises
     ------
     RecordsError
-        For a cache file that is not such a table.
-    ConfigurationError
-        If worker processes cannot start, as in a script without ``if __name__ == "__main__"``.
+        For a cache file that is not such a table, or if a process dies, naming the file that it was reading.
     """
     columns = [*keywords, FAULT]
     known = _read_cache(Path(cache), columns) if cache else None
@@ -79,10 +73,10 @@ def read_header_table(
     if unread:
         bar = tqdm(total=len(unread), desc="Reading headers", unit="file", disable=None if progress else True)
         with bar:
-            for chunk in _read_chunks(os.fspath(folder), unread, tuple(keywords), workers):
+            for row in _read_in_processes(os.fspath(folder), unread, tuple(keywords), workers):
                 # Ids repeat from slice to slice; sharing one copy keeps a million rows small.
-                rows += (tuple(map(sys.intern, row)) for row in chunk)
-                bar.update(len(chunk))
+                rows.append(tuple(map(sys.intern, row)))
+                bar.update()
     table = pd.DataFrame(rows, index=pd.Index(unread, dtype=str), columns=columns, dtype=str)
     if known is not None:
         table = pd.concat([known, table])
@@ -111,28 +105,18 @@ def list_dicom_files(folder: str | os.PathLike[str], notes: list[str]) -> list[s
     return sorted(names)
 
 
-def _read_chunks(
+def _read_in_processes(
     folder: str, names: Sequence[str], keywords: tuple[str, ...], workers: int
-) -> Iterator[list[tuple[str, ...]]]:
-    read = partial(_read_headers, folder, keywords)
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+) -> Iterator[tuple[str, ...]]:
     if workers == 0:
         workers = min(os.cpu_count() or 1, _MOST_WORKERS) if len(names) >= _WORTH_A_POOL else 1
-    if workers == 1:
-        yield from map(read, chunks)
-        return
-    try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(read, chunks)
-    except BrokenProcessPool:
-        raise ConfigurationError(
-            f"the {workers} processes that read headers ended early; in a script of your own, start under "
-            "if __name__ == '__main__', or read with workers=1"
-        ) from None
+
+    with WorkerPool(_read_header, 0 if workers == 1 else workers, len(names), _died) as pool:
+        yield from pool.map((os.path.join(folder, name) for name in names), keywords)
 
 
-def _read_headers(folder: str, keywords: tuple[str, ...], names: Sequence[str]) -> list[tuple[str, ...]]:
-    return [_read_header(os.path.join(folder, name), keywords) for name in names]
+def _died(path: str, how: str) -> RecordsError:
+    return RecordsError(f"{path}: the process that was reading its header {how}; take the file out of its folder")
 
 
 def _read_header(path: str, keywords: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch import nn
 
 from radimagenet_monai.core.atomic import atomic_write_bytes, atomic_write_text
 from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.core.named_roots import without_folders
 from radimagenet_monai.weights.strict import load_strictly
 from radimagenet_monai.weights.tensor_file import is_state_dict, read_torch_file
@@ -134,7 +135,7 @@ def operating_points(
             model,
             DEFAULT_THRESHOLD,
         )
-    if known and Path(model).is_file() and facts.get("sha256") != hashlib.sha256(Path(model).read_bytes()).hexdigest():
+    if known and Path(model).is_file() and facts.get("sha256") != file_digest(model):
         raise WeightsError(
             f"{_facts_path(model)} does not describe {Path(model).name} (SHA-256 differs); give --threshold"
         )

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from radimagenet_monai.core.errors import StoreError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.datasets.masks import RULES
 from radimagenet_monai.datasets.records.table import MASK_SEPARATOR, PLANE
 
@@ -211,7 +212,7 @@ def write_index(
         "image_shape": list(image_shape),
         "parts": list(parts),
         "columns": columns,
-        "files": {file.name: [file.stat().st_size, _sha256(file)] for file in sorted(folder.iterdir())},
+        "files": {file.name: [file.stat().st_size, file_digest(file)] for file in sorted(folder.iterdir())},
     }
     with open(folder / INDEX_FILE, "w", encoding="utf-8", newline="\n") as stream:
         json.dump(header, stream, indent=1, sort_keys=True)
@@ -261,11 +262,6 @@ def _write_array(path: Path, array: np.ndarray) -> None:
         np.save(stream, array)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged_index(path: Path, cause: object) -> StoreError:

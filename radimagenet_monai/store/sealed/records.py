@@ -12,11 +12,10 @@ import pandas as pd
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.records.table import (
     CARRIED_COLUMNS,
-    MASK_SEPARATOR,
     PLANE,
     Split,
+    item_of_row,
     keep_masked,
-    plane_of_row,
     selected_rows,
     settle_findings,
 )
@@ -143,27 +142,13 @@ class SealedRecords(Sequence[dict[str, Any]]):
 
     def _record(self, row: int) -> dict[str, Any]:
         index = self._index
-        record: dict[str, Any] = {
-            "image": index.column("image")[row],
-            "frame": int(index.integers("frame")[row]),
-            "record": int(index.integers("record")[row]),
-            "patient_id": index.column("patient_id")[row],
-        }
+        cells = {name: index.column(name)[row] for name in ("image", "mask", "sha256", *self._carried)}
+        record = item_of_row({**cells, "frame": index.integers("frame")[row]})
+        record["record"] = int(index.integers("record")[row])
+        record["patient_id"] = index.column("patient_id")[row]
         if self._class_of_code is not None:
             label = int(self._class_of_code[index.coded("label").codes[row]])
             record["label"] = label if self._findings is None else self._known_findings(row, label)
-        for name in self._carried:
-            if value := index.column(name)[row]:
-                record[name] = value
-        stated = index.column(PLANE)[row] if PLANE in index else None
-        if plane := plane_of_row(record["image"], record["frame"], stated):
-            record[PLANE] = plane
-        else:
-            record.pop(PLANE, None)
-        if masks := index.column("mask")[row]:
-            record["mask"] = [mask for mask in masks.split(MASK_SEPARATOR) if mask]
-        if sha256 := index.column("sha256")[row]:
-            record["sha256"] = sha256
         return record
 
     def _known_findings(self, row: int, label: int) -> list[float]:

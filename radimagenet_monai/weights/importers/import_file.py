@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.encoders.encoder import Encoder
 from radimagenet_monai.encoders.spec import WeightSpec
 from radimagenet_monai.weights.batch_norm import BatchNormReport, inspect_batch_norm
@@ -22,7 +23,6 @@ from radimagenet_monai.weights.store import (
     is_stored,
     read_stored,
     read_stored_tensors,
-    sha256_of,
     split_name,
     stored_path,
     write_stored,
@@ -115,7 +115,7 @@ def import_weights(
     """
     path = file_of(path)
     container = recognize_container(path)
-    sha256 = sha256_of(path)
+    sha256 = file_digest(path)
     if container is Container.SAFETENSORS and is_stored(path):
         published = _read_stored(path)
     else:
