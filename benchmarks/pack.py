@@ -7,9 +7,10 @@ They stay in the folder for the next time; 200 000 take 6 GB and a quarter of an
 100 kB of disk an image and is deleted.
 
 Rates: the images are cut into blocks. Each block is decoded by processes that do nothing else, with OpenCV and Pillow,
-and is packed by `pack_records` with as many workers, in turn, all on warm files. Ratios are of the same block; the
-median counts. The time of packing is that of all: table, keys, parts, fsync, seal. Processor time of all processes is
-shown beside it, since on a machine that others use, elapsed time says little.
+and is packed by `pack_records` with as many workers, by the fast way of plain pictures and by the transforms, in turn,
+all on warm files. Ratios are of the same block; the median counts. The time of packing is that of all: table, keys,
+parts, fsync, seal. Processor time of all processes is shown beside it, since on a machine that others use, elapsed time
+says little.
 
 Memory: the sum of the proportional set sizes of all processes of one packing of everything, once a second.
 
@@ -20,6 +21,7 @@ compared byte by byte.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import filecmp
 import io
@@ -40,6 +42,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -51,6 +54,7 @@ from radimagenet_monai.catalog.labels import LABELS
 from radimagenet_monai.datasets.readers.radimagenet import DATASET_FOLDER, class_folder
 from radimagenet_monai.datasets.records.table import write_records
 from radimagenet_monai.phantoms.radimagenet import SPLIT_CYCLE, TABLES, image_name, simulate
+from radimagenet_monai.store import packed_row
 from radimagenet_monai.store.packing import pack_records
 
 CHUNK = 16  # files that a decoding process takes at a time
@@ -184,10 +188,13 @@ def decoding_rate(name: str, paths: Sequence[str], workers: int) -> float:
     return len(paths) / (time.perf_counter() - started)
 
 
-def packing_rate(table: Path, root: Path, store: Path, size: int, workers: int) -> float:
-    """Images a second of a packing from the table to the seal."""
+def packing_rate(table: Path, root: Path, store: Path, size: int, workers: int, plain: bool = True) -> float:
+    """Images a second of a packing from the table to the seal; without ``plain`` all through the transforms."""
     started = time.perf_counter()
-    done = pack_records(table, store, size, root=root, workers=workers, progress=False)
+    with contextlib.ExitStack() as stack:
+        if not plain:
+            stack.enter_context(mock.patch.object(packed_row, "keeps_gray_levels", return_value=False))
+        done = pack_records(table, store, size, root=root, workers=workers, progress=False)
     seconds = time.perf_counter() - started
     os.sync()  # what is still to be written must not slow down the next
     if done.unreadable or done.blank:
@@ -207,7 +214,7 @@ class Packing:
 
     def __init__(self, table: Path, root: Path, store: Path, size: int, workers: int, part_mib: int) -> None:
         script = (
-            f"from radimagenet_monai.loading import packed_part; packed_part.PART_BYTES = {part_mib} * 2**20;"
+            f"from radimagenet_monai.store import packed_part; packed_part.PART_BYTES = {part_mib} * 2**20;"
             f"from radimagenet_monai.commands.pack import pack;"
             f"pack({str(table)!r}, {str(store)!r}, {size}, root={str(root)!r}, workers={workers})"
         )
@@ -306,15 +313,16 @@ def main() -> None:
         runs: list[tuple[str, Callable[[], float]]] = [
             *((name, partial(decoding_rate, name, paths, workers)) for name in DECODERS),
             ("packing", partial(packing_rate, table, root, stores / "block", size, workers)),
+            ("packing by transforms", partial(packing_rate, table, root, stores / "block", size, workers, False)),
         ]
-        for name, run in (*runs[number % 4 :], *runs[: number % 4]):
+        for name, run in (*runs[number % 5 :], *runs[: number % 5]):
             before = processor_time()
             rates.setdefault(name, []).append(run())
             spent.setdefault(name, []).append((processor_time() - before) / len(paths))
     opencv = [max(pair) for pair in zip(rates["cv2.imread"], rates["read + cv2.imdecode"], strict=True)]
     cheapest = [min(pair) for pair in zip(spent["cv2.imread"], spent["read + cv2.imdecode"], strict=True)]
     print(f"\n{'':22}{'images/s':>10}{'of OpenCV':>12}{'CPU us/image':>15}{'of OpenCV':>12}")
-    for name in (*DECODERS, "packing"):
+    for name in (*DECODERS, "packing", "packing by transforms"):
         ratio = statistics.median(one / best for one, best in zip(rates[name], opencv, strict=True))
         share = statistics.median(best / one for one, best in zip(spent[name], cheapest, strict=True))
         print(

@@ -76,6 +76,17 @@ def test_phantoms_are_for_commands_and_tests() -> None:
     assert {room for room, imported in rooms().items() if "phantoms" in imported} <= {"cli", "commands"}
 
 
+def test_itk_is_imported_by_what_needs_it() -> None:
+    """Inside the function that calls N4."""
+    imports = [
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == "itk" for alias in node.names)
+    ]
+    assert imports == []
+
+
 def test_no_room_is_crowded() -> None:
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     crowded = {

@@ -6,7 +6,6 @@ Method: Tustison et al., N4ITK: improved N3 bias correction, IEEE Trans Med Imag
 from __future__ import annotations
 
 import cv2
-import itk
 import numpy as np
 
 #: Longest side, in pixels, of the slices used to estimate the field: the field is smooth, and N4 is slow.
@@ -28,6 +27,8 @@ def log_bias_field(volume: np.ndarray) -> np.ndarray:
     numpy.ndarray
         float32 ``(slices, small rows, small columns)``; `corrected_slice` upsamples it. All 0 for a constant volume.
     """
+    import itk  # for N4 alone
+
     rows, columns = volume.shape[1:]
     scale = min(1.0, _LONGEST_SIDE / max(rows, columns))
     size = max(4, round(columns * scale)), max(4, round(rows * scale))
