@@ -126,7 +126,7 @@ def test_tasks_are_complete() -> None:
 def test_readers_compare_with_the_counts_of_the_catalogue() -> None:
     compared = 0
     for name, dataset in DATASETS.items():
-        module = importlib.import_module(f"radimagenet_monai.datasets.{dataset.reader}")
+        module = importlib.import_module(dataset.module)
         for count, value in getattr(module, "PUBLISHED_COUNTS", {}).items():
             assert dataset.counts[count].value == value, f"{name}: {count}"
             compared += 1

@@ -1,8 +1,7 @@
 """The catalogue of this collection: the 14 bundles, their data, protocol and sources.
 
 Bundles, model cards, command-line help and documentation are made from this module. It imports neither torch nor
-MONAI, so it answers at once. Each figure has a `Certainty`, because several facts of the field are claimed in only one
-place; the model cards print it.
+MONAI, so it answers at once.
 """
 
 from __future__ import annotations
@@ -11,8 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from radimagenet_monai.catalog.datasets import DATASETS as DATASETS
+from radimagenet_monai.catalog.datasets import Certainty as Certainty
+from radimagenet_monai.catalog.datasets import Count as Count
+from radimagenet_monai.catalog.datasets import Dataset as Dataset
 from radimagenet_monai.catalog.labels import LABELS
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.registry import Registry
 
 
 class Kind(StrEnum):
@@ -30,41 +33,6 @@ class Modality(StrEnum):
     MR = "MR"
     US = "US"
     RADIOGRAPH = "radiograph"
-
-
-class Certainty(StrEnum):
-    """Source of a figure."""
-
-    PUBLISHED = "published"  # seen in a primary source
-    DERIVED = "derived"  # computed from a primary source
-    CLAIMED = "claimed"  # stated by a third party, not checked
-    REMEMBERED = "not verified"  # known from memory only
-
-
-@dataclass(frozen=True)
-class Count:
-    """A number of images, patients, ... with its certainty."""
-
-    value: int
-    certainty: Certainty = Certainty.PUBLISHED
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset on which a task is defined.
-
-    ``reader`` names the module of `radimagenet_monai.datasets` that reads its on-disk format. It is ``None`` if there
-    is no reader yet; such data are given as a records table.
-    """
-
-    name: str
-    title: str
-    access: str
-    terms: str
-    format: str
-    counts: dict[str, Count] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    reader: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +84,8 @@ class Task:
         Class names in index order; in a two-class task the positive class is last.
     released
         Whether ``bundles/<name>`` exists in this version.
+    module
+        Of a plug-in's task: the module that describes it.
     """
 
     name: str
@@ -145,6 +115,7 @@ class Task:
     max_epochs: int = 30
     reported_gain: str | None = None
     released: bool = True
+    module: str = ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -167,141 +138,6 @@ _REPLICATIONS = (FREES_2025, JUODELYTE)
 
 NOT_A_DEVICE = "Research software: not a medical device, not for diagnosis or triage."
 _SLICE_LIMIT = "Labels are per image or slice; several images of a patient are not independent."
-
-
-DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset
-    for dataset in (
-        Dataset(
-            "radimagenet",
-            "RadImageNet",
-            "Request form and signed agreement with the authors (BMEII-AI/RadImageNet).",
-            "The authors' agreement; whether weights derived from the images may be redistributed is contested, so "
-            "this project ships none.",
-            "PNG in radiology_ai/{CT,MR}/<region>/<class>/ and radiology_ai/US/<class>/; "
-            "RadiologyAI_{train,val,test}.csv with filename,label",
-            {
-                "images": Count(1_350_000),
-                "patients": Count(131_872),
-                "classes": Count(165),
-                "CT images": Count(292_367, Certainty.REMEMBERED),
-                "MR images": Count(672_600, Certainty.REMEMBERED),
-                "US images": Count(389_885, Certainty.REMEMBERED),
-                "CT_abd_normal": Count(69_238, Certainty.CLAIMED),
-                "MR_mriabd_normal": Count(72_054, Certainty.CLAIMED),
-            },
-            (
-                "Patient ids are not published: the split cannot be derived again, use the official CSVs.",
-                "Identical images under different labels and blank images exist.",
-                "Strong class imbalance: report balanced accuracy beside plain accuracy.",
-            ),
-            reader="radimagenet",
-        ),
-        Dataset(
-            "ddti",
-            "DDTI (digital database of thyroid images)",
-            "Public.",
-            "See the data set's own page; cite its authors.",
-            "N.xml beside N_K.jpg; polygons and TI-RADS in the XML",
-            {"images": Count(349), "malignant": Count(288), "benign": Count(61), "patients": Count(298)},
-            ("Cases without a TI-RADS value exist in larger mirrors and are left out.",),
-            reader="ddti",
-        ),
-        Dataset(
-            "busi",
-            "BUSI (breast ultrasound images dataset)",
-            "Public: Al-Dhabyani W, et al. Dataset of breast ultrasound images. Data in Brief 2020;28:104863.",
-            "See the data set's own page; cite its authors.",
-            "Dataset_BUSI_with_GT/{benign,malignant,normal}/benign (1).png with benign (1)_mask.png, _mask_1.png, ...",
-            {
-                "images": Count(780),
-                "malignant": Count(210),
-                "benign": Count(437, Certainty.REMEMBERED),
-                "normal": Count(133, Certainty.REMEMBERED),
-            },
-            (
-                "No patient ids are published; near-duplicate images are known. Near-duplicates are kept on one side "
-                "of every split here, but patients cannot be.",
-                "Normal images count as benign, as in the RadImageNet protocol.",
-            ),
-            reader="busi",
-        ),
-        Dataset(
-            "mrnet",
-            "MRNet v1.0 (knee MRI)",
-            "Request form of the Stanford ML group.",
-            "Research use agreement of its authors.",
-            "{train,valid}/{axial,coronal,sagittal}/0000.npy of [slices, 256, 256]; train-acl.csv, ... without header",
-            {
-                "exams": Count(1_370),
-                "ACL tears": Count(319),
-                "meniscal tears": Count(508),
-                "train exams": Count(1_130),
-                "valid exams": Count(120),
-                "acl exams": Count(262, Certainty.REMEMBERED),
-                "meniscus exams": Count(449, Certainty.REMEMBERED),
-                "abnormal exams": Count(1_008, Certainty.REMEMBERED),
-            },
-            (
-                "The 120 exams of the test part are not public: of 1 370 exams 1 250 can be had. The last three counts "
-                "are of those.",
-                "Labels are per exam; the authors' rule for choosing slices is not published.",
-            ),
-            reader="mrnet",
-        ),
-        Dataset(
-            "rsna_pneumonia",
-            "RSNA Pneumonia Detection Challenge",
-            "Public (Kaggle).",
-            "The challenge's terms.",
-            "stage_2_train_images/<patientId>.dcm; stage_2_train_labels.csv, one row a box",
-            {
-                "images": Count(26_684),
-                "Normal": Count(8_851),
-                "No Lung Opacity / Not Normal": Count(11_821),
-                "Lung Opacity": Count(6_012),
-            },
-            reader="rsna_pneumonia",
-        ),
-        Dataset(
-            "covid19_ct",
-            "COVID-19 CT (private cohort of the authors)",
-            "Not public: bring your own data as a records table.",
-            "Your own.",
-            "CSV filename,label with positive/negative",
-            {"images": Count(9_050, Certainty.REMEMBERED)},
-            reader="covid19_ct",
-        ),
-        Dataset(
-            "cc_ccii",
-            "CC-CCII (China consortium of chest CT image investigation)",
-            "Public.",
-            "See the data set's own page; cite its authors.",
-            "{CP,NCP,Normal}/<patient>/<scan>/<slice>.png|jpg",
-            {"images": Count(58_766, Certainty.REMEMBERED)},
-            reader="cc_ccii",
-        ),
-        Dataset(
-            "rsna_ich",
-            "RSNA Intracranial Hemorrhage Detection Challenge",
-            "Public (Kaggle).",
-            "The challenge's terms.",
-            "stage_2_train/ID_xxxxxxxxx.dcm; stage_2_train.csv with ID,Label",
-            {
-                "images in the authors' CSVs": Count(573_614, Certainty.REMEMBERED),
-                "images": Count(752_803, Certainty.REMEMBERED),
-                "any": Count(107_933, Certainty.REMEMBERED),
-                "epidural": Count(3_145, Certainty.REMEMBERED),
-                "intraparenchymal": Count(36_118, Certainty.REMEMBERED),
-                "intraventricular": Count(26_205, Certainty.REMEMBERED),
-                "subarachnoid": Count(35_675, Certainty.REMEMBERED),
-                "subdural": Count(47_166, Certainty.REMEMBERED),
-            },
-            ("Duplicated rows exist; patient and series ids are in the DICOM headers.",),
-            reader="rsna_ich",
-        ),
-    )
-}
 
 
 _ULTRASOUND = {"name": "UltrasoundLuminanced", "crop": "auto"}
@@ -339,9 +175,12 @@ def _pretraining(architecture: str, title: str, batch_size: int) -> Task:
     )
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
+TASKS: Registry[Task] = Registry(
+    "tasks",
+    "task",
+    Task,
+    "TASK",
+    given=(
         _pretraining("resnet50", "ResNet50", 256),
         _pretraining("densenet121", "DenseNet121", 256),
         _pretraining("inceptionv3", "InceptionV3", 256),
@@ -573,8 +412,8 @@ TASKS: dict[str, Task] = {
                 ),
             )
         ),
-    )
-}
+    ),
+)
 
 
 def get_task(name: str) -> Task:
@@ -585,7 +424,4 @@ def get_task(name: str) -> Task:
     ConfigurationError
         If there is none; the message lists the known tasks.
     """
-    try:
-        return TASKS[name]
-    except KeyError:
-        raise ConfigurationError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}") from None
+    return TASKS.require(name)

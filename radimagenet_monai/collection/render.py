@@ -11,7 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from radimagenet_monai.catalog.tasks import DATASETS, TASKS, Dataset, Kind, Modality, Task, get_task
+from radimagenet_monai.catalog.datasets import DATASETS, Dataset
+from radimagenet_monai.catalog.tasks import TASKS, Kind, Modality, Task, get_task
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
 from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.version import __version__
@@ -107,7 +108,7 @@ def _stale(folder: Path, rendered: dict[str, str]) -> list[str]:
 
 
 def _context(task: Task, dataset: Dataset | None = None) -> dict[str, Any]:
-    dataset = dataset or DATASETS[task.dataset]
+    dataset = dataset or DATASETS.require(task.dataset)
     options = dict(task.intensity)
     policy = options.pop("name")
     modality_name = _MODALITY_NAMES[task.modality] if task.modality else "CT, MRI or ultrasound"

@@ -12,7 +12,8 @@ def info(json: bool = False, task: str | None = None) -> None:
     """Show what this version offers: tasks, architectures, weights, datasets.
 
     Args:
-        json: print one JSON object with the keys tasks, architectures, weights, datasets.
+        json: print one JSON object with the keys tasks, architectures, weights, datasets, plugins,
+            left_out.
         task: show everything about this task only.
     """
     catalogue = _catalogue(task)
@@ -20,18 +21,22 @@ def info(json: bool = False, task: str | None = None) -> None:
 
 
 def _catalogue(task: str | None) -> dict[str, Any]:
-    from radimagenet_monai.catalog.tasks import DATASETS, TASKS, get_task
+    from radimagenet_monai.catalog.datasets import DATASETS
+    from radimagenet_monai.catalog.tasks import TASKS, get_task
     from radimagenet_monai.encoders.architectures import ARCHITECTURES
     from radimagenet_monai.weights.catalogue import CATALOGUE
 
     tasks = [get_task(task)] if task else list(TASKS.values())
-    datasets = [DATASETS[tasks[0].dataset]] if task else list(DATASETS.values())
+    datasets = [DATASETS.require(tasks[0].dataset)] if task else list(DATASETS.values())
+    tables = (TASKS, DATASETS)
     return {
         "version": __version__,
         "tasks": {item.name: _plain(item) for item in tasks},
         "architectures": {item.name: _plain(item) for item in ARCHITECTURES.values()},
         "weights": {item.name: item.to_dict() for item in CATALOGUE.values()},
-        "datasets": {item.name: _plain(item) for item in datasets},
+        "datasets": {item.name: item.to_dict() for item in datasets},
+        "plugins": {table.table: table.packages for table in tables if table.packages},
+        "left_out": [sentence for table in tables for sentence in table.left_out],
     }
 
 
@@ -54,17 +59,22 @@ def _to_text(catalogue: dict[str, Any], detailed: bool) -> str:
         )
     lines = [f"RadImageNet on MONAI {catalogue['version']}", "", "tasks (* bundle in this version)"]
     for name, task in catalogue["tasks"].items():
-        lines.append(f"  {'*' if task['released'] else ' '} {name:44} {task['title']}")
+        lines.append(f"  {'*' if task['released'] else ' '} {name:44} {task['title']}{_from(catalogue, 'tasks', name)}")
     lines += ["", "architectures"]
     for name, item in catalogue["architectures"].items():
         lines.append(f"    {name:20} {item['num_features']} features, {item['num_parameters']:,} parameters")
     lines += ["", "weights"]
     for name, item in catalogue["weights"].items():
         lines.append(f"    {name:28} {item['origin']}")
-    lines += ["", "datasets (* has a reader)"]
+    lines += ["", "datasets"]
     for name, item in catalogue["datasets"].items():
-        lines.append(f"  {'*' if item['reader'] else ' '} {name:20} {item['title']}")
+        lines.append(f"    {name:20} {item['title']}{_from(catalogue, 'datasets', name)}")
     return "\n".join([*lines, "", "more: radimagenet info --task NAME, radimagenet info --json"])
+
+
+def _from(catalogue: dict[str, Any], table: str, name: str) -> str:
+    package = catalogue["plugins"].get(table, {}).get(name)
+    return f" (plug-in {package})" if package else ""
 
 
 def _value(value: Any) -> str:

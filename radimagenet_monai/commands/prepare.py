@@ -28,8 +28,7 @@ def prepare(
     known flaws. "radimagenet audit" has an exit status.
 
     Args:
-        name: the dataset: busi, ddti, mrnet, rsna_pneumonia, rsna_ich, cc_ccii, covid19_ct, radimagenet; csv or folder
-            for your own data.
+        name: the dataset, see 'radimagenet info'; csv or folder for your own data.
         root: folder of the dataset.
         out: folder that receives records.csv, summary.json, audit.html and audit.json.
         seed: random seed of the split.

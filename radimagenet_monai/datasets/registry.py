@@ -6,28 +6,18 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from radimagenet_monai.catalog.datasets import DATASETS
 from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.registry import resolve
 from radimagenet_monai.datasets.masks.survey import refuse_undecided, survey_masks
-from radimagenet_monai.datasets.readers import (
-    busi,
-    cc_ccii,
-    covid19_ct,
-    csv_table,
-    ddti,
-    folder,
-    mrnet,
-    radimagenet,
-    rsna_ich,
-    rsna_pneumonia,
-)
 from radimagenet_monai.datasets.records.table import (
     MASK_SEPARATOR,
     RECORDS_FILE,
@@ -48,27 +38,48 @@ NOT_LISTED = "file that these options do not use"
 
 @dataclass(frozen=True)
 class DatasetReader:
-    """The entry points of one dataset module."""
+    """The functions of the file that describes a dataset ``NAME``.
+
+    Attributes
+    ----------
+    read
+        ``read_NAME(root, seed=0, ...)``: the records table; further parameters are options of ``radimagenet prepare``.
+    looks_like
+        ``looks_like_NAME(root)``: whether a folder holds the dataset.
+    summary
+        ``summary(frame)``: the content of ``summary.json``, see `radimagenet_monai.datasets.records.summary`.
+    """
 
     read: Callable[..., pd.DataFrame]
     looks_like: Callable[[str | os.PathLike[str]], bool]
     summary: Callable[[pd.DataFrame], dict[str, Any]]
 
 
-READERS: dict[str, DatasetReader] = {
-    "busi": DatasetReader(busi.read_busi, busi.looks_like_busi, busi.summary),
-    "ddti": DatasetReader(ddti.read_ddti, ddti.looks_like_ddti, ddti.summary),
-    "mrnet": DatasetReader(mrnet.read_mrnet, mrnet.looks_like_mrnet, mrnet.summary),
-    "radimagenet": DatasetReader(radimagenet.read_radimagenet, radimagenet.looks_like_radimagenet, radimagenet.summary),
-    "cc_ccii": DatasetReader(cc_ccii.read_cc_ccii, cc_ccii.looks_like_cc_ccii, cc_ccii.summary),
-    "covid19_ct": DatasetReader(covid19_ct.read_covid19_ct, covid19_ct.looks_like_covid19_ct, covid19_ct.summary),
-    "rsna_ich": DatasetReader(rsna_ich.read_rsna_ich, rsna_ich.looks_like_rsna_ich, rsna_ich.summary),
-    "rsna_pneumonia": DatasetReader(
-        rsna_pneumonia.read_rsna_pneumonia, rsna_pneumonia.looks_like_rsna_pneumonia, rsna_pneumonia.summary
-    ),
-    "csv": DatasetReader(csv_table.read_csv, csv_table.looks_like_csv, csv_table.summary),
-    "folder": DatasetReader(folder.read_folder, folder.looks_like_folder, folder.summary),
-}
+class _Readers(Mapping[str, DatasetReader]):
+    """The reader of each dataset, imported on first use, and those of own data."""
+
+    _OWN: Mapping[str, str] = {
+        "csv": "radimagenet_monai.datasets.readers.csv_table",
+        "folder": "radimagenet_monai.datasets.readers.folder",
+    }
+
+    def __getitem__(self, name: str) -> DatasetReader:
+        module = self._OWN[name] if name in self._OWN else DATASETS[name].module
+        return DatasetReader(
+            *(resolve(module, function) for function in (f"read_{name}", f"looks_like_{name}", "summary"))
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in DATASETS or name in self._OWN)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*DATASETS, *self._OWN))
+
+    def __len__(self) -> int:
+        return len(DATASETS) + len(self._OWN)
+
+
+READERS: Mapping[str, DatasetReader] = _Readers()
 
 
 def get_reader(name: str) -> DatasetReader:
@@ -79,10 +90,10 @@ def get_reader(name: str) -> DatasetReader:
     ConfigurationError
         If there is none; the message lists the known names.
     """
-    try:
+    if name in READERS:
         return READERS[name]
-    except (KeyError, TypeError):
-        raise ConfigurationError(f"no reader for dataset {name!r}; there is one for {', '.join(READERS)}") from None
+    broken = "".join(f"; {sentence}" for sentence in DATASETS.left_out)
+    raise ConfigurationError(f"no reader for dataset {name!r}; there is one for {', '.join(READERS)}{broken}")
 
 
 def read_dataset(name: str, root: str | os.PathLike[str], seed: int = 0, **options: Any) -> pd.DataFrame:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from radimagenet_monai.catalog.datasets import DATASETS
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.registry import resolve
+from radimagenet_monai.phantoms.writing import Rehearsal
 
 PHANTOMS: dict[str, str] = {
-    "busi": "radimagenet_monai.phantoms.busi:write_busi_phantom",
-    "ddti": "radimagenet_monai.phantoms.ddti:write_ddti_phantom",
-    "cc_ccii": "radimagenet_monai.phantoms.cc_ccii:write_cc_ccii_phantom",
-    "covid19_ct": "radimagenet_monai.phantoms.covid19_ct:write_covid19_ct_phantom",
-    "rsna_ich": "radimagenet_monai.phantoms.rsna_ich:write_rsna_ich_phantom",
-    "rsna_pneumonia": "radimagenet_monai.phantoms.rsna_pneumonia:write_rsna_pneumonia_phantom",
-    "radimagenet": "radimagenet_monai.phantoms.radimagenet:write_radimagenet_phantom",
-    "mrnet": "radimagenet_monai.phantoms.mrnet:write_mrnet_phantom",
-    "mr_nifti": "radimagenet_monai.phantoms.mr_nifti:write_mr_nifti_phantom",
+    path.stem: f"{__name__}.{path.stem}:write_{path.stem}_phantom"
+    for path in sorted(Path(__file__).parent.glob("*.py"))
+    if f"\ndef write_{path.stem}_phantom(" in path.read_text(encoding="utf-8")
 }
-"""Dataset name to its writer, as ``module:function``; the module is imported on first use only."""
+"""Name of a phantom to its writer, as ``module:function``: what a file ``NAME.py`` of this folder calls
+``write_NAME_phantom``. The module is imported on first use only."""
 
 
 def write_phantom(name: str, out: str | os.PathLike[str], **options: Any) -> Path:
@@ -50,8 +47,20 @@ def phantom_writer(name: str) -> Callable[..., Any]:
     ConfigurationError
         For an unknown name.
     """
-    if name not in PHANTOMS:
-        raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(PHANTOMS)}")
-    module, function = PHANTOMS[name].split(":")
-    writer: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    writers = PHANTOMS | {item.name: item.phantom for item in DATASETS.values() if item.phantom}
+    if name not in writers:
+        raise ConfigurationError(f"phantom '{name}' is unknown; expected one of {', '.join(writers)}")
+    writer: Callable[..., Any] = resolve("", writers[name])
     return writer
+
+
+def rehearsal_of(name: str) -> Rehearsal:
+    """The ``REHEARSAL`` in the module of a dataset's phantom.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no phantom, or none to rehearse with.
+    """
+    rehearsal: Rehearsal = resolve(phantom_writer(name).__module__, "REHEARSAL")
+    return rehearsal

@@ -22,7 +22,9 @@ from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.readers.cc_ccii import LEFT_OUT_FOLDER
 from radimagenet_monai.phantoms.anatomy.chest_ct import Disease, simulate_chest
 from radimagenet_monai.phantoms.anatomy.noise import even_share
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=160, size=128, epochs=8)
 
 README = """These images are phantoms: computed chest CT, not patients.
 

@@ -18,7 +18,9 @@ from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.phantoms.anatomy.chest_ct import simulate_chest
 from radimagenet_monai.phantoms.anatomy.noise import even_share
 from radimagenet_monai.phantoms.ct_dicom import Series, choose_scanner, write_slice
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=150, size=128, epochs=6)
 
 README = """These images are phantoms: computed chest CT, not patients.
 

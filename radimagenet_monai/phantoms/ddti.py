@@ -36,7 +36,9 @@ from radimagenet_monai.phantoms.anatomy.ultrasound import (
     reduce_mask,
     scan,
 )
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=320, size=(160, 240), epochs=12)
 
 DATASET_FOLDER = "DDTI"
 

@@ -12,7 +12,9 @@ from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.readers.mrnet import DATASET_FOLDER, PLANES, TARGETS, Plane
 from radimagenet_monai.phantoms.anatomy.knee import Knee, draw_knee, image_knee
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=240, size=128, epochs=6)
 
 README = """These exams are phantoms: computed knee MRI, not patients.
 

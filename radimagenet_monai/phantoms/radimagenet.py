@@ -31,7 +31,9 @@ from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.readers.radimagenet import DATASET_FOLDER, class_folder
 from radimagenet_monai.phantoms.anatomy.body_regions import FINDINGS, SITES, VIEW_OF_REGION, VIEWS, Shape
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=165 * 12, size=80, epochs=5)
 
 README = """These images are phantoms: computed pictures in the style of CT, MR and ultrasound, not patients.
 

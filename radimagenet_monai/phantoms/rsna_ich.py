@@ -31,7 +31,9 @@ from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.readers.rsna_ich import ANY, DATASET_FOLDER, IMAGE_FOLDERS, LABELS_FILE, SUBTYPES
 from radimagenet_monai.phantoms.anatomy.noise import even_share, grain, rise, smooth_noise
 from radimagenet_monai.phantoms.ct_dicom import AIR, Series, choose_scanner, write_slice
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=200, size=128, epochs=10)
 
 README = """These images are phantoms: computed head CT, not patients.
 

@@ -38,7 +38,9 @@ from radimagenet_monai.datasets.readers.rsna_pneumonia import (
     LABELS_FILE,
 )
 from radimagenet_monai.phantoms.anatomy.noise import even_share, grain, rise, smooth_noise
-from radimagenet_monai.phantoms.writing import write_dataset
+from radimagenet_monai.phantoms.writing import Rehearsal, write_dataset
+
+REHEARSAL = Rehearsal(patients=400, size=128, epochs=12)
 
 README = """These images are phantoms: computed chest radiographs, not patients.
 

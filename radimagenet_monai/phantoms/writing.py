@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,18 @@ from radimagenet_monai.core.workers import WorkerPool
 README_FILE = "README.txt"
 
 Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Patients, pixels and epochs with which ``radimagenet bundles rehearse`` takes two cores a few minutes per bundle.
+
+    A module of a phantom binds one to ``REHEARSAL``. ``size`` is the writer's option of that name.
+    """
+
+    patients: int
+    size: int | tuple[int, int]
+    epochs: int
 
 
 def write_dataset(

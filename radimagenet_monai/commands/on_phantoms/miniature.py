@@ -25,7 +25,7 @@ from radimagenet_monai.comparison.compare import compare
 from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.named_roots import shell_command
 from radimagenet_monai.datasets.registry import prepare
-from radimagenet_monai.phantoms import write_phantom
+from radimagenet_monai.phantoms import rehearsal_of, write_phantom
 from radimagenet_monai.report.comparison.report import read_analysis, write_comparison_report
 from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.store.packing import pack_records
@@ -33,8 +33,6 @@ from radimagenet_monai.store.packing import pack_records
 COMPARISONS_FOLDER = "comparisons"
 RESULT_FILE = "result.json"
 TABLE_FILE = "miniature.md"
-
-_PHANTOM_PIXELS: Mapping[str, Any] = {"busi": (160, 240), "ddti": (160, 240)}
 
 
 @dataclass(frozen=True)
@@ -213,7 +211,7 @@ def _phantom_of_task(out: Path, name: str, recipe: Recipe) -> tuple[Path, Path]:
     data = folder / "phantom"
     if not records.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        size = _PHANTOM_PIXELS.get(task.dataset, 128)
+        size = rehearsal_of(task.dataset).size
         write_phantom(task.dataset, data, patients=recipe.patients, size=size, seed=recipe.seed, workers=2)
         prepare(task.dataset, data, records.parent, recipe.seed, **task.reader_options)
     return data, records

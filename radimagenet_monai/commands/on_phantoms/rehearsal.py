@@ -22,7 +22,7 @@ from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.named_roots import shell_command
 from radimagenet_monai.datasets.registry import prepare
-from radimagenet_monai.phantoms import write_phantom
+from radimagenet_monai.phantoms import rehearsal_of, write_phantom
 
 RESULT_FILE = "result.json"
 TABLE_FILE = "rehearsal.md"
@@ -43,24 +43,14 @@ class Plan:
     required: float
 
 
-# Patients, pixels and epochs that take two cores a few minutes per bundle; fewer for exams of many slices.
-_PHANTOMS: dict[str, tuple[int, dict[str, Any], int]] = {
-    "busi": (400, {"size": (160, 240)}, 12),
-    "ddti": (320, {"size": (160, 240)}, 12),
-    "mrnet": (240, {"size": 128}, 6),
-    "rsna_pneumonia": (400, {"size": 128}, 12),
-    "covid19_ct": (150, {"size": 128}, 6),
-    "cc_ccii": (160, {"size": 128}, 8),
-    "rsna_ich": (200, {"size": 128}, 10),
-    "radimagenet": (165 * 12, {"size": 80}, 5),
-}
 _TRAINING = {"architecture": "densenet121", "image_size": 96, "batch_size": 16, "learning_rate": 1e-3}
 _CHANCE_TOP5 = 5 / 165
 
 
 def plan_for(task: Task) -> Plan:
     """The plan of a task."""
-    patients, options, epochs = _PHANTOMS[task.dataset]
+    rehearsal = rehearsal_of(task.dataset)
+    patients, options, epochs = rehearsal.patients, {"size": rehearsal.size}, rehearsal.epochs
     if task.kind is Kind.PRETRAINING:
         training = {**_TRAINING, "architecture": task.architecture, "image_size": 80, "max_epochs": epochs}
         return Plan(patients, options, training, "top-5 accuracy", 5 * _CHANCE_TOP5)

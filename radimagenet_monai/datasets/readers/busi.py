@@ -26,6 +26,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.audit.picture_hash import NEAR_DUPLICATE_BITS, difference_hash, near_pairs, pack_hashes
 from radimagenet_monai.datasets.records.split_columns import DEFAULT_FOLDS, divide
@@ -33,10 +34,29 @@ from radimagenet_monai.datasets.records.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import MASK_SEPARATOR, check_records
 
+DATASET = Dataset(
+    name="busi",
+    title="BUSI (breast ultrasound images dataset)",
+    access="Public: Al-Dhabyani W, et al. Dataset of breast ultrasound images. Data in Brief 2020;28:104863.",
+    terms="See the data set's own page; cite its authors.",
+    format="Dataset_BUSI_with_GT/{benign,malignant,normal}/benign (1).png with benign (1)_mask.png, _mask_1.png, ...",
+    counts={
+        "images": Count(780),
+        "malignant": Count(210),
+        "benign": Count(437, Certainty.REMEMBERED),
+        "normal": Count(133, Certainty.REMEMBERED),
+    },
+    notes=(
+        "No patient ids are published; near-duplicate images are known. Near-duplicates are kept on one side "
+        "of every split here, but patients cannot be.",
+        "Normal images count as benign, as in the RadImageNet protocol.",
+    ),
+)
+
 DATASET_FOLDER = "Dataset_BUSI_with_GT"
 FINDINGS = ("benign", "malignant", "normal")
 CLASSES = ("benign", "malignant")
-PUBLISHED_COUNTS = {"benign": 437, "malignant": 210, "normal": 133}
+PUBLISHED_COUNTS = DATASET.published(*FINDINGS)
 """Images of each finding in the published dataset, 780 in all."""
 
 _NAME = re.compile(r"(?P<finding>[a-z]+) \((?P<number>\d+)\)(?P<mask>_mask(?:_(?P<lesion>\d+))?)?\.png", re.IGNORECASE)

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.core import file_hash
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.readers.authors_csv import select_listed
@@ -30,9 +31,18 @@ from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.io.reader import is_junk
 
+DATASET = Dataset(
+    name="cc_ccii",
+    title="CC-CCII (China consortium of chest CT image investigation)",
+    access="Public.",
+    terms="See the data set's own page; cite its authors.",
+    format="{CP,NCP,Normal}/<patient>/<scan>/<slice>.png|jpg",
+    counts={"images": Count(58_766, Certainty.REMEMBERED)},
+)
+
 CLASSES = ("CP", "NCP")
 LEFT_OUT_FOLDER = "Normal"
-PUBLISHED_COUNTS = {"images": 58_766}
+PUBLISHED_COUNTS = DATASET.published("images")
 """Slices in the RadImageNet authors' selection (from memory, not verified); the whole dataset is larger."""
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")

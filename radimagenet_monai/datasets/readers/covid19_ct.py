@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.readers.csv_table import read_csv
 from radimagenet_monai.datasets.records.split_columns import DEFAULT_FOLDS
@@ -22,11 +23,21 @@ from radimagenet_monai.datasets.records.splits import DEFAULT_FRACTIONS
 from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.tables.text_table import read_text_table
 
+DATASET = Dataset(
+    name="covid19_ct",
+    title="COVID-19 CT (private cohort of the authors)",
+    access="Not public: bring your own data as a records table.",
+    terms="Your own.",
+    format="CSV filename,label with positive/negative",
+    counts={"images": Count(9_050, Certainty.REMEMBERED)},
+    own=True,  # the cohort is private: users of this reader have their own images
+)
+
 DATASET_FOLDER = "covid19_ct"
 TABLE_FILE = "labels.csv"
 CLASSES = ("negative", "positive")
 SLICES = "central:10"
-PAPER_IMAGES = 9_050
+PAPER_IMAGES = DATASET.counts["images"].value
 """Slices of the paper's private cohort, about (from memory, not verified)."""
 
 _COLUMNS = {"filename", "label"}

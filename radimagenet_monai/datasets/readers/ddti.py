@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from radimagenet_monai.catalog.datasets import Count, Dataset
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.core.file_hash import hash_files
 from radimagenet_monai.datasets.readers.authors_csv import select_listed
@@ -34,11 +35,21 @@ from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.io.discovery.walk import walk_files
 from radimagenet_monai.io.reader import is_junk
 
+DATASET = Dataset(
+    name="ddti",
+    title="DDTI (digital database of thyroid images)",
+    access="Public.",
+    terms="See the data set's own page; cite its authors.",
+    format="N.xml beside N_K.jpg; polygons and TI-RADS in the XML",
+    counts={"images": Count(349), "malignant": Count(288), "benign": Count(61), "patients": Count(298)},
+    notes=("Cases without a TI-RADS value exist in larger mirrors and are left out.",),
+)
+
 CLASSES = ("benign", "malignant")
 BENIGN_CATEGORIES = ("2", "3")
 MALIGNANT_CATEGORIES = ("4", "4a", "4b", "4c", "5")
 TARGETS = ("malignancy", "nodule")
-PUBLISHED_COUNTS = {"images": 349, "malignant": 288, "benign": 61, "patients": 298}
+PUBLISHED_COUNTS = DATASET.published("images", "malignant", "benign", "patients")
 """What the RadImageNet paper used: the images of cases with a TI-RADS category."""
 
 _CASE = re.compile(r"(\d{1,6})\.xml", re.IGNORECASE)

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.core import file_hash
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.readers.authors_csv import read_authors_csv
@@ -37,6 +38,29 @@ from radimagenet_monai.datasets.records.splits import DEFAULT_FRACTIONS, assign_
 from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.datasets.tables.spellings import map_labels
+
+DATASET = Dataset(
+    name="mrnet",
+    title="MRNet v1.0 (knee MRI)",
+    access="Request form of the Stanford ML group.",
+    terms="Research use agreement of its authors.",
+    format="{train,valid}/{axial,coronal,sagittal}/0000.npy of [slices, 256, 256]; train-acl.csv, ... without header",
+    counts={
+        "exams": Count(1_370),
+        "ACL tears": Count(319),
+        "meniscal tears": Count(508),
+        "train exams": Count(1_130),
+        "valid exams": Count(120),
+        "acl exams": Count(262, Certainty.REMEMBERED),
+        "meniscus exams": Count(449, Certainty.REMEMBERED),
+        "abnormal exams": Count(1_008, Certainty.REMEMBERED),
+    },
+    notes=(
+        "The 120 exams of the test part are not public: of 1 370 exams 1 250 can be had. The last three counts "
+        "are of those.",
+        "Labels are per exam; the authors' rule for choosing slices is not published.",
+    ),
+)
 
 Target = Literal["acl", "meniscus", "abnormal"]
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -53,13 +77,7 @@ CLASSES: dict[Target, tuple[str, str]] = {
 DEFAULT_SLICES: dict[Target, str] = {"acl": "central:5", "meniscus": "central:9", "abnormal": "central:9"}
 """Rule of `radimagenet_monai.datasets.records.slices.choose_slices` by target."""
 
-PUBLISHED_COUNTS = {
-    "train exams": 1130,
-    "valid exams": 120,
-    "acl exams": 262,
-    "meniscus exams": 449,
-    "abnormal exams": 1008,
-}
+PUBLISHED_COUNTS = DATASET.published("train exams", "valid exams", "acl exams", "meniscus exams", "abnormal exams")
 """Exams that were given out, and those of them with each label; the latter are not verified. The paper counts 319 ACL
 tears and 508 meniscal tears in 1 370 exams, of which 120 are not published."""
 

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.catalog.labels import LABELS, RadImageNetLabel
 from radimagenet_monai.core import file_hash
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
@@ -40,16 +41,35 @@ from radimagenet_monai.datasets.records.splits import DEFAULT_FRACTIONS, assign_
 from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import SPLITS, Split, check_records
 
+DATASET = Dataset(
+    name="radimagenet",
+    title="RadImageNet",
+    access="Request form and signed agreement with the authors (BMEII-AI/RadImageNet).",
+    terms="The authors' agreement; whether weights derived from the images may be redistributed is contested, so "
+    "this project ships none.",
+    format="PNG in radiology_ai/{CT,MR}/<region>/<class>/ and radiology_ai/US/<class>/; "
+    "RadiologyAI_{train,val,test}.csv with filename,label",
+    counts={
+        "images": Count(1_350_000),
+        "patients": Count(131_872),
+        "classes": Count(165),
+        "CT images": Count(292_367, Certainty.REMEMBERED),
+        "MR images": Count(672_600, Certainty.REMEMBERED),
+        "US images": Count(389_885, Certainty.REMEMBERED),
+        "CT_abd_normal": Count(69_238, Certainty.CLAIMED),
+        "MR_mriabd_normal": Count(72_054, Certainty.CLAIMED),
+    },
+    notes=(
+        "Patient ids are not published: the split cannot be derived again, use the official CSVs.",
+        "Identical images under different labels and blank images exist.",
+        "Strong class imbalance: report balanced accuracy beside plain accuracy.",
+    ),
+)
+
 DATASET_FOLDER = "radiology_ai"
 CLASSES = tuple(label.key for label in LABELS)
 MODALITIES = ("CT", "MR", "US")
-PUBLISHED_COUNTS = {
-    "classes": 165,
-    "CT images": 292_367,
-    "US images": 389_885,
-    "CT_abd_normal": 69_238,
-    "MR_mriabd_normal": 72_054,
-}
+PUBLISHED_COUNTS = DATASET.published("classes", "CT images", "US images", "CT_abd_normal", "MR_mriabd_normal")
 """Counts of the whole dataset that are known to the last image. Only the number of classes is the authors' own; the
 images of CT and US are not verified, and those of the two normal classes are from one public retraining. The paper says
 1.35 million images, of which about 672 600 are MR."""

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radimagenet_monai.catalog.datasets import Certainty, Count, Dataset
 from radimagenet_monai.core import file_hash
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.readers.authors_csv import select_listed
@@ -37,24 +38,37 @@ from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.datasets.tables.dicom_headers import FAULT, list_dicom_files, read_header_table
 
+DATASET = Dataset(
+    name="rsna_ich",
+    title="RSNA Intracranial Hemorrhage Detection Challenge",
+    access="Public (Kaggle).",
+    terms="The challenge's terms.",
+    format="stage_2_train/ID_xxxxxxxxx.dcm; stage_2_train.csv with ID,Label",
+    counts={
+        "images in the authors' CSVs": Count(573_614, Certainty.REMEMBERED),
+        "images": Count(752_803, Certainty.REMEMBERED),
+        "any": Count(107_933, Certainty.REMEMBERED),
+        "epidural": Count(3_145, Certainty.REMEMBERED),
+        "intraparenchymal": Count(36_118, Certainty.REMEMBERED),
+        "intraventricular": Count(26_205, Certainty.REMEMBERED),
+        "subarachnoid": Count(35_675, Certainty.REMEMBERED),
+        "subdural": Count(47_166, Certainty.REMEMBERED),
+    },
+    notes=("Duplicated rows exist; patient and series ids are in the DICOM headers.",),
+)
+
 DATASET_FOLDER = "rsna-intracranial-hemorrhage-detection"
 IMAGE_FOLDERS = ("stage_2_train", "stage_2_train_images")
 LABELS_FILE = "stage_2_train.csv"
 CLASSES = ("no hemorrhage", "hemorrhage")
 ANY = "any"
 SUBTYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
-PUBLISHED_COUNTS = {
-    "images": 752_803,
-    "any": 107_933,
-    "epidural": 3_145,
-    "intraparenchymal": 36_118,
-    "intraventricular": 26_205,
-    "subarachnoid": 35_675,
-    "subdural": 47_166,
-}
+PUBLISHED_COUNTS = DATASET.published(
+    "images", "any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"
+)
 """Slices of the training set, and those with each label. From memory, not verified."""
 
-PAPER_IMAGES = 573_614
+PAPER_IMAGES = DATASET.counts["images in the authors' CSVs"].value
 """Slices in the RadImageNet authors' selection. From memory, not verified."""
 
 _COLUMNS = (ANY, *SUBTYPES)

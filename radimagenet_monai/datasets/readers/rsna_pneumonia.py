@@ -26,6 +26,7 @@ from typing import Any
 
 import pandas as pd
 
+from radimagenet_monai.catalog.datasets import Count, Dataset
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.readers.authors_csv import select_listed
 from radimagenet_monai.datasets.records.split_columns import DEFAULT_FOLDS, divide
@@ -33,6 +34,20 @@ from radimagenet_monai.datasets.records.summary import summarize
 from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.datasets.tables.dicom_headers import FAULT, list_dicom_files, read_header_table
 from radimagenet_monai.datasets.tables.text_table import read_text_table
+
+DATASET = Dataset(
+    name="rsna_pneumonia",
+    title="RSNA Pneumonia Detection Challenge",
+    access="Public (Kaggle).",
+    terms="The challenge's terms.",
+    format="stage_2_train_images/<patientId>.dcm; stage_2_train_labels.csv, one row a box",
+    counts={
+        "images": Count(26_684),
+        "Normal": Count(8_851),
+        "No Lung Opacity / Not Normal": Count(11_821),
+        "Lung Opacity": Count(6_012),
+    },
+)
 
 DATASET_FOLDER = "rsna-pneumonia-detection-challenge"
 IMAGES_FOLDER = "stage_2_train_images"
@@ -43,12 +58,7 @@ FINDINGS = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
 FRACTIONS = (0.76, 0.09, 0.15)
 """Shares of train, validation and test nearest to the paper's, about 76 / 8.5 / 15 %."""
 
-PUBLISHED_COUNTS = {
-    "images": 26_684,
-    "Normal": 8_851,
-    "No Lung Opacity / Not Normal": 11_821,
-    "Lung Opacity": 6_012,
-}
+PUBLISHED_COUNTS = DATASET.published("images", "Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
 BOX_SEPARATOR = ";"
 
 _HEADER = ("PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from radimagenet_monai.catalog.tasks import DATASETS, NOT_A_DEVICE, Dataset, Task
+from radimagenet_monai.catalog.datasets import DATASETS, Dataset
+from radimagenet_monai.catalog.tasks import NOT_A_DEVICE, Task
 from radimagenet_monai.datasets.records.table import RECORDS_FILE
 from radimagenet_monai.datasets.registry import READERS, SUMMARY_FILE
 
-# The cohort of that name is private: users of its reader have their own data.
 _YOURS = "your own"
 _MOST_NAMED = 6  # classes in a title
-_OWN_READERS = ("csv", "folder", "covid19_ct")
 
 
 def source_of_table(table: str | os.PathLike[str]) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def described(
         terms="Your own." if owner == _YOURS else "Not stated.",
         format="a records table",
     )
-    if reader in DATASETS and reader not in _OWN_READERS:
+    if reader in DATASETS and not DATASETS[str(reader)].own:
         dataset = DATASETS[str(reader)]
         options = known.get("options") or {}
         same_labels = all(options.get(name) == value for name, value in task.reader_options.items())
