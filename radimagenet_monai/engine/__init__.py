@@ -58,7 +58,11 @@ if TYPE_CHECKING:
     from radimagenet_monai.engine.trained.intensity import intensity_facts, require_trained_intensity
     from radimagenet_monai.engine.trained.model_file import load_model, operating_points, trained_fact
     from radimagenet_monai.engine.trained.plane import require_plane
-    from radimagenet_monai.engine.trained.preprocessing import preprocessing_facts, trained_preprocessing
+    from radimagenet_monai.engine.trained.preprocessing import (
+        augmentation_facts,
+        preprocessing_facts,
+        trained_preprocessing,
+    )
 
 _MODULE_OF = {
     "AreaUnderROC": "outputs.predictions",
@@ -90,6 +94,7 @@ _MODULE_OF = {
     "TrainingCheckpoint": "handlers.checkpoint",
     "TrainingStep": "step",
     "WeightAverage": "handlers.weight_average",
+    "augmentation_facts": "trained.preprocessing",
     "check_keys": "start.config_keys",
     "compile_network": "compilation",
     "data_source": "handlers.run_record",
@@ -152,6 +157,7 @@ __all__ = [
     "TrainingCheckpoint",
     "TrainingStep",
     "WeightAverage",
+    "augmentation_facts",
     "check_keys",
     "compile_network",
     "data_source",

@@ -9,7 +9,9 @@ takes its center with height and width exchanged; here it is the true center.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -123,6 +125,31 @@ class AffineAugmentation:
             A new array of the same shape and type.
         """
         return warp_with_opencv(image, self.matrices(epoch, index, (image.shape[0], image.shape[1]))[0])
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Augment one item, as a step of a ``Compose`` after a packed store.
+
+        Parameters
+        ----------
+        data
+            ``image``, floating point ``(C, H, W)``; ``epoch`` and ``index``; optionally a mask ``(1, H, W)`` under
+            ``label``, which is warped alike.
+
+        Raises
+        ------
+        ConfigurationError
+            Without ``epoch`` and ``index``.
+        """
+        if "epoch" not in data or "index" not in data:
+            raise ConfigurationError(
+                "AffineAugmentation needs 'epoch' and 'index' in each item; give it as the bundle's augmentation"
+            )
+        out = dict(data)
+        epoch, index = torch.tensor([data["epoch"]]), torch.tensor([data["index"]])
+        for key in ("image", "label"):
+            if isinstance(data.get(key), torch.Tensor) and data[key].ndim == 3:
+                out[key] = self.warp_batch(data[key][None], epoch, index)[0]
+        return out
 
     def warp_batch(self, images: torch.Tensor, epoch: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Augment a batch on its device.

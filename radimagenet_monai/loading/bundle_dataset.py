@@ -12,8 +12,8 @@ from typing import Any, Literal
 from radimagenet_monai.core.errors import ConfigurationError, StoreError
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records.table import PLANE, Split
-from radimagenet_monai.loading.augmentation import AffineAugmentation
 from radimagenet_monai.loading.packed_items import PackedDataset, PackedImages
+from radimagenet_monai.loading.random_steps import Steps, deterministic, split_where_random
 from radimagenet_monai.store.first_release import MARK
 from radimagenet_monai.store.mapped_images import ImageSource, MappedParts
 from radimagenet_monai.store.packed_row import Progress
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 def packed_dataset(
     data: Sequence[Mapping[str, Any]],
-    transform: Callable[..., Any] | Sequence[Callable[..., Any]],
+    transform: Steps,
     store_dir: str | os.PathLike[str],
     image_size: int | Sequence[int],
     keep_aspect: bool = False,
     transform_keys: Sequence[str] = (),
     num_workers: int | None = None,
     unreadable: Literal["stop", "skip"] = "stop",
-    augmentation: AffineAugmentation | None = None,
+    augmentation: Steps | None = None,
     progress: Progress = True,
     path_keys: Sequence[str] = (),
     with_mask: bool = False,
@@ -44,6 +44,7 @@ def packed_dataset(
     fold: int | None = None,
     findings: Sequence[str] | None = None,
     require_mask: bool = False,
+    seed: int | None = None,
 ) -> PackedImages:
     """`PackedDataset`, or the same items from a sealed store without records and source images.
 
@@ -52,6 +53,9 @@ def packed_dataset(
     then and no source image is looked for. That store may be at an address, ``s3://bucket/store``, and gives the same
     items from there (`radimagenet_monai.store.sealed.remote`). Without either, the dataset is empty, as in a workflow
     that is built to be checked.
+
+    The store keeps images as they are before the first random transform of ``transform``. The steps from there on are
+    applied to the stored image, at its size, each time it is read (`RandomSteps`).
 
     Parameters
     ----------
@@ -62,6 +66,9 @@ def packed_dataset(
     classes, split, fold, findings, require_mask
         Selection and labels of a sealed store's records, see
         `radimagenet_monai.datasets.records.table.to_datalist`.
+    seed
+        Seed of the random transforms; `AffineAugmentation` has its own. Without it, as in validation, the random ones
+        of ``transform`` are left out.
 
     Raises
     ------
@@ -77,6 +84,9 @@ def packed_dataset(
             f"store_dir '{store_dir}' comes with its own records, and nothing can be packed into it; leave out "
             "--dataset_dir"
         )
+    transform, steps = split_where_random(transform)
+    steps = deterministic(steps) if seed is None else steps
+    seed = seed or 0
     opened = None if data else _open_sealed(store_dir, transform, image_size, keep_aspect, transform_keys)
     if opened is not None:
         index, source = opened
@@ -94,6 +104,9 @@ def packed_dataset(
             not_scalar={"mask", PLANE, "label"} if findings else {"mask", PLANE},
             vectors={"label"} if findings else set(),
             augmentation=augmentation,
+            steps=steps,
+            seed=seed,
+            with_mask=with_mask,
         )
     return PackedDataset(
         data,
@@ -108,6 +121,8 @@ def packed_dataset(
         progress=progress,
         path_keys=path_keys,
         with_mask=with_mask,
+        steps=steps,
+        seed=seed,
     )
 
 

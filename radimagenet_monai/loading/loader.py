@@ -242,6 +242,9 @@ class PrepareBatch(engine_utils.PrepareBatch):
 
 def _join(values: list[Any]) -> Any:
     if isinstance(values[0], torch.Tensor) and values[0].ndim == 3:
+        # Networks repeat a gray channel; an unreadable image is one of zeros.
+        channels = max(len(image) for image in values)
+        values = [image.expand(channels, -1, -1) if len(image) == 1 else image for image in values]
         # default_collate stacks into shared memory when it runs in a worker.
         return default_collate([image.permute(1, 2, 0) for image in values]).permute(0, 3, 1, 2)
     if isinstance(values[0], torch.Tensor):

@@ -25,6 +25,7 @@ from radimagenet_monai.io.discovery.left_out import LeftOut
 from radimagenet_monai.io.discovery.survey import ImageItem, is_dicom, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
 from radimagenet_monai.io.geometry import PLANES, PlaneChoice
+from radimagenet_monai.loading.random_steps import deterministic, flattened, split_where_random
 from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING, ResizeCanonicald
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store.packed_row import describe_failure
@@ -220,7 +221,8 @@ class NativeDataset(Dataset):
     placeholder
         Shape of the zeros.
     image_size
-        If given, images are resized as by `ResizeCanonicald` unless ``transform`` ends in one.
+        If given, and ``transform`` has no `ResizeCanonicald`, images are resized where a packed store would do it, and
+        random transforms are left out.
 
     Raises
     ------
@@ -242,8 +244,9 @@ class NativeDataset(Dataset):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
         self.data = data if isinstance(data, NativeImages) else list(data)
         require_fitting_modality(self.data, transform)
-        if image_size is not None and not _ends_in_resize(transform):
-            transform = Compose([transform, ResizeCanonicald("image", image_size)])
+        if image_size is not None and not any(isinstance(step, ResizeCanonicald) for step in flattened(transform)):
+            before, later = split_where_random(transform)
+            transform = Compose([before, ResizeCanonicald("image", image_size), *deterministic(later)])
         self.transform = transform
         self.placeholder = tuple(int(length) for length in placeholder)
         self.unreadable = unreadable
@@ -280,8 +283,3 @@ class NativeDataset(Dataset):
         loaded[CONTENT] = torch.zeros(4, dtype=torch.int64) if content is None else content
         loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing
         return loaded
-
-
-def _ends_in_resize(transform: Any) -> bool:
-    last = transform.transforms[-1] if isinstance(transform, Compose) and transform.transforms else transform
-    return isinstance(last, ResizeCanonicald)

@@ -16,6 +16,7 @@ from radimagenet_monai.datasets.records.table import PLANE
 from radimagenet_monai.intensity.checks.plausibility import in_words
 from radimagenet_monai.intensity.checks.stated_modality import require_fitting_modality
 from radimagenet_monai.loading.augmentation import AffineAugmentation, warp_with_opencv
+from radimagenet_monai.loading.random_steps import RandomSteps, Steps, flattened
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store.mapped_images import ImageSource, MappedParts, rows_of_a_block
 from radimagenet_monai.store.packed_row import Progress
@@ -32,9 +33,9 @@ class PackedImages(Dataset):
     """Items whose images are read from an `ImageSource`; made by `PackedDataset` and `packed_dataset`.
 
     An item, ``dataset[i]`` or ``dataset[SampleKey(epoch, i)]`` (a plain index is epoch 0), holds the image (under
-    ``image_key``) as uint8 ``(C, H, W)``, 255 for 1.0; ``index`` (int), the place in `data`; ``epoch`` (int); and
-    the columns of its record, but for those of ``not_scalar``. A slice or a list of indices gives a
-    ``torch.utils.data.Subset``, as in MONAI.
+    ``image_key``) as uint8 ``(C, H, W)``, 255 for 1.0, or as float32 from `RandomSteps`; ``index`` (int), the place in
+    `data`; ``epoch`` (int); and the columns of its record, but for those of ``not_scalar``. A slice or a list of
+    indices gives a ``torch.utils.data.Subset``, as in MONAI.
 
     Parameters
     ----------
@@ -47,9 +48,16 @@ class PackedImages(Dataset):
     not_scalar, vectors
         Record columns that items leave out, and those of them that items hold as float32 vectors instead.
     augmentation
-        Applied to each image on the CPU, in uint8.
+        Applied to each image on the CPU: an `AffineAugmentation` in uint8; any other dictionary transform, a sequence
+        of them or a ``Compose`` by `RandomSteps`.
     image_key
         Key of the path in records and of the image in items.
+    steps
+        Dictionary transforms that come before the augmentation.
+    seed
+        Seed of the random transforms; `AffineAugmentation` has its own.
+    with_mask
+        The last channel of an image is its mask.
     """
 
     def __init__(
@@ -59,12 +67,21 @@ class PackedImages(Dataset):
         places: np.ndarray,
         not_scalar: set[str],
         vectors: set[str],
-        augmentation: AffineAugmentation | None = None,
+        augmentation: Steps | None = None,
         image_key: str = "image",
+        steps: Sequence[Callable[..., Any]] = (),
+        seed: int = 0,
+        with_mask: bool = False,
     ) -> None:
         self.data = data
         self.image_key = image_key
-        self.augmentation = augmentation
+        later = [*steps, *flattened(augmentation)]
+        # A warp that comes first is done as it is by itself, in uint8.
+        first = later[0] if later else None
+        self.augmentation = first if isinstance(first, AffineAugmentation) else None
+        later = later if self.augmentation is None else later[1:]
+        self.steps = RandomSteps(later, seed, image_key) if later else None
+        self.with_mask = with_mask
         self._source = source
         self._places = places
         self._not_scalar = not_scalar
@@ -110,7 +127,7 @@ class PackedImages(Dataset):
             value = item.pop(key, None)
             if key in self._vectors:
                 item[key] = torch.tensor(value, dtype=torch.float32)
-        item[self.image_key] = image
+        item[self.image_key] = image if self.steps is None else self.steps(image, epoch, index, item, self.with_mask)
         item["index"] = index
         item["epoch"] = epoch
         return item
@@ -142,8 +159,10 @@ class PackedDataset(PackedImages):
         ``"stop"``: raise if any image cannot be packed, after all have been tried and listed in
         ``store_dir/quarantine.csv``. ``"skip"``: leave them out, with one warning.
     augmentation
-        Applied to each image on the CPU, in uint8. Leave it out to augment whole batches on the device instead
-        (`PrepareBatch`).
+        Applied to each image on the CPU, see `PackedImages`. Leave it out to augment whole batches on the device
+        instead (`PrepareBatch`).
+    steps, seed
+        See `PackedImages`.
 
     Attributes
     ----------
@@ -174,10 +193,12 @@ class PackedDataset(PackedImages):
         transform_keys: Sequence[str] = (),
         num_workers: int | None = None,
         unreadable: Literal["stop", "skip"] = "stop",
-        augmentation: AffineAugmentation | None = None,
+        augmentation: Steps | None = None,
         progress: Progress = True,
         path_keys: Sequence[str] = (),
         with_mask: bool = False,
+        steps: Sequence[Callable[..., Any]] = (),
+        seed: int = 0,
     ) -> None:
         if unreadable not in ("stop", "skip"):
             raise ConfigurationError(f"unreadable={unreadable!r}: expected 'stop' or 'skip'")
@@ -213,7 +234,9 @@ class PackedDataset(PackedImages):
         not_scalar.add(PLANE)  # of some images only, and nothing that a network needs
         vectors = {key for key in not_scalar if all(_is_vector(record.get(key)) for record in kept)}
         source = MappedParts(store.image_files())
-        super().__init__(kept, source, places[present], not_scalar, vectors, augmentation, image_key)
+        super().__init__(
+            kept, source, places[present], not_scalar, vectors, augmentation, image_key, steps, seed, with_mask
+        )
 
     @staticmethod
     def _is_incomplete(store: PackedStore, keys: np.ndarray, places: np.ndarray, unreadable: str) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle_runs import TINY, copy_bundle
-from monai.bundle import create_workflow
+from bundle_runs import REPOSITORY, TINY, copy_bundle
+from monai.bundle import ConfigParser, create_workflow
 from PIL import Image
 from torch import nn
 
@@ -164,3 +164,67 @@ def test_a_model_file_runs_no_code(change: dict[str, Any], match: str, tmp_path:
     with pytest.raises(ConfigurationError, match=match) as raised:
         trained_preprocessing([], tmp_path / "model.pt")
     assert "\n" not in str(raised.value)
+
+
+OWN_STEPS = json.loads((REPOSITORY / "bundles" / NAME / "configs" / "train.json").read_text())["preprocessing"]
+NOISE = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 1.0, "std": 0.1}
+CONTRAST = {"_target_": "RandAdjustContrastd", "keys": "image", "prob": 1.0}
+DARKER = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 1, "b_min": 0, "b_max": 0.5}
+WARP = json.loads((REPOSITORY / "bundles" / NAME / "configs" / "train.json").read_text())["augmentation"]
+ZOOM = {"_target_": "RandZoomd", "keys": "image", "prob": 0.5, "min_zoom": 0.9, "max_zoom": 1.1}
+HOLES = {"_target_": "RandCoarseDropoutd", "keys": "image", "holes": 2, "spatial_size": 5, "prob": 0.5}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "override",
+    [
+        replaced([*OWN_STEPS["transforms"], NOISE, CONTRAST]),
+        replaced([*MONAI_STEPS, NOISE, CONTRAST, DARKER]),
+        {"augmentation": NOISE},
+        {"augmentation": {"_target_": "Compose", "transforms": [WARP, ZOOM, HOLES, NOISE, CONTRAST]}},
+    ],
+    ids=["after our image", "after MONAI's image", "as augmentation", "beside the warp"],
+)
+def test_random_transforms_resume_exactly_and_are_not_evaluated(
+    override: dict[str, Any], places: dict[str, Any], tmp_path: Path
+) -> None:
+    bundles = [copy_bundle(NAME, tmp_path / name) for name in ("whole", "halves")]
+    options = {**OPTIONS, **places["train"], "store_dir": str(tmp_path / "store")}
+    run(bundles[0], "train", override, **{**options, "max_epochs": 2})
+    run(bundles[1], "train", override, **options)
+    half = network_of(bundles[1])
+    other = json.loads(json.dumps(override).replace('"std": 0.1', '"std": 0.2'))
+    with pytest.raises(RuntimeError) as raised:
+        run(bundles[1], "train", other, **{**options, "max_epochs": 2, "resume": True})
+    assert "was saved with another " in str(user_error_line(raised.value))
+    run(bundles[1], "train", override, **{**options, "max_epochs": 2, "resume": True})
+    whole, resumed = map(network_of, bundles)
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    assert any(not torch.equal(half[name], whole[name]) for name in whole)
+
+    foreign = override == replaced([*MONAI_STEPS, NOISE, CONTRAST, DARKER])
+    for config in ("evaluate", "inference"):
+        with network_inputs() as seen:
+            workflow = run(bundles[1], config, num_workers=0, **places[config])
+        if foreign:
+            for record, image in zip(workflow.parser.get_parsed_content("dataset").data, seen, strict=True):
+                np.testing.assert_allclose(image, expected(record["image"]) / 2, atol=0.25 / 255 + 1e-5)
+        else:
+            assert all(np.abs(image * 255 - np.rint(image * 255)).max() < 1e-3 for image in seen)  # no noise
+
+
+def network_of(bundle: Path) -> dict[str, torch.Tensor]:
+    return dict(torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["network"])
+
+
+def test_a_foreign_loader_is_warned_about_once(
+    caplog: pytest.LogCaptureFixture, places: dict[str, Any], tmp_path: Path
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(REPOSITORY / "bundles" / NAME / "configs" / "train.json")
+    parser.update(replaced(MONAI_STEPS))
+    assert parser.get_parsed_content("settings")["preprocessing"]["steps"][0] == "LoadImaged"
+    assert [record.message[:60] for record in caplog.records if "LoadNativeImaged" in record.message] == [
+        "images are read by LoadImaged, not by LoadNativeImaged: that"
+    ]

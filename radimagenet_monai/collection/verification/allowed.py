@@ -170,6 +170,8 @@ RandAdjustContrastd: keys prob gamma invert_image retain_stats allow_missing_key
 RandAffined: keys spatial_size prob rotate_range shear_range translate_range scale_range mode padding_mode cache_grid \
 device allow_missing_keys lazy
 RandAxisFlipd: keys prob allow_missing_keys lazy
+RandCoarseDropoutd: keys holes spatial_size dropout_holes fill_value max_holes max_spatial_size prob \
+allow_missing_keys
 RandCropByPosNegLabeld: keys label_key spatial_size pos neg num_samples image_key image_threshold fg_indices_key \
 bg_indices_key allow_smaller allow_missing_keys lazy
 RandFlipd: keys prob spatial_axis allow_missing_keys lazy

@@ -397,10 +397,27 @@ def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str,
         )
     if different:
         name = different[0]
+        if any(isinstance(settings.get(name), dict) for settings in (saved, current)):
+            before, now = in_short(saved.get(name)), in_short(current[name])
+            now = "other options of it" if now == before else now
+            raise ConfigurationError(
+                f"{path} was saved with another {name} ({before}), this run has "
+                f"{now}; give the options and config files of that run to go on, or another "
+                "--output_dir to start anew"
+            )
         raise ConfigurationError(
             f"{path} was saved with {name}={saved.get(name)!r}, this run has {name}={current[name]!r}; "
             f"give --{name} {saved.get(name)!r} to go on, or another --output_dir to start anew"
         )
+
+
+def in_short(setting: Any) -> str:
+    """A setting for an error: names of transforms instead of all their options."""
+    if isinstance(setting, dict) and "steps" in setting:
+        return ", ".join(map(str, setting["steps"]))
+    if isinstance(setting, dict) and "class" in setting:
+        return str(setting["class"]).rpartition(".")[2]
+    return "the bundle's own" if setting is None else repr(setting)
 
 
 def _random_state() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from radimagenet_monai.core.atomic import atomic_copy
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.distributed import gather_objects, rank
-from radimagenet_monai.engine.handlers.checkpoint import CHECKPOINT_NAME, MAY_CHANGE
+from radimagenet_monai.engine.handlers.checkpoint import CHECKPOINT_NAME, MAY_CHANGE, in_short
 
 LOCK_NAME = ".training.lock"
 MODEL_NAME, FACTS_NAME, ENCODER_NAME = "model.pt", "model.json", "encoder.safetensors"
@@ -203,6 +203,10 @@ def _other_setting(facts: Path, settings: Mapping[str, Any]) -> str:
     for name, value in json.loads(json.dumps(dict(settings), default=str)).items():
         # Settings that an earlier version did not save cannot be compared.
         if name in known and name not in MAY_CHANGE and known[name] != value:
+            if any(isinstance(setting, dict) for setting in (known[name], value)):
+                before, now = in_short(known[name]), in_short(value)
+                now = "other options of it" if now == before else now
+                return f"another {name} ({before}), and this run has {now}"
             return f"{name}={known.get(name)!r}, and this run has {name}={value!r}"
     return ""
 

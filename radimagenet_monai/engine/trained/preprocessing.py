@@ -20,17 +20,18 @@ from monai.transforms import Compose, Transform
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
+from radimagenet_monai.engine.distributed import is_first_process
 from radimagenet_monai.engine.start.config_keys import evaluating_parser
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.policy import IntensityPolicyd
 from radimagenet_monai.io import LoadNativeImaged
+from radimagenet_monai.loading.augmentation import AffineAugmentation
+from radimagenet_monai.loading.random_steps import Steps, deterministic, flattened, is_random, split_where_random
 from radimagenet_monai.loading.resize import ResizeCanonicald
 from radimagenet_monai.store.fingerprint import describe_transform, digest
 
 logger = logging.getLogger(__name__)
-
-Steps = Callable[..., Any] | Sequence[Callable[..., Any]]
 
 _INTENSITY = "@intensity"
 # They write files, or call what an argument names.
@@ -63,6 +64,7 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
         it holds more than plain values, and ``reason`` then says what.
     """
     described = _described(preprocessing)
+    deterministic_steps = [step for part in _parts(preprocessing) for step in part]
     if training is not None and _described(training) != described:
         logger.warning(
             "training prepares its images by %s, validation by %s: give both the same, but for random transforms",
@@ -71,7 +73,14 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
         )
     if isinstance(intensity, IntensityPolicyd) and described == _described(_own_steps(intensity)):
         return None
-    facts = {"steps": [type(step).__name__ for step in _steps(preprocessing)], "digest": digest(described)}
+    facts = {"steps": [type(step).__name__ for step in deterministic_steps], "digest": digest(described)}
+    is_foreign = not any(isinstance(step, LoadNativeImaged) for step in deterministic_steps)
+    if training is not None and is_foreign and is_first_process():
+        logger.warning(
+            "images are read by %s, not by LoadNativeImaged: that they are upright (LoadImaged puts columns first), in "
+            "HU for CT, and scaled by the statistics of their series for MR, is then up to your transforms",
+            ", ".join(facts["steps"][:1]) or "no transform",
+        )
     parser = evaluating_parser()
     try:
         if parser is None:
@@ -82,6 +91,31 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
         return {**facts, "config": config}
     except _NotRecordableError as error:
         return {**facts, "config": None, "reason": str(error)}
+
+
+def augmentation_facts(augmentation: Any, preprocessing: Steps) -> dict[str, Any] | None:
+    """What is random about the images of a run, for its settings; ``None`` for `AffineAugmentation` alone.
+
+    A run resumes only with the same. The configs are taken from the `ConfigParser` that evaluates this call.
+
+    Parameters
+    ----------
+    augmentation
+        Transform, sequence of transforms or ``None``, as under ``augmentation``.
+    preprocessing
+        Transforms of training, whose random ones run on the stored image.
+    """
+    random = [step for step in _steps(preprocessing) if is_random(step)]
+    if not random and (augmentation is None or isinstance(augmentation, AffineAugmentation)):
+        return None
+    steps = [*random, *flattened(augmentation)]
+    facts: dict[str, Any] = {"steps": [type(step).__name__ for step in steps]}
+    parser = evaluating_parser()
+    if parser is not None:
+        facts["augmentation"] = _plain(parser, "augmentation", True, strict=False)
+        if random:
+            facts["preprocessing"] = _plain(parser, "train::preprocessing", True, strict=False)
+    return facts
 
 
 def runs_in(intensity: Callable[..., Any], preprocessing: Steps) -> bool:
@@ -135,7 +169,8 @@ def trained_preprocessing(
     logger.info("images are prepared as in the model's training: %s", _listed(facts))
     last = own.transforms[-1] if own.transforms else None
     if isinstance(last, ResizeCanonicald):
-        return Compose([built, last] if callable(built) else [*built, last])
+        before, later = split_where_random(built)
+        return Compose([before, last, *deterministic(later)])
     return built if isinstance(built, Compose) else Compose(built)
 
 
@@ -174,40 +209,48 @@ def _own_steps(intensity: Callable[..., Any]) -> Compose:
 
 def _steps(preprocessing: Steps) -> list[Callable[..., Any]]:
     """Single transforms, without those that are the bundle's own affair: the mask and the final size."""
-    parts = preprocessing.transforms if type(preprocessing) is Compose else preprocessing
-    if not isinstance(parts, Sequence):
-        return [parts]
-    steps = [step for part in parts for step in _steps(part)]
-    return [step for step in steps if not isinstance(step, AppendMaskd | ResizeCanonicald)]
+    return [step for step in flattened(preprocessing) if not isinstance(step, AppendMaskd | ResizeCanonicald)]
+
+
+def _parts(preprocessing: Steps) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
+    """The deterministic transforms before the first random one, and those after it, which see the resized image."""
+    steps = _steps(preprocessing)
+    first = next((place for place, step in enumerate(steps) if is_random(step)), len(steps))
+    return steps[:first], deterministic(steps[first:])
 
 
 def _described(preprocessing: Steps) -> Any:
-    return describe_transform(Compose(_steps(preprocessing)))["transform"]
+    return [describe_transform(Compose(part))["transform"] for part in _parts(preprocessing)]
 
 
 def _in_words(preprocessing: Steps) -> str:
-    return ", ".join(type(step).__name__ for step in _steps(preprocessing))
+    return ", ".join(type(step).__name__ for part in _parts(preprocessing) for step in part)
 
 
 def _listed(facts: Mapping[str, Any]) -> str:
     return ", ".join(map(str, facts.get("steps") or ["unknown transforms"]))
 
 
-def _plain(parser: ConfigParser, place: str, keep_intensity: bool) -> Any:
-    """The config at ``place`` as JSON values, with references and expressions replaced by what they stand for."""
+def _plain(parser: ConfigParser, place: str, keep_intensity: bool, strict: bool = True) -> Any:
+    """The config at ``place`` as JSON values, with references and expressions replaced by what they stand for.
+
+    What stands for no plain value is refused, or kept as its text if not ``strict``.
+    """
     raw = parser[place]
     if isinstance(raw, Mapping):
-        return {key: _plain(parser, f"{place}::{key}", keep_intensity) for key in raw if key != "_desc_"}
+        return {key: _plain(parser, f"{place}::{key}", keep_intensity, strict) for key in raw if key != "_desc_"}
     if isinstance(raw, list):
-        return [_plain(parser, f"{place}::{number}", keep_intensity) for number in range(len(raw))]
+        return [_plain(parser, f"{place}::{number}", keep_intensity, strict) for number in range(len(raw))]
     if not isinstance(raw, str) or raw[:1] not in ("@", "$", "%"):
         return raw
     if raw == _INTENSITY and keep_intensity:
         return raw
     if raw.startswith("@"):
-        return _plain(parser, raw[1:], keep_intensity)
+        return _plain(parser, raw[1:], keep_intensity, strict)
     value = parser.get_parsed_content(place)
     if not _is_plain(value):
+        if not strict:
+            return raw
         raise _NotRecordableError(f"{raw!r} is no plain value")
     return value
 
