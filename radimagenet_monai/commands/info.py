@@ -17,7 +17,10 @@ def info(json: bool = False, task: str | None = None) -> None:
         task: show everything about this task only.
     """
     catalogue = _catalogue(task)
-    print(_to_json(catalogue) if json else _to_text(catalogue, detailed=task is not None))
+    if json:
+        print(json_format.dumps(catalogue, indent=2, ensure_ascii=False))
+    else:
+        print(_to_text(catalogue, detailed=task is not None))
 
 
 def _catalogue(task: str | None) -> dict[str, Any]:
@@ -44,10 +47,6 @@ def _plain(item: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(item)
-
-
-def _to_json(catalogue: dict[str, Any]) -> str:
-    return json_format.dumps(catalogue, indent=2, ensure_ascii=False)
 
 
 def _to_text(catalogue: dict[str, Any], detailed: bool) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from radimagenet_monai.comparison.jobs import Job, execute, write_result
 from radimagenet_monai.comparison.plan import whole_number
 from radimagenet_monai.core.errors import ConfigurationError, one_line
+from radimagenet_monai.core.workers import available_cores
 
 ENGINES = ("local", "ray")
 
@@ -72,7 +73,7 @@ def do_all(
 
 def default_workers(threads: int) -> int:
     """One run per GPU, or as many as the CPU cores allow without a GPU."""
-    return _gpus() or max(1, _cores() // threads)
+    return _gpus() or max(1, available_cores() // threads)
 
 
 def _in_threads(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
@@ -167,10 +168,6 @@ def _ray() -> Any:
             "engine 'ray' needs the package ray; install it with: pip install 'radimagenet-monai[ray]'"
         ) from None
     return ray
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> int:

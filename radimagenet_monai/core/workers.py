@@ -152,6 +152,11 @@ class WorkerPool(Generic[Item, Result]):
                 turn += 1
 
 
+def available_cores() -> int:
+    """Number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def only_process(lock_file: str | os.PathLike[str], work: str) -> Iterator[None]:
     """Keep other processes out of the block; waits for one that is inside, and says so.

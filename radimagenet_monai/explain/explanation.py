@@ -139,7 +139,9 @@ def explain(
         cases.append(case)
 
     found = collect(classifier, cases, frame, root, chosen, origin)
-    check = _sanity(classifier, checked, maps) if sanity else _no_check()
+    check = RandomizationCheck((), 0, 0, "not made", "The sanity check was switched off.")
+    if sanity:
+        check = _sanity(classifier, checked, maps)
     explanation = {
         "images": len(cases),
         "unusable": sum(bool(case.problem) for case in cases),
@@ -194,10 +196,6 @@ def _sanity(classifier: TrainedClassifier, images: Sequence[_CheckedImage], maps
         return np.concatenate(parts)
 
     return check_randomization(classifier.network, maps_of, _DRAWS, masks=[image.lesion for image in images])
-
-
-def _no_check() -> RandomizationCheck:
-    return RandomizationCheck((), 0, 0, "not made", "The sanity check was switched off.")
 
 
 def _items(

@@ -102,7 +102,7 @@ def read_image(path: str | os.PathLike[str], plane: PlaneChoice = "acquired") ->
     name = os.fspath(path)
     with stage(name, "open"):
         if Path(name).is_dir():
-            return _read_folder(name, plane)
+            return read_dicom_series(name, series_of(name, dicom_files_below(name)), plane)
         if not Path(name).exists():
             raise UnreadableImageError(name, "open", "there is no such file")
         if not Path(name).is_file():
@@ -366,10 +366,6 @@ def dicom_files_below(folder: str) -> list[str]:
     if not files:
         raise UnreadableImageError(folder, "open", "the folder holds no DICOM image; give an image file")
     return files
-
-
-def _read_folder(folder: str, plane: PlaneChoice) -> NativeImage:
-    return read_dicom_series(folder, series_of(folder, dicom_files_below(folder)), plane)
 
 
 def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:

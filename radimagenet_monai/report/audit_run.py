@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.workers import available_cores
 from radimagenet_monai.datasets.audit import Audit, audit_records
 from radimagenet_monai.datasets.audit.picture_hash import NEAR_DUPLICATE_BITS
 from radimagenet_monai.datasets.records.root import root_of, table_of
@@ -59,7 +60,7 @@ def run_audit(
     frame = read_records(path, require_label=False, allow_leakage=True)
     folder = root_of(path, frame, root)
     if workers is None:
-        workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+        workers = min(_MOST_WORKERS, available_cores())
     result = replace(audit_records(frame, folder, pixels, near_bits, workers, progress), source=path.name)
     target = path.parent if out is None else Path(out)
     facts = json.dumps(result.to_dict(show_ids), indent=2, ensure_ascii=False)

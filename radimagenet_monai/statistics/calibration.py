@@ -160,7 +160,7 @@ def evaluate_calibration(
     line = logit(moved)
     intercept: _Interval = (None, None, None)
     slope: _Interval = (None, None, None)
-    problem = absent or _too_few(patients)
+    problem = absent or (None if patients.max() else "there is one patient only")
     if problem:
         reasons["intercept"] = problem
     else:
@@ -263,10 +263,6 @@ def _interval(fit: _LogisticFit, patients: np.ndarray, grouped: bool, quantile: 
     estimate = float(fit.coefficients[-1])
     reach = quantile * math.sqrt(variance)
     return estimate, estimate - reach, estimate + reach
-
-
-def _too_few(patients: np.ndarray) -> str | None:
-    return None if patients.max() else "there is one patient only"
 
 
 def _separation(positive: np.ndarray, line: np.ndarray) -> str | None:

@@ -55,7 +55,7 @@ from monai.transforms import Compose
 
 from radimagenet_monai.core.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
-from radimagenet_monai.core.workers import WorkerPool, only_process
+from radimagenet_monai.core.workers import WorkerPool, available_cores, only_process
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records.table import PLANE
 from radimagenet_monai.intensity import AutoIntensityd
@@ -156,7 +156,7 @@ class PackedStore:
         self.frame_key = frame_key
         self.transform_keys = tuple(transform_keys)
         self.path_keys = tuple(path_keys)
-        self.num_workers = _cores() if num_workers is None else num_workers
+        self.num_workers = available_cores() if num_workers is None else num_workers
         self.progress = progress
         if isinstance(transform, Sequence):
             transform = Compose(transform)
@@ -529,10 +529,6 @@ def _rows_and_columns(image_size: int | Sequence[int]) -> tuple[int, int]:
             f"image_size={image_size!r}: expected (rows, columns) or one number, each from 1 to {_LARGEST_EDGE}"
         )
     return edges[0], edges[1]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plane(record: Mapping[str, Any]) -> str | None:

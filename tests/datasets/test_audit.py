@@ -312,6 +312,18 @@ def test_blank_is_what_packing_calls_blank(tmp_path: Path) -> None:
     assert (audit.questions[NARROW], audit.questions[GUESSED_WHITE]) == (4, 2)
 
 
+def test_what_packing_refuses_is_questioned_for_the_same_reason(tmp_path: Path) -> None:
+    path = save_inverted_dicom(np.arange(10_000).reshape(100, 100).astype(np.uint8), tmp_path / "a")
+    header = dcmread(path)
+    header.Modality, header.PhotometricInterpretation = "CT", "MONOCHROME2"
+    header.save_as(path)
+    packer = Packer(task_preparation(get_task(PRETRAINING))[0], "image", (64, 64), False)
+    refused = packer({"image": str(path), "frame": 0, "region": "abd"}, None)
+    assert isinstance(refused, Unreadable)
+    audit = run(pd.DataFrame({"image": ["a.dcm"], "label": "a", "patient_id": "1"}), tmp_path)
+    assert list(audit.questions) == [f"no intensity policy takes it: {refused.cause.partition(': ')[2]}"]
+
+
 def test_frames_of_volumes(tmp_path: Path) -> None:
     """Slices of a patient look alike; a volume without a patient must stay on one side; empty slices are blank."""
     rng = np.random.default_rng(0)

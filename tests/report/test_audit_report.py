@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radimagenet_monai.commands.report import audit
+from radimagenet_monai.commands.audit import audit
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms.busi import write_busi_phantom

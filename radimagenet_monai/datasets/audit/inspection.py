@@ -19,15 +19,15 @@ from radimagenet_monai.core.workers import WorkerPool
 from radimagenet_monai.datasets.audit.picture_hash import difference_hash, pack_hashes, thumbnail
 from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY, stated_modality
 from radimagenet_monai.intensity.checks.plausibility import (
-    BLANK,
-    NO_SCAN,
-    finite_questions,
     gray_levels,
     is_blank,
-    question_of_hounsfield,
-    question_of_picture,
     questions_of_levels,
 )
+from radimagenet_monai.intensity.ct import CTWindowd
+from radimagenet_monai.intensity.mr import MRPercentiled
+from radimagenet_monai.intensity.policy import IntensityPolicyd, as_rendered
+from radimagenet_monai.intensity.radiograph import RadiographVOId
+from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
 from radimagenet_monai.intensity.values.grayscale import (
     Window,
     header_faults,
@@ -36,14 +36,11 @@ from radimagenet_monai.intensity.values.grayscale import (
     map_stored,
     modality_transform,
     padding_bounds,
-    questions_of_voi,
     render_gray,
     voi_transform,
 )
 from radimagenet_monai.intensity.values.luminance import color_luminance
-from radimagenet_monai.intensity.values.once import once
-from radimagenet_monai.intensity.values.rendered import rendered_luminance, rendered_questions, state_white
-from radimagenet_monai.intensity.values.scan_region import find_scan
+from radimagenet_monai.intensity.values.rendered import state_white
 from radimagenet_monai.intensity.values.windows import WINDOWS
 from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
@@ -53,6 +50,13 @@ _FEW = 96  # images up to which this process is faster than starting workers
 _SAMPLED = 200  # pixels along an axis sampled for gray levels
 _TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is not content
 _HOUNSFIELD = Window(*WINDOWS["abdomen"])
+_POLICIES: dict[str, IntensityPolicyd] = {
+    "CT": CTWindowd("image"),
+    "MR": MRPercentiled("image"),
+    "US": UltrasoundLuminanced("image"),
+    "radiograph": RadiographVOId("image", allow_modality_mismatch=True),
+}
+_MR_SLICE = MRPercentiled("image", scope="slice")
 _AIR, _BONE = -500.0, 150.0  # a volume without a header that spans these values is taken for CT
 
 
@@ -166,7 +170,7 @@ def _inspect_frame(path: str, frame: int, plane: str, modality: str, white: str)
     levels = _levels(gray)
     picture = _shown(image, frame, gray, levels)
     state_white(image, float(white) if white else None)
-    blank, questions = _looked_at(image, frame, gray, modality)
+    blank, questions = _looked_at(image, frame, modality)
     return FrameFacts(
         rows=gray.shape[0],
         columns=gray.shape[1],
@@ -242,62 +246,26 @@ def _stretched(gray: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
     return _eight_bits(np.clip(shown, 0, 1))
 
 
-def _looked_at(image: NativeImage, frame: int, gray: np.ndarray, modality: str) -> tuple[bool, tuple[str, ...]]:
-    """Whether a frame is blank, and what is doubtful about it, as far as it does not depend on a task's window."""
-    policy = POLICY_OF_MODALITY.get(stated_modality(image) or "") if image.source == "dicom" else modality
+def _looked_at(image: NativeImage, frame: int, modality: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether the canonical image of a frame is blank, and what is doubtful about it whatever the task's window."""
+    stated = POLICY_OF_MODALITY.get(stated_modality(image) or "", "radiograph") if image.source == "dicom" else modality
+    policy = stated or ("" if image.source == "picture" else "MR")
     try:
         with header_faults(image.path):
-            shown, asked = _canonical(image, frame, gray, policy or "")
+            if not policy:
+                canonical = as_rendered(image, frame, "")
+            elif policy == "MR" and image.source == "dicom" and len(image) == 1:
+                canonical = _MR_SLICE.canonical(image, frame)  # each process would have to read the whole series
+            else:
+                canonical = _POLICIES[policy].canonical(image, frame)
     except (IntensityError, UnreadableImageError) as error:
         # The pixels can be compared although the policies refuse the image.
-        return False, (*image.notes, f"no intensity policy takes it: {_without_path(error, image.path)}")
-    levels = gray_levels(shown)
+        return False, (*image.notes, f"no intensity policy takes it: {str(error).removeprefix(f'{image.path}: ')}")
+    levels = gray_levels(canonical.pixels[0])
     if is_blank(levels):
         return True, image.notes
-    if policy not in ("CT", "MR"):
-        asked += [question for question in questions_of_levels(levels) if question != BLANK]
-    return False, tuple(dict.fromkeys((*image.notes, *asked)))
-
-
-def _canonical(image: NativeImage, frame: int, gray: np.ndarray, policy: str) -> tuple[np.ndarray, list[str]]:
-    """``(rows, columns)`` in [0, 1] as a policy shows it, CT in the abdominal window, and what is doubtful about it."""
-    if image.source == "dicom":
-        rendered = color_luminance(image.pixels[frame], image.headers[frame]) if image.is_color else None
-        if rendered is None and policy in ("US", "radiograph"):
-            monochrome = str(image.headers[frame].get("PhotometricInterpretation")).startswith("MONOCHROME")
-            if monochrome:
-                rendered = render_gray(gray, image.headers[frame], "bits" if policy == "US" else "values")
-                return rendered, questions_of_voi(image.headers[frame])
-        rendered = _rendered(gray, image.headers[frame]) if rendered is None else rendered
-        return (_of_range(image, gray) if rendered is None else rendered), []
-    if image.source == "picture" or image.is_color or policy in ("US", "radiograph") or gray.dtype in (np.uint8, bool):
-        asked = list(rendered_questions(image))
-        if policy == "CT":
-            asked += once(image, ("CT picture",), lambda: [q for q in [question_of_picture(image.pixels)] if q])
-        shown = rendered_luminance(image, frame)
-        if policy == "US" and once(image, ("scan",), lambda: not find_scan(shown)[1]):
-            asked.append(NO_SCAN)
-        return shown, asked
-    asked = once(image, ("finite",), lambda: finite_questions(image))
-    if policy == "CT":
-        question = once(image, ("hounsfield",), lambda: question_of_hounsfield(image, image.pixels, False))
-        return map_stored(gray, _HOUNSFIELD), [*asked, *([question] if question else [])]
-    return _of_range(image, gray), list(asked)
-
-
-def _of_range(image: NativeImage, gray: np.ndarray) -> np.ndarray:
-    """A frame scaled between the extremes of a sample of all frames, so that a slice without tissue is blank."""
-    steps = [max(1, size // most) for size, most in zip(image.pixels.shape, (32, 64, 64), strict=False)]
-    sample = image.pixels[:: steps[0], :: steps[1], :: steps[2]]
-    if sample.dtype.kind == "f":
-        sample = sample[np.isfinite(sample)]
-    low, high = (float(sample.min()), float(sample.max())) if sample.size else (0.0, 0.0)
-    scale = 1 / (high - low) if high > low else 0.0
-    return map_stored(gray, lambda values: np.clip((values - low) * scale, 0, 1))
-
-
-def _without_path(error: Exception, path: str) -> str:
-    return str(error).removeprefix(f"{path}: ")
+    asked = [] if policy in ("CT", "MR") else questions_of_levels(levels)
+    return False, tuple(dict.fromkeys((*image.notes, *canonical.questions, *asked)))
 
 
 def _digest(gray: np.ndarray) -> bytes:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from radimagenet_monai.core.atomic import atomic_open
 from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
-from radimagenet_monai.core.workers import WorkerPool
+from radimagenet_monai.core.workers import WorkerPool, available_cores
 from radimagenet_monai.io.dicom.files import load_dataset
 from radimagenet_monai.io.failures import stage
 from radimagenet_monai.io.reader import is_junk
@@ -109,7 +109,7 @@ def _read_in_processes(
     folder: str, names: Sequence[str], keywords: tuple[str, ...], workers: int
 ) -> Iterator[tuple[str, ...]]:
     if workers == 0:
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if len(names) >= _WORTH_A_POOL else 1
+        workers = min(available_cores(), _MOST_WORKERS) if len(names) >= _WORTH_A_POOL else 1
 
     with WorkerPool(_read_header, 0 if workers == 1 else workers, len(names), _died) as pool:
         yield from pool.map((os.path.join(folder, name) for name in names), keywords)

@@ -75,7 +75,7 @@ class Progress:
             desc=f"{self.title}{epoch}",
             unit="batch",
             leave=False,
-            disable=not _watched(),
+            disable=not sys.stderr.isatty(),
         )
 
     def _step(self, engine: Any) -> None:
@@ -152,7 +152,3 @@ def duration(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // 1440} days {minutes % 1440 // 60} h"
-
-
-def _watched() -> bool:
-    return sys.stderr.isatty()

@@ -213,14 +213,14 @@ def frame_plane(path: str, dataset: FileDataset) -> Plane | None:
 def _frame_order(dataset: Dataset, headers: Sequence[Dataset]) -> list[list[int]]:
     facts = frame_facts(dataset, len(headers))
     placed = [
-        replace(fact, orientation=_vector(header, "ImageOrientationPatient", 6), position=_position(header))
+        replace(
+            fact,
+            orientation=_vector(header, "ImageOrientationPatient", 6),
+            position=_vector(header, "ImagePositionPatient", 3),
+        )
         for fact, header in zip(facts, headers, strict=True)
     ]
     return order_slices(placed).volumes
-
-
-def _position(header: Dataset) -> np.ndarray | None:
-    return _vector(header, "ImagePositionPatient", 3)
 
 
 def _consecutive(volumes: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -42,11 +42,6 @@ class LeftOut(dict[str, list[str]]):
         """Record that ``path`` was left out; ``reason`` completes "left out: "."""
         self.setdefault(reason, []).append(self._shown(os.fspath(path)))
 
-    def update_from(self, other: LeftOut) -> None:
-        """Add all entries of ``other``, keeping its paths unchanged."""
-        for reason, paths in other.items():
-            self.setdefault(reason, []).extend(paths)
-
     @property
     def counts(self) -> dict[str, int]:
         """Number of files for each reason, sorted by reason."""

@@ -54,10 +54,6 @@ def fill_checklist(name: str, analysis: Mapping[str, Any]) -> Checklist:
     return Checklist(listed["name"], listed["title"], listed["source"], items)
 
 
-def _technology(analysis: Mapping[str, Any]) -> str:
-    return f"Deep learning (convolutional networks), transfer of encoder weights; {analysis['task']['title']}."
-
-
 def _aim(analysis: Mapping[str, Any]) -> str:
     names = ", ".join(item["name"] for item in analysis["initializations"])
     if speaks_of_models(analysis):
@@ -134,14 +130,6 @@ def _sample_size(analysis: Mapping[str, Any]) -> str | None:
     return "That of the data at hand; the patients needed are not estimable from them."
 
 
-def _model(analysis: Mapping[str, Any]) -> str:
-    return f"{', '.join(analysis['protocol']['architectures'])} with a new head for {_classes(analysis)}."
-
-
-def _software(analysis: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in analysis["software"].items()) + "."
-
-
 def _initialization(analysis: Mapping[str, Any]) -> str:
     listed = "; ".join(
         f"{item['name']}: {item['weights']} ({item.get('origin') or 'not known'})"
@@ -160,14 +148,6 @@ def _training(analysis: Mapping[str, Any]) -> str:
     return f"Protocol '{protocol['name']}': {epochs}seed {protocol['seed']}." + (
         f" Scenarios: {scenarios}." if scenarios else ""
     )
-
-
-def _model_choice(analysis: Mapping[str, Any]) -> str:
-    return f"On validation data: {analysis['protocol']['validation']}."
-
-
-def _measures(analysis: Mapping[str, Any]) -> str:
-    return f"{analysis['measure']}; the rest is under 'Performance' and the sections after it."
 
 
 def _statistics(analysis: Mapping[str, Any]) -> str:
@@ -196,10 +176,6 @@ def _explanations(analysis: Mapping[str, Any]) -> str | None:
     if not analysis["localization"]:
         return None
     return "Class activation maps measured against lesion masks, with randomized weights as a sanity check."
-
-
-def _internal(analysis: Mapping[str, Any]) -> str:
-    return f"{_partitions(analysis)} Test data are of the same source as training data."
 
 
 def _flow(analysis: Mapping[str, Any]) -> str:
@@ -234,25 +210,9 @@ def _wrong_results(analysis: Mapping[str, Any]) -> str | None:
     return "Best, median and worst maps are under 'Localization'. A review of wrong cases is for the author."
 
 
-def _limits(analysis: Mapping[str, Any]) -> str | None:
-    return " ".join(analysis["limits"]) or None
-
-
-def _protocol(analysis: Mapping[str, Any]) -> str:
-    return f"All settings are in this report and in analysis.json; made by: {analysis['command'] or 'a script'}"
-
-
-def _availability(analysis: Mapping[str, Any]) -> str:
-    return "Every run can be repeated by its command under 'How to repeat each run'. Sharing is for the author."
-
-
 def _outcome(analysis: Mapping[str, Any]) -> str:
     positive = analysis["task"]["positive"]
     return f"{_classes(analysis)}{f'; positive: {positive}' if positive else ''}. How it was told is for the author."
-
-
-def _predictors(analysis: Mapping[str, Any]) -> str:
-    return "The image alone."
 
 
 def _output(analysis: Mapping[str, Any]) -> str:
@@ -280,7 +240,9 @@ def _classes(analysis: Mapping[str, Any]) -> str:
 
 
 FACTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
-    "technology": _technology,
+    "technology": lambda analysis: (
+        f"Deep learning (convolutional networks), transfer of encoder weights; {analysis['task']['title']}."
+    ),
     "aim": _aim,
     "goal": _goal,
     "data_source": _data_source,
@@ -290,26 +252,32 @@ FACTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "partitions": _partitions,
     "disjoint": _disjoint,
     "sample_size": _sample_size,
-    "model": _model,
-    "software": _software,
+    "model": lambda analysis: (
+        f"{', '.join(analysis['protocol']['architectures'])} with a new head for {_classes(analysis)}."
+    ),
+    "software": lambda analysis: ", ".join(f"{name} {version}" for name, version in analysis["software"].items()) + ".",
     "initialization": _initialization,
     "training": _training,
-    "model_choice": _model_choice,
-    "measures": _measures,
+    "model_choice": lambda analysis: f"On validation data: {analysis['protocol']['validation']}.",
+    "measures": lambda analysis: f"{analysis['measure']}; the rest is under 'Performance' and the sections after it.",
     "statistics": _statistics,
     "robustness": _robustness,
     "explanations": _explanations,
-    "internal": _internal,
+    "internal": lambda analysis: f"{_partitions(analysis)} Test data are of the same source as training data.",
     "flow": _flow,
     "characteristics": _characteristics,
     "performance": _performance,
     "accuracy": _accuracy,
     "wrong_results": _wrong_results,
-    "limits": _limits,
-    "protocol": _protocol,
-    "availability": _availability,
+    "limits": lambda analysis: " ".join(analysis["limits"]) or None,
+    "protocol": lambda analysis: (
+        f"All settings are in this report and in analysis.json; made by: {analysis['command'] or 'a script'}"
+    ),
+    "availability": lambda _: (
+        "Every run can be repeated by its command under 'How to repeat each run'. Sharing is for the author."
+    ),
     "outcome": _outcome,
-    "predictors": _predictors,
+    "predictors": lambda _: "The image alone.",
     "output": _output,
     "balance": _balance,
     "fairness": _fairness,

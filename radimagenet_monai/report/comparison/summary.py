@@ -52,7 +52,7 @@ def summary_tables(analyses: Mapping[str, Analysis]) -> dict[str, list[dict[str,
             "comparison": name,
             "task": analysis["task"]["title"],
             "measure": analysis["measure"],
-            "about": _about(analysis),
+            "about": MODELS if speaks_of_models(analysis) else "the initializations",
         }
         means += [
             {**place, **{key: row[key] for key in ("architecture", "initialization", "runs", "mean", "low", "high")}}
@@ -162,10 +162,6 @@ def summary_sections(analyses: Mapping[str, Analysis]) -> list[Section]:
 
 def _finished(analysis: Analysis) -> str:
     return f"{sum(run['status'] == 'finished' for run in analysis['runs'])} of {len(analysis['runs'])}"
-
-
-def _about(analysis: Analysis) -> str:
-    return MODELS if speaks_of_models(analysis) else "the initializations"
 
 
 def _sentence(first: str, second: str, measure: str, about: str, rows: list[dict[str, Any]]) -> str:
