@@ -13,12 +13,15 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import os
 import pydoc
 import shutil
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,15 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import create_workflow
+from PIL import Image
+from safetensors.torch import save_file
 
 ARCHIVES = Path(__file__).parent / "fixtures" / "v0_1"
 sys.path.append(str(ARCHIVES))
-from reading import digests, evaluated_dataset, network_of, outputs, rebuild  # noqa: E402
+from reading import digests, evaluated_dataset, network_of, outputs, place_model, rebuild  # noqa: E402
 
 PACKAGE = "radimagenet_monai"
+(COMMAND,) = entry_points(group="console_scripts", name="radimagenet")
 MODIFIED = 1_767_225_600  # seconds; of the images when 0.1 packed them
 CLASSIFICATION, SEGMENTATION = "breast_mass_us_classification", "breast_mass_us_segmentation"
 PRETRAINING = "radimagenet_densenet121_pretraining"
@@ -45,6 +51,8 @@ TINY_NETWORK = {
     "num_classes": "$len(@classes)",
 }
 RECIPE = {"image_size": 32, "batch_size": 8, "learning_rate": 1e-3, "num_workers": 0, "device": "cpu", "amp": False}
+COMPARISON = ("--protocol=probe", "--architectures=densenet121", "--folds=3", "--image_size=32")
+MALIGNANT = Path("busi") / "Dataset_BUSI_with_GT" / "malignant"
 STORES = (
     "acl_tear_mri_classification",
     "breast_mass_us_classification",
@@ -244,3 +252,207 @@ def test_training_goes_on_from_a_checkpoint(release, tmp_path, moment):
     for name, values in known["network"].items():
         np.testing.assert_allclose(state["network"][name].numpy(), values, rtol=1e-4, atol=1e-6)
     assert state["best_metric"] == known["best_metric"]
+
+
+# Trained bundles
+
+
+def trained_bundle(release: Callable[[str], Path], name: str, folder: Path) -> Path:
+    """A bundle trained by 0.1, with the tensors of the fixture."""
+    bundle = Path(shutil.copytree(release("bundles") / name, folder / name))
+    known = release("trained") / name
+    place_model(bundle, json.loads((known / "model.json").read_text()), known / "models" / "model.json")
+    return bundle
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CLASSIFICATION,
+        pytest.param(SEGMENTATION, marks=pytest.mark.long),
+        pytest.param(PRETRAINING, marks=pytest.mark.long),
+    ],
+)
+def test_evaluation_gives_the_same(release, tmp_path, name):
+    bundle = trained_bundle(release, name, tmp_path)
+    data = {"store_dir": str(release("stores") / name)}
+    if name == SEGMENTATION:
+        data = {"dataset_dir": str(release("images") / "busi")}
+    run(bundle, "evaluate", tmp_path / "out", **data)
+    check_evaluation(release("trained") / name / "evaluation", tmp_path / "out")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [CLASSIFICATION, SEGMENTATION])
+def test_inference_gives_the_same(release, tmp_path, name):
+    bundle = trained_bundle(release, name, tmp_path)
+    run(bundle, "inference", tmp_path / "out", dataset_dir=str(release("images") / MALIGNANT))
+    check_inference(release("trained") / name / "inference", tmp_path / "out")
+
+
+@pytest.mark.long
+def test_bundle_runs_from_the_command_line(release, tmp_path):
+    bundle = trained_bundle(release, CLASSIFICATION, tmp_path)
+    data = {
+        "evaluate": {"store_dir": release("stores") / CLASSIFICATION},
+        "inference": {"dataset_dir": release("images") / MALIGNANT},
+    }
+    for config, options in data.items():
+        command = [sys.executable, "-m", "monai.bundle", "run"]
+        options = {"config_file": bundle / "configs" / f"{config}.json", "bundle_root": bundle, **options}
+        options |= {"output_dir": tmp_path / config, "device": "cpu", "num_workers": 0}
+        command += [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        subprocess.run(command, cwd=tmp_path, check=True)
+    check_evaluation(release("trained") / CLASSIFICATION / "evaluation", tmp_path / "evaluate")
+    check_inference(release("trained") / CLASSIFICATION / "inference", tmp_path / "inference")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [CLASSIFICATION, SEGMENTATION, PRETRAINING])
+def test_training_of_a_bundle_goes_on(release, tmp_path, name):
+    """With the recipe of each: optimizer, schedule and, in pretraining, the running average of the weights."""
+    bundle = trained_bundle(release, name, tmp_path)
+    known = release("trained") / name
+    shutil.copytree(known / "output", bundle / "output")
+    torch.save(rebuild(json.loads((known / "checkpoint.json").read_text())), bundle / "output" / "checkpoint.pt")
+    options = {**RECIPE, "architecture": "densenet121", "store_dir": str(release("stores") / name)}
+    state = train(bundle, max_epochs=2, resume=True, **options)
+    resumed = json.loads((known / "resumed.json").read_text())
+    assert state["iteration"] == resumed["iteration"]
+    for key, values in resumed["biases"].items():
+        np.testing.assert_allclose(state["network"][key].numpy(), values, rtol=1e-3, atol=1e-5)
+
+
+def check_evaluation(known: Path, found: Path) -> None:
+    for name in ("predictions.csv", "confusion.csv"):
+        if (known / name).exists():
+            assert list(differences(rows(known / name), rows(found / name))) == []
+    old, new = (json.loads((folder / "evaluation.json").read_text()) for folder in (known, found))
+    # "perfectly separated" now says in which direction.
+    reworded = {"metrics.auc.reason", "metrics.notes.0"}
+    assert set(differences(old, new)) <= reworded
+    for mask in known.rglob("masks/**/*.png"):
+        assert np.array_equal(picture(mask), picture(found / mask.relative_to(known))), mask.name
+
+
+def check_inference(known: Path, found: Path) -> None:
+    old, new = rows(known / "predictions.csv"), rows(found / "predictions.csv")
+    # Masks beside their images are no longer classified.
+    assert list(new) == [name for name in old if not name.endswith("_mask.png")]
+    changed = {name for name in new if any(differences(old[name], new[name]))}
+    # Dark bars above and below the scan are cut off now.
+    assert changed == {"malignant (3).png", "malignant (5).png"}
+    for name in set(new) - changed if (known / "masks").exists() else ():
+        assert np.array_equal(picture(known / "masks" / name), picture(found / "masks" / name)), name
+
+
+def rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Rows of a table by their first cell, with numbers as numbers."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        table = list(csv.DictReader(stream))
+    return {next(iter(row.values())): {key: number(value) for key, value in row.items()} for row in table}
+
+
+def number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def picture(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
+    """Where values of 0.1 are missing or others today."""
+    if isinstance(old, dict | list) and type(old) is type(new):
+        keys = range(len(old)) if isinstance(old, list) else old
+        for key in keys:
+            inner = f"{place}.{key}".lstrip(".")
+            if (key in new) if isinstance(new, dict) else (key < len(new)):
+                yield from differences(old[key], new[key], inner)
+            else:
+                yield inner
+    elif isinstance(old, float) and isinstance(new, float):
+        if not math.isclose(old, new, rel_tol=1e-5, abs_tol=1e-7):
+            yield place
+    elif old != new:
+        yield place
+
+
+def run(bundle: Path, config: str, out: Path, **options: Any) -> None:
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / f"{config}.json"),
+        workflow_type="inference",
+        bundle_root=str(bundle),
+        output_dir=str(out),
+        num_workers=0,
+        device="cpu",
+        **options,
+    )
+    workflow.run()
+    workflow.finalize()
+
+
+# Weights, tables, comparisons
+
+
+@pytest.fixture
+def weight_store(release: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The weight store of 0.1 with one encoder."""
+    folder = tmp_path / "home" / "weights"
+    folder.mkdir(parents=True)
+    known = json.loads((release("weights") / "stored.json").read_text())
+    save_file(rebuild(known["tensors"], "encoder"), folder / known["file"], known["metadata"])
+    monkeypatch.setenv("RADIMAGENET_HOME", str(folder.parent))
+    return folder
+
+
+def radimagenet(*arguments: object) -> None:
+    COMMAND.load()([str(argument) for argument in arguments])
+
+
+def test_stored_weights_are_whole(weight_store, capsys):
+    """Tensors by their hash, and what the encoder computes by the fingerprint that 0.1 took."""
+    radimagenet("weights", "verify")
+    assert "densenet121.radimagenet_pretraining: ok" in capsys.readouterr().out
+
+
+def test_records_and_audit_are_the_same(release, tmp_path):
+    known = release("images") / "prepared"
+    radimagenet("prepare", "busi", release("images") / "busi", tmp_path / "anew")
+    assert (tmp_path / "anew" / "records.csv").read_bytes() == (known / "records.csv").read_bytes()
+    old, new = (json.loads((folder / "summary.json").read_text()) for folder in (known, tmp_path / "anew"))
+    assert set(differences(old, new)) == {"root"}
+    shutil.copytree(known, tmp_path / "prepared")
+    radimagenet("audit", tmp_path / "prepared", "--root", release("images") / "busi")
+    old, new = (json.loads((folder / "audit.json").read_text()) for folder in (known, tmp_path / "prepared"))
+    assert not list(differences(old, new))
+
+
+def test_report_of_a_comparison_has_the_same_numbers(release, tmp_path):
+    folder = Path(shutil.copytree(release("comparison"), tmp_path / "comparison"))
+    (folder / "report.json").unlink()
+    radimagenet("report", folder)
+    old, new = (json.loads((place / "report.json").read_text()) for place in (release("comparison"), folder))
+    # Reports no longer contain absolute paths, and commands hold some.
+    commands = {f"runs.{number}.command" for number in range(6)}
+    assert set(differences(old["analysis"], new["analysis"])) == commands
+
+
+@pytest.mark.long
+def test_comparison_knows_its_finished_runs(release, tmp_path, weight_store, capsys):
+    folder = Path(shutil.copytree(release("comparison"), tmp_path / "comparison"))
+    arguments = ["random,radimagenet_pretraining", folder, "--root", release("images") / "busi", *COMPARISON]
+    radimagenet("compare", CLASSIFICATION, release("images") / "prepared", *arguments)
+    assert "6 runs, 6 of them finished before" in capsys.readouterr().out
+    old, new = (json.loads((place / "analysis.json").read_text()) for place in (release("comparison"), folder))
+    on_purpose = {
+        "command": "kept without absolute paths",
+        "power": "the number of patients is that of the test in use, with its degrees of freedom",
+        "protocol": "another description, since the folds and the image size are not the protocol's own",
+        "sentences": "they name the number of patients",
+        "task": "data prepared by 0.1 count as your own",
+    }
+    assert {place.split(".")[0] for place in differences(old, new)} <= set(on_purpose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -43,6 +44,13 @@ def test_an_old_name_first() -> None:
         "assert old is new and module.__name__ == 'radimagenet_monai.engine.distributed'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_module_can_be_run_by_its_old_name() -> None:
+    """As comparisons of 0.1 say to repeat a run: ``python -m`` asks the loader for the code."""
+    spec = importlib.util.find_spec("radimagenet_monai.experiments.probe")
+    code = spec.loader.get_code(spec.name)
+    assert code.co_filename == importlib.import_module(spec.name).__file__
 
 
 def test_what_is_nowhere_is_an_import_error() -> None:

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +66,11 @@ class _Moved(MetaPathFinder, Loader):
         if rest in packages and not (Path(__file__).parents[1] / rest.replace(".", "/") / "__init__.py").is_file():
             return ModuleSpec(fullname, self, is_package=True)
         return None
+
+    def get_code(self, fullname: str) -> Any:
+        """The code of a module, for ``python -m`` with its old name, as comparisons of 0.1 state to repeat a run."""
+        spec = find_spec(f"{_PACKAGE}.{_table()['modules'][fullname.partition('.')[2]]}")
+        return spec.loader.get_code(spec.name) if spec is not None and isinstance(spec.loader, InspectLoader) else None
 
     def exec_module(self, module: ModuleType) -> None:
         _, _, rest = module.__name__.partition(".")
