@@ -87,6 +87,16 @@ def test_itk_is_imported_by_what_needs_it() -> None:
     assert imports == []
 
 
+def test_lazy_names_are_those_that_type_checkers_see() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        blocks = [node.body for node in body if isinstance(node, ast.If)]
+        module = importlib.import_module(".".join([PACKAGE.name, *path.parent.relative_to(PACKAGE).parts]))
+        if blocks and hasattr(module, "_MODULE_OF"):
+            seen = {alias.name for node in blocks[0] if isinstance(node, ast.ImportFrom) for alias in node.names}
+            assert seen == set(module._MODULE_OF), path
+
+
 def test_no_room_is_crowded() -> None:
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     crowded = {

@@ -10,59 +10,70 @@ from typing import TYPE_CHECKING
 from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from radimagenet_monai.core.flags import parse_flag
-    from radimagenet_monai.engine.compilation import compile_network
-    from radimagenet_monai.engine.distributed import (
-        BroadcastBuffers,
-        is_first_process,
-        local_device,
-        start_process_group,
-        stop_process_group,
-        unwrap_network,
-        wrap_network,
+    from radimagenet_monai.core.flags import parse_flag as parse_flag
+    from radimagenet_monai.engine.compilation import compile_network as compile_network
+    from radimagenet_monai.engine.distributed import BroadcastBuffers as BroadcastBuffers
+    from radimagenet_monai.engine.distributed import is_first_process as is_first_process
+    from radimagenet_monai.engine.distributed import local_device as local_device
+    from radimagenet_monai.engine.distributed import start_process_group as start_process_group
+    from radimagenet_monai.engine.distributed import stop_process_group as stop_process_group
+    from radimagenet_monai.engine.distributed import unwrap_network as unwrap_network
+    from radimagenet_monai.engine.distributed import wrap_network as wrap_network
+    from radimagenet_monai.engine.handlers.checkpoint import BestModel as BestModel
+    from radimagenet_monai.engine.handlers.checkpoint import TrainingCheckpoint as TrainingCheckpoint
+    from radimagenet_monai.engine.handlers.determinism import SeedIterations as SeedIterations
+    from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss as StopOnNonFiniteLoss
+    from radimagenet_monai.engine.handlers.mlflow_log import MLflowLog as MLflowLog
+    from radimagenet_monai.engine.handlers.progress import Progress as Progress
+    from radimagenet_monai.engine.handlers.run_record import RunRecord as RunRecord
+    from radimagenet_monai.engine.handlers.run_record import data_source as data_source
+    from radimagenet_monai.engine.handlers.run_record import expected_body_parts as expected_body_parts
+    from radimagenet_monai.engine.handlers.tensorboard import LazySummaryWriter as LazySummaryWriter
+    from radimagenet_monai.engine.handlers.tensorboard import loss_value as loss_value
+    from radimagenet_monai.engine.handlers.throughput import Throughput as Throughput
+    from radimagenet_monai.engine.handlers.weight_average import WeightAverage as WeightAverage
+    from radimagenet_monai.engine.handlers.weight_average import network_to_evaluate as network_to_evaluate
+    from radimagenet_monai.engine.inferer import AutocastInferer as AutocastInferer
+    from radimagenet_monai.engine.losses.findings_loss import KnownFindingsLoss as KnownFindingsLoss
+    from radimagenet_monai.engine.losses.global_batch_loss import GlobalBatchLoss as GlobalBatchLoss
+    from radimagenet_monai.engine.losses.imbalance_loss import LogitAdjustedLoss as LogitAdjustedLoss
+    from radimagenet_monai.engine.outputs.lesion_overlap import LesionDice as LesionDice
+    from radimagenet_monai.engine.outputs.mask_writer import MaskWriter as MaskWriter
+    from radimagenet_monai.engine.outputs.mask_writer import OverlapWriter as OverlapWriter
+    from radimagenet_monai.engine.outputs.predictions import AreaUnderROC as AreaUnderROC
+    from radimagenet_monai.engine.outputs.predictions import PredictionCollector as PredictionCollector
+    from radimagenet_monai.engine.outputs.streaming_metrics import StreamingMetric as StreamingMetric
+    from radimagenet_monai.engine.outputs.streaming_writers import (
+        StreamingEvaluationWriter as StreamingEvaluationWriter,
     )
-    from radimagenet_monai.engine.handlers.checkpoint import BestModel, TrainingCheckpoint
-    from radimagenet_monai.engine.handlers.determinism import SeedIterations
-    from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss
-    from radimagenet_monai.engine.handlers.mlflow_log import MLflowLog
-    from radimagenet_monai.engine.handlers.progress import Progress
-    from radimagenet_monai.engine.handlers.run_record import RunRecord, data_source, expected_body_parts
-    from radimagenet_monai.engine.handlers.tensorboard import LazySummaryWriter, loss_value
-    from radimagenet_monai.engine.handlers.throughput import Throughput
-    from radimagenet_monai.engine.handlers.weight_average import WeightAverage, network_to_evaluate
-    from radimagenet_monai.engine.inferer import AutocastInferer
-    from radimagenet_monai.engine.losses.findings_loss import KnownFindingsLoss
-    from radimagenet_monai.engine.losses.global_batch_loss import GlobalBatchLoss
-    from radimagenet_monai.engine.losses.imbalance_loss import LogitAdjustedLoss
-    from radimagenet_monai.engine.outputs.lesion_overlap import LesionDice
-    from radimagenet_monai.engine.outputs.mask_writer import MaskWriter, OverlapWriter
-    from radimagenet_monai.engine.outputs.predictions import AreaUnderROC, PredictionCollector
-    from radimagenet_monai.engine.outputs.streaming_metrics import StreamingMetric
-    from radimagenet_monai.engine.outputs.streaming_writers import StreamingEvaluationWriter, StreamingPredictionWriter
-    from radimagenet_monai.engine.outputs.writers import EvaluationWriter, PredictionWriter
-    from radimagenet_monai.engine.schedule.learning_rate import LearningRateSchedule
-    from radimagenet_monai.engine.schedule.weight_decay import parameter_groups
-    from radimagenet_monai.engine.start.config_keys import check_keys
-    from radimagenet_monai.engine.start.error_lines import show_errors_in_one_line
-    from radimagenet_monai.engine.start.malloc_settings import keep_freed_memory
-    from radimagenet_monai.engine.start.preflight import (
-        require_classes,
-        require_image_size,
-        require_images,
-        require_lesions,
-        require_writable,
+    from radimagenet_monai.engine.outputs.streaming_writers import (
+        StreamingPredictionWriter as StreamingPredictionWriter,
     )
-    from radimagenet_monai.engine.start.rates import MeasuredRates
-    from radimagenet_monai.engine.start.run_folder import RunFolder, require_unused
-    from radimagenet_monai.engine.step import TrainingStep
-    from radimagenet_monai.engine.trained.intensity import intensity_facts, require_trained_intensity
-    from radimagenet_monai.engine.trained.model_file import load_model, operating_points, trained_fact
-    from radimagenet_monai.engine.trained.plane import require_plane
-    from radimagenet_monai.engine.trained.preprocessing import (
-        augmentation_facts,
-        preprocessing_facts,
-        trained_preprocessing,
-    )
+    from radimagenet_monai.engine.outputs.writers import EvaluationWriter as EvaluationWriter
+    from radimagenet_monai.engine.outputs.writers import PredictionWriter as PredictionWriter
+    from radimagenet_monai.engine.schedule.learning_rate import LearningRateSchedule as LearningRateSchedule
+    from radimagenet_monai.engine.schedule.weight_decay import parameter_groups as parameter_groups
+    from radimagenet_monai.engine.start.config_keys import check_keys as check_keys
+    from radimagenet_monai.engine.start.error_lines import show_errors_in_one_line as show_errors_in_one_line
+    from radimagenet_monai.engine.start.malloc_settings import keep_freed_memory as keep_freed_memory
+    from radimagenet_monai.engine.start.preflight import require_classes as require_classes
+    from radimagenet_monai.engine.start.preflight import require_image_size as require_image_size
+    from radimagenet_monai.engine.start.preflight import require_images as require_images
+    from radimagenet_monai.engine.start.preflight import require_lesions as require_lesions
+    from radimagenet_monai.engine.start.preflight import require_writable as require_writable
+    from radimagenet_monai.engine.start.rates import MeasuredRates as MeasuredRates
+    from radimagenet_monai.engine.start.run_folder import RunFolder as RunFolder
+    from radimagenet_monai.engine.start.run_folder import require_unused as require_unused
+    from radimagenet_monai.engine.step import TrainingStep as TrainingStep
+    from radimagenet_monai.engine.trained.intensity import intensity_facts as intensity_facts
+    from radimagenet_monai.engine.trained.intensity import require_trained_intensity as require_trained_intensity
+    from radimagenet_monai.engine.trained.model_file import load_model as load_model
+    from radimagenet_monai.engine.trained.model_file import operating_points as operating_points
+    from radimagenet_monai.engine.trained.model_file import trained_fact as trained_fact
+    from radimagenet_monai.engine.trained.plane import require_plane as require_plane
+    from radimagenet_monai.engine.trained.preprocessing import augmentation_facts as augmentation_facts
+    from radimagenet_monai.engine.trained.preprocessing import preprocessing_facts as preprocessing_facts
+    from radimagenet_monai.engine.trained.preprocessing import trained_preprocessing as trained_preprocessing
 
 _MODULE_OF = {
     "AreaUnderROC": "outputs.predictions",
@@ -127,67 +138,6 @@ _MODULE_OF = {
     "wrap_network": "distributed",
 }
 
-__all__ = [
-    "AreaUnderROC",
-    "AutocastInferer",
-    "BestModel",
-    "BroadcastBuffers",
-    "EvaluationWriter",
-    "GlobalBatchLoss",
-    "KnownFindingsLoss",
-    "LazySummaryWriter",
-    "LearningRateSchedule",
-    "LesionDice",
-    "LogitAdjustedLoss",
-    "MLflowLog",
-    "MaskWriter",
-    "MeasuredRates",
-    "OverlapWriter",
-    "PredictionCollector",
-    "PredictionWriter",
-    "Progress",
-    "RunFolder",
-    "RunRecord",
-    "SeedIterations",
-    "StopOnNonFiniteLoss",
-    "StreamingEvaluationWriter",
-    "StreamingMetric",
-    "StreamingPredictionWriter",
-    "Throughput",
-    "TrainingCheckpoint",
-    "TrainingStep",
-    "WeightAverage",
-    "augmentation_facts",
-    "check_keys",
-    "compile_network",
-    "data_source",
-    "expected_body_parts",
-    "intensity_facts",
-    "is_first_process",
-    "keep_freed_memory",
-    "load_model",
-    "local_device",
-    "loss_value",
-    "network_to_evaluate",
-    "operating_points",
-    "parameter_groups",
-    "parse_flag",
-    "preprocessing_facts",
-    "require_classes",
-    "require_image_size",
-    "require_images",
-    "require_lesions",
-    "require_plane",
-    "require_trained_intensity",
-    "require_unused",
-    "require_writable",
-    "show_errors_in_one_line",
-    "start_process_group",
-    "stop_process_group",
-    "trained_fact",
-    "trained_preprocessing",
-    "unwrap_network",
-    "wrap_network",
-]
+__all__ = [*_MODULE_OF]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

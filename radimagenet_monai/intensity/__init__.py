@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from radimagenet_monai.intensity.auto import AutoIntensityd
-    from radimagenet_monai.intensity.checks.canonical_range import CanonicalRangeCheckd
-    from radimagenet_monai.intensity.ct import CTWindowd
-    from radimagenet_monai.intensity.mr import MRPercentiled
-    from radimagenet_monai.intensity.radiograph import RadiographVOId
-    from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
+    from radimagenet_monai.intensity.auto import AutoIntensityd as AutoIntensityd
+    from radimagenet_monai.intensity.checks.canonical_range import CanonicalRangeCheckd as CanonicalRangeCheckd
+    from radimagenet_monai.intensity.ct import CTWindowd as CTWindowd
+    from radimagenet_monai.intensity.mr import MRPercentiled as MRPercentiled
+    from radimagenet_monai.intensity.radiograph import RadiographVOId as RadiographVOId
+    from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced as UltrasoundLuminanced
 
 _MODULE_OF = {
     "AutoIntensityd": "auto",
@@ -28,13 +28,6 @@ _MODULE_OF = {
     "UltrasoundLuminanced": "ultrasound",
 }
 
-__all__ = [
-    "AutoIntensityd",
-    "CTWindowd",
-    "CanonicalRangeCheckd",
-    "MRPercentiled",
-    "RadiographVOId",
-    "UltrasoundLuminanced",
-]
+__all__ = [*_MODULE_OF]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

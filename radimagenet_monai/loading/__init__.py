@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING
 from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from radimagenet_monai.datasets.masks.channel import AppendMaskd
-    from radimagenet_monai.loading.augmentation import AffineAugmentation
-    from radimagenet_monai.loading.augmentation_site import augmentation_in_workers, augmentation_on_device
-    from radimagenet_monai.loading.bundle_dataset import packed_dataset
-    from radimagenet_monai.loading.loader import (
-        EpochLoader,
-        PrepareBatch,
-        build_loader,
-        collate_packed,
-        dataset_items,
-        records_of,
-    )
-    from radimagenet_monai.loading.native_dataset import NativeDataset, list_native_images, white_level_of
-    from radimagenet_monai.loading.packed_items import PackedDataset
-    from radimagenet_monai.loading.progressive_size import ProgressiveSize
-    from radimagenet_monai.loading.resize import ResizeCanonicald
-    from radimagenet_monai.loading.sampler import EpochBatches, EpochSampler, SampleKey
+    from radimagenet_monai.datasets.masks.channel import AppendMaskd as AppendMaskd
+    from radimagenet_monai.loading.augmentation import AffineAugmentation as AffineAugmentation
+    from radimagenet_monai.loading.augmentation_site import augmentation_in_workers as augmentation_in_workers
+    from radimagenet_monai.loading.augmentation_site import augmentation_on_device as augmentation_on_device
+    from radimagenet_monai.loading.bundle_dataset import packed_dataset as packed_dataset
+    from radimagenet_monai.loading.loader import EpochLoader as EpochLoader
+    from radimagenet_monai.loading.loader import PrepareBatch as PrepareBatch
+    from radimagenet_monai.loading.loader import build_loader as build_loader
+    from radimagenet_monai.loading.loader import collate_packed as collate_packed
+    from radimagenet_monai.loading.loader import dataset_items as dataset_items
+    from radimagenet_monai.loading.loader import records_of as records_of
+    from radimagenet_monai.loading.native_dataset import NativeDataset as NativeDataset
+    from radimagenet_monai.loading.native_dataset import list_native_images as list_native_images
+    from radimagenet_monai.loading.native_dataset import white_level_of as white_level_of
+    from radimagenet_monai.loading.packed_items import PackedDataset as PackedDataset
+    from radimagenet_monai.loading.progressive_size import ProgressiveSize as ProgressiveSize
+    from radimagenet_monai.loading.resize import ResizeCanonicald as ResizeCanonicald
+    from radimagenet_monai.loading.sampler import EpochBatches as EpochBatches
+    from radimagenet_monai.loading.sampler import EpochSampler as EpochSampler
+    from radimagenet_monai.loading.sampler import SampleKey as SampleKey
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
@@ -52,27 +55,6 @@ _MODULE_OF = {
     "white_level_of": "native_dataset",
 }
 
-__all__ = [
-    "AffineAugmentation",
-    "AppendMaskd",
-    "EpochBatches",
-    "EpochLoader",
-    "EpochSampler",
-    "NativeDataset",
-    "PackedDataset",
-    "PrepareBatch",
-    "ProgressiveSize",
-    "ResizeCanonicald",
-    "SampleKey",
-    "augmentation_in_workers",
-    "augmentation_on_device",
-    "build_loader",
-    "collate_packed",
-    "dataset_items",
-    "list_native_images",
-    "packed_dataset",
-    "records_of",
-    "white_level_of",
-]
+__all__ = [*_MODULE_OF]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from radimagenet_monai.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from radimagenet_monai.models.classifier import Classifier, build_classifier
-    from radimagenet_monai.models.encoder_copy import take_encoder
-    from radimagenet_monai.models.unet import UNet, build_unet
-    from radimagenet_monai.weights.pretrained_encoder import build_encoder
+    from radimagenet_monai.models.classifier import Classifier as Classifier
+    from radimagenet_monai.models.classifier import build_classifier as build_classifier
+    from radimagenet_monai.models.encoder_copy import take_encoder as take_encoder
+    from radimagenet_monai.models.unet import UNet as UNet
+    from radimagenet_monai.models.unet import build_unet as build_unet
+    from radimagenet_monai.weights.pretrained_encoder import build_encoder as build_encoder
 
 _MODULE_OF = {
     "Classifier": "classifier",
@@ -24,13 +26,6 @@ _MODULE_OF = {
     "take_encoder": "encoder_copy",
 }
 
-__all__ = [
-    "Classifier",
-    "UNet",
-    "build_classifier",
-    "build_encoder",
-    "build_unet",
-    "take_encoder",
-]
+__all__ = [*_MODULE_OF]
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

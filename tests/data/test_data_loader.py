@@ -218,7 +218,7 @@ def test_a_bundle_config_can_name_them(records, store_dir):
 
 def test_exports():
     for name in radimagenet_monai.loading.__all__:
-        assert getattr(radimagenet_monai.loading, name).__module__.startswith("radimagenet_monai.loading.")
+        assert getattr(radimagenet_monai.loading, name).__module__.startswith("radimagenet_monai.")
     assert set(radimagenet_monai.loading.__all__) <= set(dir(radimagenet_monai.loading))
     with pytest.raises(AttributeError, match="Nothing"):
         radimagenet_monai.loading.Nothing  # noqa: B018 - the access is the test

@@ -10,6 +10,7 @@ from radimagenet_monai.comparison.analysis.finished import Runs, paired
 from radimagenet_monai.comparison.analysis.predictions import patients_of
 from radimagenet_monai.report.wording import count
 from radimagenet_monai.statistics.patient_numbers import number_patients
+from radimagenet_monai.statistics.predictions import known_labels
 from radimagenet_monai.statistics.subgroups import SMALLEST
 
 FEWEST_OF_A_CLASS = SMALLEST
@@ -31,7 +32,7 @@ def tested_by_pair(runs: Runs, architecture: str, first: str, second: str, fract
         pairs, common = paired(runs, architecture, first, second, fold, fraction)
         if pairs:
             rows.append(common)
-            labels.append(pairs[0][1].labels)
+            labels.append(known_labels(pairs[0][1]))
     found = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
     of_class = np.concatenate(labels) if labels else np.empty(0, dtype=np.int64)
     patients = patients_of(runs.frame)
