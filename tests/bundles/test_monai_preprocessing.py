@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle_runs import REPOSITORY, TINY, copy_bundle
+from bundle_runs import BUNDLES, REPOSITORY, TINY, copy_bundle
 from monai.bundle import ConfigParser, create_workflow
 from PIL import Image
 from torch import nn
@@ -144,7 +145,7 @@ def test_another_preprocessing_is_refused(monai_trained: Path, trained: Path, pl
 
 def test_without_an_override_nothing_changes(trained: Path) -> None:
     facts = json.loads((trained / "models" / "model.json").read_text())
-    assert facts["preprocessing"] is None
+    assert facts["preprocessing"] is facts["augmentation"] is None
     assert facts["intensity"]["class"].endswith("UltrasoundLuminanced")
 
 
@@ -228,3 +229,28 @@ def test_a_foreign_loader_is_warned_about_once(
     assert [record.message[:60] for record in caplog.records if "LoadNativeImaged" in record.message] == [
         "images are read by LoadImaged, not by LoadNativeImaged: that"
     ]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
+def test_every_bundle_runs_its_own_preprocessing(bundle: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "train.json")
+    assert parser.get_parsed_content("settings::preprocessing") is None
+    assert parser.get_parsed_content("settings::augmentation") is None
+    assert parser.get_parsed_content("settings::intensity") is not None
+
+
+def test_the_configs_of_the_how_to_page_run() -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "extend" / "monai_parts.md").read_text()
+    section = page[page.index("## Transforms") :]
+    blocks = [
+        json.loads(block) for block in re.findall(r"```json\n(\{\n    \"(?:augm|prep).*?)```", section, re.DOTALL)
+    ]
+    assert [list(block) for block in blocks] == [["augmentation"], ["preprocessing"], ["preprocessing"]]
+    for block in blocks:
+        parser = ConfigParser()
+        parser.read_config(REPOSITORY / "bundles" / NAME / "configs" / "train.json")
+        parser.update(block)
+        facts = parser.get_parsed_content("settings")
+        named = [transform["_target_"] for transform in next(iter(block.values()))["transforms"][2:]]
+        assert any(named[-1] in (facts[name] or {}).get("steps", ()) for name in ("preprocessing", "augmentation"))

@@ -49,7 +49,7 @@ class AppendMaskd(MapTransform):
                     str(getattr(image, "meta", {}).get("filename_or_obj", key)),
                     "geometry",
                     "its transforms do not say what part of the image they took, so its mask cannot be placed; put "
-                    "LoadNativeImaged and an intensity policy of this package before AppendMaskd, and others after it",
+                    "LoadNativeImaged and an intensity policy of this package before AppendMaskd",
                 )
             path, plane = image.meta.get("filename_or_obj", ""), out.get("plane")
             item = {"image": path, "frame": image.meta["frame"], "plane": plane, "mask": out.get(self.mask_key)}
