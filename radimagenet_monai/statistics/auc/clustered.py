@@ -16,17 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radimagenet_monai.statistics.auc.components import AucComponents
-from radimagenet_monai.statistics.auc.inference import (
-    AucComparison,
-    AucEstimate,
-    Scale,
-    check_models,
-    infer_auc,
-    infer_comparison,
-)
-from radimagenet_monai.statistics.patient_numbers import number_patients
-from radimagenet_monai.statistics.predictions import check_labels, check_scores
+from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
+from radimagenet_monai.statistics.auc.inference import AucComparison, AucEstimate, Scale
 
 
 def estimate_clustered_auc(
@@ -36,37 +27,8 @@ def estimate_clustered_auc(
     confidence: float = 0.95,
     scale: Scale = "logit",
 ) -> AucEstimate:
-    """AUC of one model with a confidence interval over clusters.
-
-    Parameters
-    ----------
-    labels
-        ``(n,)`` 0 or 1.
-    scores
-        ``(n,)``, higher for the positive class.
-    clusters
-        ``(n,)`` names or numbers of the clusters, usually patients. A cluster may hold images of both classes; an image
-        whose cluster is unknown (``None``, empty text, NaN) forms its own cluster.
-    confidence
-        Confidence level of the interval.
-    scale
-        See `radimagenet_monai.statistics.auc.delong.estimate_auc`.
-
-    Returns
-    -------
-    AucEstimate
-        Without an interval if fewer than two clusters hold images of a class, or the variance is zero.
-
-    Raises
-    ------
-    RadImageNetError
-        For invalid labels, scores or clusters.
-    ConfigurationError
-        For an unknown scale.
-    """
-    positive = check_labels(labels)
-    values = check_scores(scores, positive.size)
-    return infer_auc(positive, values, number_patients(clusters, positive.size), confidence, scale)
+    """AUC of one model with a confidence interval over clusters; see `estimate_auc`."""
+    return estimate_auc(labels, scores, confidence, scale, clusters)
 
 
 def compare_clustered_aucs(
@@ -75,24 +37,5 @@ def compare_clustered_aucs(
     clusters: Sequence[Any] | np.ndarray,
     confidence: float = 0.95,
 ) -> AucComparison:
-    """Obuchowski's test of two or more models on the same clusters of images.
-
-    Parameters
-    ----------
-    labels
-        ``(n,)`` 0 or 1.
-    scores
-        Model name to ``(n,)`` scores, all in the order of ``labels``.
-    clusters
-        ``(n,)`` names or numbers of the clusters, usually patients.
-    confidence
-        Confidence level of the intervals of the differences.
-
-    Raises
-    ------
-    RadImageNetError
-        For fewer than two models, a single class, or invalid labels, scores or clusters.
-    """
-    positive, values = check_models(labels, scores)
-    components = AucComponents.of(positive, values, number_patients(clusters, positive.size))
-    return infer_comparison(components, list(scores), confidence)
+    """Obuchowski's test of two or more models on the same clusters of images; see `compare_aucs`."""
+    return compare_aucs(labels, scores, confidence, clusters)

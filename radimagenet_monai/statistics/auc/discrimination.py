@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radimagenet_monai.statistics.auc.clustered import compare_clustered_aucs, estimate_clustered_auc
 from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
 from radimagenet_monai.statistics.auc.inference import AucComparison, AucEstimate
 from radimagenet_monai.statistics.patient_numbers import number_patients
@@ -101,9 +100,7 @@ def estimate_discrimination(
         If labels or scores are invalid or differ in length.
     """
     clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
-    if clusters is None:
-        return estimate_auc(labels, scores, confidence), method
-    return estimate_clustered_auc(labels, scores, clusters, confidence), method
+    return estimate_auc(labels, scores, confidence, clusters=clusters), method
 
 
 def compare_discrimination(
@@ -131,9 +128,7 @@ def compare_discrimination(
         For fewer than two models, a single class, or labels or scores that are invalid or differ in length.
     """
     clusters, method = patient_clusters(patient_ids, check_labels(labels).size)
-    if clusters is None:
-        return compare_aucs(labels, scores, confidence), method
-    return compare_clustered_aucs(labels, scores, clusters, confidence), method
+    return compare_aucs(labels, scores, confidence, clusters), method
 
 
 def _is_unknown(name: object) -> bool:
