@@ -21,7 +21,7 @@ from radimagenet_monai.collection.render import write_bundles
 from radimagenet_monai.comparison.bundle_run import bundle_command
 from radimagenet_monai.comparison.plan import Plan, Run
 from radimagenet_monai.comparison.training_sets import records_path
-from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.atomic import atomic_write_text, read_json_if_whole
 from radimagenet_monai.core.errors import one_line
 from radimagenet_monai.core.named_roots import shell_command, without_folders
 from radimagenet_monai.engine.handlers.checkpoint import CHECKPOINT_NAME
@@ -234,10 +234,7 @@ def write_result(job: Job, problem: str | None, seconds: float | None) -> dict[s
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """``result.json`` of a run, or ``None`` if it is missing or unreadable."""
-    try:
-        return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return None
+    return read_json_if_whole(folder / RESULT_FILE) or None
 
 
 def finished_before(job: Job) -> dict[str, Any] | None:
@@ -282,10 +279,7 @@ def _is_trained(folder: Path) -> bool:
 
     If resumed, it would find nothing to do and overwrite the record of the training.
     """
-    try:
-        facts = json.loads((folder / "output" / RUN_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
+    facts = read_json_if_whole(folder / "output" / RUN_FILE)
     return facts.get("status") == "completed" and (folder / "models" / "model.pt").is_file()
 
 

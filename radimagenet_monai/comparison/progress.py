@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, FAILED, FINISHED, RUNS_FOLDER
 from radimagenet_monai.comparison.plan import Plan, Run
+from radimagenet_monai.core.atomic import read_json_if_whole
 
 _LOG_OF_TRAINING = Path("output") / "run.json"
 
@@ -91,7 +91,7 @@ class ComparisonProgress:
 
     def _running(self, run_id: str) -> str:
         """``3/6`` epochs of an unfinished run."""
-        facts = _read(self.out / RUNS_FOLDER / run_id / _LOG_OF_TRAINING)
+        facts = read_json_if_whole(self.out / RUNS_FOLDER / run_id / _LOG_OF_TRAINING)
         return f"{facts.get('epochs', 0)}/{self.plan.epochs}" if facts.get("status") == "running" else ""
 
     def _remaining(self) -> str:
@@ -104,14 +104,7 @@ class ComparisonProgress:
 
 def measured_value(folder: Path) -> float | None:
     """The AUC from a run's own evaluation; the final value comes from the analysis."""
-    metrics = _read(folder / EVALUATION_FOLDER / "evaluation.json").get("metrics", {})
+    metrics = read_json_if_whole(folder / EVALUATION_FOLDER / "evaluation.json").get("metrics", {})
     findings: Sequence[Any] = list(metrics.get("findings", {}).values())
     auc = (findings[0] if findings else metrics).get("auc") or metrics.get("auc_macro")
     return auc.get("auc") if isinstance(auc, dict) else auc
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -107,6 +108,14 @@ def remove_abandoned(folder: str | os.PathLike[str]) -> list[str]:
                 Path(entry.path).unlink()
             removed.append(entry.name)
     return removed
+
+
+def read_json_if_whole(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no such file, or it is no whole JSON object."""
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _prefix(name: str) -> str:

@@ -15,6 +15,7 @@ from radimagenet_monai.core.atomic import (
     atomic_copy,
     atomic_open,
     atomic_write_text,
+    read_json_if_whole,
     remove_abandoned,
     scratch_folder,
 )
@@ -91,3 +92,13 @@ def test_a_copy_is_whole_or_the_earlier_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError), atomic_open(target) as stream:
         stream.write("half")
     assert names(tmp_path) == ["source", "target"]
+
+
+@pytest.mark.parametrize("text", [None, "", '{"a": 1', "[1]", "3", "nonsense"])
+def test_a_json_file_that_is_not_whole_holds_nothing(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "facts.json"
+    if text is not None:
+        path.write_text(text)
+    assert read_json_if_whole(path) == {}
+    path.write_text('{"a": 1}')
+    assert read_json_if_whole(path) == {"a": 1}

@@ -18,7 +18,7 @@ from typing import Any
 from radimagenet_monai.catalog.tasks import Kind, Task, get_task
 from radimagenet_monai.collection.render import released_tasks, write_bundles
 from radimagenet_monai.comparison.bundle_run import bundle_command, run_bundle
-from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.atomic import atomic_write_text, read_json_if_whole
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.named_roots import shell_command
 from radimagenet_monai.datasets.registry import prepare
@@ -180,8 +180,5 @@ def _phantom(out: Path, task: Task, plan: Plan, seed: int) -> Path:
 
 
 def _read_finished(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    try:
-        result = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return None
+    result = read_json_if_whole(path)
     return result if result.get("recipe") == recipe else None

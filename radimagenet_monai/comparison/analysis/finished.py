@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 
 from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, RUNS_FOLDER
 from radimagenet_monai.comparison.plan import OWN_SPLIT, Plan, Run
+from radimagenet_monai.core.atomic import read_json_if_whole
 from radimagenet_monai.statistics.predictions import PredictionTable
 
 POOLED = "all"
@@ -61,10 +61,7 @@ def read_facts(out: Path, run: Run) -> dict[str, Any]:
     """``run.json`` of a training run, or of the probe."""
     folder = out / RUNS_FOLDER / run.id
     path = folder / "output" / "run.json" if run.scenario else folder / EVALUATION_FOLDER / "run.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return {}
+    return read_json_if_whole(path)
 
 
 def paired(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from radimagenet_monai.comparison.analysis.finished import Runs
 from radimagenet_monai.comparison.jobs import RUNS_FOLDER
 from radimagenet_monai.comparison.plan import Run
 from radimagenet_monai.comparison.training_sets import records_path
+from radimagenet_monai.core.atomic import read_json_if_whole
 from radimagenet_monai.explain.bundle_maps import (
     MapSettings,
     collect,
@@ -143,8 +143,8 @@ def _over_folds(runs: Runs, models: Sequence[Run], maps: MapSettings, out: Path,
 def _pictures(runs: Runs, run: Run, maps: MapSettings, out: Path, root: Path) -> dict[str, Any]:
     """Sanity check and gallery of one model, made once."""
     folder = out / LOCALIZATION_FOLDER / f"{run.architecture}.{run.initialization}"
-    facts = _read(folder / JSON_FILE)
-    model = _read(_model(out, run).with_suffix(".json")).get("sha256")
+    facts = read_json_if_whole(folder / JSON_FILE)
+    model = read_json_if_whole(_model(out, run).with_suffix(".json")).get("sha256")
     if not facts or facts["settings"]["model_sha256"] != model or facts["settings"]["level"] != maps.level:
         explain(
             out / RUNS_FOLDER / run.id,
@@ -158,7 +158,7 @@ def _pictures(runs: Runs, run: Run, maps: MapSettings, out: Path, root: Path) ->
             threshold=FIXED_THRESHOLD,
             limit=_IN_GALLERY,
         )
-        facts = _read(folder / JSON_FILE)
+        facts = read_json_if_whole(folder / JSON_FILE)
     place = folder.relative_to(out).as_posix()
     gallery = [{**case, "overlay": f"{place}/{case['overlay']}"} for case in facts["gallery"]]
     return {"sanity": facts["sanity"], "gallery": gallery, "method": maps.method, "level": maps.level}
@@ -183,10 +183,3 @@ def _differences(runs: Runs, tables: Mapping[tuple[str, str], pd.DataFrame]) -> 
             row["p_adjusted"] = adjusted
         rows += family
     return rows
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return {}
