@@ -65,6 +65,9 @@ if TYPE_CHECKING:
     from radimagenet_monai.engine.start.run_folder import RunFolder as RunFolder
     from radimagenet_monai.engine.start.run_folder import require_unused as require_unused
     from radimagenet_monai.engine.step import TrainingStep as TrainingStep
+    from radimagenet_monai.engine.trained.components import architecture_facts as architecture_facts
+    from radimagenet_monai.engine.trained.components import component_facts as component_facts
+    from radimagenet_monai.engine.trained.components import weights_facts as weights_facts
     from radimagenet_monai.engine.trained.intensity import intensity_facts as intensity_facts
     from radimagenet_monai.engine.trained.intensity import require_trained_intensity as require_trained_intensity
     from radimagenet_monai.engine.trained.model_file import load_model as load_model
@@ -105,9 +108,11 @@ _MODULE_OF = {
     "TrainingCheckpoint": "handlers.checkpoint",
     "TrainingStep": "step",
     "WeightAverage": "handlers.weight_average",
+    "architecture_facts": "trained.components",
     "augmentation_facts": "trained.preprocessing",
     "check_keys": "start.config_keys",
     "compile_network": "compilation",
+    "component_facts": "trained.components",
     "data_source": "handlers.run_record",
     "expected_body_parts": "handlers.run_record",
     "intensity_facts": "trained.intensity",
@@ -135,6 +140,7 @@ _MODULE_OF = {
     "trained_fact": "trained.model_file",
     "trained_preprocessing": "trained.preprocessing",
     "unwrap_network": "distributed",
+    "weights_facts": "trained.components",
     "wrap_network": "distributed",
 }
 

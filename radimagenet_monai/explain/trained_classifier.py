@@ -100,7 +100,7 @@ class TrainedClassifier:
         parser = ConfigParser()
         parser.read_config(config)
         target = str((parser.get("network_def") or {}).get("_target_", ""))
-        if not target.endswith(".build_classifier"):
+        if not target.endswith((".build_classifier", ".trained_classifier")):
             raise ConfigurationError(
                 f"{self.name} is no classifier (its network is {target or 'unknown'}); give a classification bundle, a "
                 "segmentation already says where it sees the lesion"

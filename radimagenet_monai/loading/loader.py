@@ -176,7 +176,7 @@ class PrepareBatch(engine_utils.PrepareBatch):
         channels_last: bool = True,
     ) -> None:
         self.augmentation = augmentation
-        self.resizing = resizing
+        self.resizing = resizing if resizing is not None and resizing.epochs else None
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.with_mask = with_mask
         self.image_key = image_key

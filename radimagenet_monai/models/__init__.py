@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from radimagenet_monai.models.classifier import Classifier as Classifier
     from radimagenet_monai.models.classifier import build_classifier as build_classifier
     from radimagenet_monai.models.encoder_copy import take_encoder as take_encoder
+    from radimagenet_monai.models.recorded import trained_classifier as trained_classifier
+    from radimagenet_monai.models.recorded import trained_unet as trained_unet
     from radimagenet_monai.models.unet import UNet as UNet
     from radimagenet_monai.models.unet import build_unet as build_unet
     from radimagenet_monai.weights.pretrained_encoder import build_encoder as build_encoder
@@ -24,6 +26,8 @@ _MODULE_OF = {
     "build_encoder": "radimagenet_monai.weights.pretrained_encoder",
     "build_unet": "unet",
     "take_encoder": "encoder_copy",
+    "trained_classifier": "recorded",
+    "trained_unet": "recorded",
 }
 
 __all__ = [*_MODULE_OF]

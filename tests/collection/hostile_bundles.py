@@ -457,7 +457,7 @@ HARMLESS: dict[str, Change] = {
     "comprehension": item("$[{'image': name} for name in ['a', 'touch MARKER']]"),
     "files of a folder": items(
         {
-            "imports": ["$import glob", "$import monai", "$import radimagenet_monai.engine as training"],
+            "imports": ["$import glob", "$import monai", "$import radimagenet_monai.engine as engine"],
             "planted": "$list(sorted(glob.glob(@dataset_dir + '/imagesTr/*.nii.gz')))",
         }
     ),

@@ -224,6 +224,7 @@ soft_label ignore_index
 UNet: spatial_dims in_channels out_channels channels strides kernel_size up_kernel_size num_res_units act norm dropout \
 bias adn_ordering
 ValidationHandler: interval validator epoch_level exec_at_start
+WarmupCosineSchedule: optimizer warmup_steps t_total end_lr cycles last_epoch warmup_multiplier
 Zoomd: keys zoom mode padding_mode align_corners dtype keep_size allow_missing_keys lazy
 """.replace("\\\n", "")
 )
@@ -256,6 +257,7 @@ torch.optim.lr_scheduler.PolynomialLR: optimizer total_iters power last_epoch
 torch.optim.lr_scheduler.ReduceLROnPlateau: optimizer mode factor patience threshold threshold_mode cooldown min_lr eps
 torch.optim.lr_scheduler.SequentialLR: optimizer schedulers milestones last_epoch
 torch.optim.lr_scheduler.StepLR: optimizer step_size gamma last_epoch
+timm.create_model: model_name~ pretrained=false num_classes in_chans drop_rate drop_path_rate global_pool scriptable
 ignite.metrics.Accuracy: output_transform() is_multilabel device
 """.replace("\\\n", "")
 )
@@ -277,6 +279,8 @@ radimagenet_monai.models.UNet: architecture weights<
 radimagenet_monai.models.build_classifier: architecture num_classes weights<
 radimagenet_monai.models.build_encoder: architecture weights<
 radimagenet_monai.models.build_unet: architecture weights<
+radimagenet_monai.models.trained_classifier: recorded architecture num_classes weights<
+radimagenet_monai.models.trained_unet: recorded architecture num_classes weights<
 radimagenet_monai.engine.BestModel: path>pt network settings data aggregate findings encoder_path>safetensors
 radimagenet_monai.engine.EvaluationWriter: folder>
 radimagenet_monai.engine.LazySummaryWriter: log_dir>

@@ -26,9 +26,11 @@ from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.engine.handlers.run_record import hash_datalist
 from radimagenet_monai.engine.schedule.epoch_position import epoch_batches, first_iteration, knows_place, samples_done
 from radimagenet_monai.engine.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
+from radimagenet_monai.engine.trained.components import in_words, same_setting
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.engine.trained.model_file import load_torch_file, save_model
 from radimagenet_monai.engine.trained.plane import planes_of
+from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 from radimagenet_monai.statistics.thresholds import youden_threshold
 from radimagenet_monai.weights.strict import load_strictly
@@ -297,7 +299,8 @@ class BestModel:
     findings
         Names of findings that may occur together.
     encoder_path
-        Path for the encoder alone, as weights that every bundle accepts with ``--weights``.
+        Path for the encoder alone, as weights that every bundle accepts with ``--weights``. Networks of a library have
+        none of our encoders and leave no such file.
     source
         Origin of the data, from `data_source`; a release uses it to describe them.
     """
@@ -341,7 +344,7 @@ class BestModel:
             facts["plane"] = planes[0] if len(planes) == 1 else planes
         network = unwrap_network(self.network)
         save_model(self.path, network, facts)
-        if self.encoder_path is not None:
+        if self.encoder_path is not None and is_own(self.settings.get("network_def")):
             save_encoder(self.encoder_path, network, facts)
 
     def _chosen_thresholds(self, table: PredictionTable) -> dict[str, Any]:
@@ -389,7 +392,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
     # Settings that an earlier version did not save cannot be compared.
-    different = [name for name in current if name in saved and name not in MAY_CHANGE and saved[name] != current[name]]
+    compared = [name for name in current if name in saved and name not in MAY_CHANGE]
+    different = [name for name in compared if not same_setting(name, saved[name], current[name])]
     if "data" in different:
         raise ConfigurationError(
             f"{path} was saved in a run on other training records; resume with the same ones, or give another "
@@ -406,13 +410,15 @@ def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str,
                 "--output_dir to start anew"
             )
         raise ConfigurationError(
-            f"{path} was saved with {name}={saved.get(name)!r}, this run has {name}={current[name]!r}; "
-            f"give --{name} {saved.get(name)!r} to go on, or another --output_dir to start anew"
+            f"{path} was saved with {name}={saved[name]!r}, this run has {name}={current[name]!r}; "
+            f"give --{name} {saved[name]!r} to go on, or another --output_dir to start anew"
         )
 
 
 def in_short(setting: Any) -> str:
-    """A setting for an error: names of transforms instead of all their options."""
+    """A setting for an error: a component as a call, names of transforms instead of all their options."""
+    if isinstance(setting, dict) and "_target_" in setting:
+        return in_words(setting)
     if isinstance(setting, dict) and "steps" in setting:
         return ", ".join(map(str, setting["steps"]))
     if isinstance(setting, dict) and "class" in setting:

@@ -27,6 +27,7 @@ from radimagenet_monai.datasets.records.table import frame_number
 from radimagenet_monai.engine.distributed import rank, unwrap_network
 from radimagenet_monai.engine.stop_signal import RunStopped
 from radimagenet_monai.engine.trained.model_file import trained_fact
+from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.store.sealed.records import SealedRecords
 
 RUN_FILE = "run.json"
@@ -83,7 +84,7 @@ class RunRecord:
     ) -> None:
         self.path = Path(folder) / RUN_FILE
         self.record: dict[str, Any] = {"settings": dict(settings)}
-        if weights is not None:
+        if weights is not None and is_own(settings.get("network_def")):
             self.record["weights"] = dict(weights)
         if source is not None:
             self.record["source"] = dict(source)

@@ -8,11 +8,12 @@ about to run with the file it came from.
 from __future__ import annotations
 
 import inspect
+import json
 import pydoc
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.core.flags import flag, names, nearest, number, one_of, optional, text, whole
 from radimagenet_monai.engine.start.error_lines import note_keys, show_errors_in_one_line
 from radimagenet_monai.engine.trained.model_file import trained_fact
+from radimagenet_monai.models.recorded import is_own, name_of
 
 Check = Callable[[Any], str | None]
 
@@ -149,6 +151,7 @@ def check_keys(config: str) -> None:
             "value with blanks needs quotes"
         )
     _check_values(base, content)
+    _check_network(base, content)
     _checked.add(call.parser)
     if call.loaded:
         _take_trained_facts(call.parser, call.loaded)
@@ -168,6 +171,11 @@ def _take_trained_facts(parser: ConfigParser, model: str) -> None:
         fact = trained_fact(model, key, None)
         if fact is not None and key in parser.get():
             parser[key] = fact
+    network = trained_fact(model, "network_def", None)
+    if not is_own(network):
+        # As text, so that MONAI builds nothing of what a model names.
+        recorded = json.dumps(network)
+        parser["network_def"] = {"_target_": "radimagenet_monai.models.trained_classifier", "recorded": recorded}
 
 
 def _find_call() -> _Call:
@@ -269,12 +277,20 @@ def _unknown(
                 if _accepts(str(key), parameters, known):
                     continue
                 yield (*path, str(key)), [*parameters[0], *known]
+            elif _are_components(known.values()) and _are_components([value]):
+                # A table of components under names of the user's choice, such as metrics.
+                yield from _unknown(None, value, (*path, str(key)), parser)
             else:
                 yield (*path, str(key)), list(known)
     elif isinstance(content, list):
         pairs = base if isinstance(base, list) and len(base) == len(content) else [None] * len(content)
         for place, (before, now) in enumerate(zip(pairs, content, strict=True)):
             yield from _unknown(before, now, (*path, str(place)), parser)
+
+
+def _are_components(values: Iterable[Any]) -> bool:
+    items = list(values)
+    return bool(items) and all(isinstance(item, Mapping) and "_target_" in item for item in items)
 
 
 def _parameters(target: str, parser: ConfigParser) -> tuple[list[str], bool]:
@@ -364,6 +380,20 @@ def _check_values(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
             f"--val_interval {interval} was given with {epochs} epochs: no model would be validated, and only the best "
             f"of those that are is saved. Give --val_interval {epochs} or less. Nothing was run"
         )
+
+
+def _check_network(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Refuse an encoder, weights or a policy of freezing that a ``network_def`` of the user's own does not use."""
+    network = content.get("network_def")
+    if network == base.get("network_def") or is_own(network):
+        return
+    used = set(_references(network))
+    for key in ("architecture", "weights", "freeze"):
+        if key in base and content.get(key) != base[key] and key not in used:
+            raise UsageError(
+                f"--{key} {content.get(key)} was given and has no effect: network_def is {name_of(network)}, which "
+                f'does not use it; leave --{key} out, or refer to it in network_def as "@{key}". Nothing was run'
+            )
 
 
 def _by_default(default: Any) -> Check | None:

@@ -13,6 +13,7 @@ from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.encoders.architectures import get_architecture
 from radimagenet_monai.engine.distributed import rank
 from radimagenet_monai.loading.native_dataset import left_out_of
+from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 from radimagenet_monai.store.sealed.records import SealedRecords
 from radimagenet_monai.store.sealed.sealing import is_sealed
@@ -44,8 +45,15 @@ def require_writable(*folders: str | os.PathLike[str]) -> None:
             )
 
 
-def require_image_size(architecture: str, image_size: int) -> None:
+def require_image_size(architecture: str, image_size: int, network: Any = None) -> None:
     """Refuse images that are too small for the network's layers.
+
+    Parameters
+    ----------
+    architecture, image_size
+        Of the run.
+    network
+        Config of the network. Of a library's network the smallest size is not known.
 
     Raises
     ------
@@ -53,7 +61,7 @@ def require_image_size(architecture: str, image_size: int) -> None:
         For an image size that is too small, or an unknown architecture.
     """
     least = get_architecture(architecture).minimum_size
-    if int(image_size) < least:
+    if is_own(network) and int(image_size) < least:
         raise ConfigurationError(
             f"image_size {image_size} is too small for {architecture}, which needs at least {least}; "
             f"give --image_size {least} or more"

@@ -13,8 +13,10 @@ from ignite.engine import Engine, Events
 
 from radimagenet_monai.core.atomic import atomic_copy
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.named_roots import without_folders
 from radimagenet_monai.engine.distributed import gather_objects, rank
 from radimagenet_monai.engine.handlers.checkpoint import CHECKPOINT_NAME, MAY_CHANGE, in_short
+from radimagenet_monai.engine.trained.components import same_setting
 
 LOCK_NAME = ".training.lock"
 MODEL_NAME, FACTS_NAME, ENCODER_NAME = "model.pt", "model.json", "encoder.safetensors"
@@ -200,9 +202,10 @@ def _other_setting(facts: Path, settings: Mapping[str, Any]) -> str:
     known = _read_facts(facts)
     if known is None:
         return "unknown settings, since it has no readable model.json"
-    for name, value in json.loads(json.dumps(dict(settings), default=str)).items():
+    # Without folders, as the facts were saved.
+    for name, value in json.loads(json.dumps(without_folders(dict(settings)), default=str)).items():
         # Settings that an earlier version did not save cannot be compared.
-        if name in known and name not in MAY_CHANGE and known[name] != value:
+        if name in known and name not in MAY_CHANGE and not same_setting(name, known[name], value):
             if any(isinstance(setting, dict) for setting in (known[name], value)):
                 before, now = in_short(known[name]), in_short(value)
                 now = "other options of it" if now == before else now

@@ -1,0 +1,223 @@
+"""The network of a trained model: one of this package, or that of a library, rebuilt from its recorded config.
+
+``model.json`` records the config of the network that was trained. It comes with a model from anywhere, so nothing in it
+may run code: it may only name networks of a few libraries, with plain values as arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import typing
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from radimagenet_monai.core.errors import ConfigurationError, one_line
+from radimagenet_monai.models.classifier import build_classifier
+from radimagenet_monai.models.unet import build_unet
+
+LIBRARIES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "timm", "torch.nn", "torchvision")
+"""Packages whose networks a model may name."""
+
+_OWN = __name__.partition(".")[0] + "."
+_NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*", re.ASCII)
+# They only say which weights to begin with; the trained ones are loaded afterwards.
+_NO_INITIAL_WEIGHTS = {"pretrained": False, "use_pretrained": False, "weights": None, "weights_backbone": None}
+_INITIAL_WEIGHTS = {
+    *_NO_INITIAL_WEIGHTS,
+    *("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "progress"),
+}
+_WAY_OUT = "give --network_def as in training"
+
+
+def is_own(config: Any) -> bool:
+    """Whether the config of a network, or its absence, stands for one of this package."""
+    return not isinstance(config, Mapping) or str(config.get("_target_", _OWN)).startswith(_OWN)
+
+
+def name_of(config: Mapping[str, Any]) -> str:
+    """A short name of a recorded network: its target, with the model's name where the target takes one."""
+    model = config.get("model_name") or config.get("name")
+    return f"{config.get('_target_')}({model})" if isinstance(model, str) else str(config.get("_target_"))
+
+
+def trained_classifier(
+    recorded: Mapping[str, Any] | str | None = None,
+    architecture: str = "resnet50",
+    num_classes: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """The classifier of a trained model, without its weights.
+
+    Parameters
+    ----------
+    recorded
+        ``network_def`` of its ``model.json``, or the same as JSON text. If it is a network of a library, it is rebuilt.
+    architecture, num_classes, **options
+        For `build_classifier`, if it is one of this package or was not recorded.
+
+    Raises
+    ------
+    ConfigurationError
+        See `rebuild_network` and `build_classifier`.
+    """
+    config = json.loads(recorded) if isinstance(recorded, str) else recorded
+    if config is not None and not is_own(config):
+        return rebuild_network(config)
+    return build_classifier(architecture, num_classes, **options)
+
+
+def trained_unet(
+    recorded: Mapping[str, Any] | str | None = None,
+    architecture: str = "resnet50",
+    num_classes: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """As `trained_classifier`, for a segmentation: by default `build_unet`."""
+    config = json.loads(recorded) if isinstance(recorded, str) else recorded
+    if config is not None and not is_own(config):
+        return rebuild_network(config)
+    return build_unet(architecture, num_classes=num_classes, **options)
+
+
+def rebuild_network(config: Mapping[str, Any]) -> nn.Module:
+    """A network of one of the `LIBRARIES` from its config, with random weights; nothing is downloaded.
+
+    Raises
+    ------
+    ConfigurationError
+        If the config names anything else, holds an expression or a reference, or its library is not installed.
+    """
+    built = _build(config, "network_def")
+    if not isinstance(built, nn.Module):
+        raise ConfigurationError(f"network_def of model.json gives a {type(built).__name__}; {_WAY_OUT}")
+    return built
+
+
+def why_not_rebuilt(config: Any) -> str:
+    """Why `rebuild_network` would refuse a config, in words; empty if it would not."""
+    try:
+        _check(config, "network_def")
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _build(value: Any, place: str) -> Any:
+    _check_value(value, place)
+    if isinstance(value, list):
+        return [_build(item, f"{place}::{number}") for number, item in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    arguments = {key: _build(item, f"{place}::{key}") for key, item in value.items() if key not in _SPECIAL}
+    if "_target_" not in value:
+        return arguments
+    target = _located(value["_target_"], place)
+    if value.get("_mode_") == "callable":
+        if arguments:
+            raise ConfigurationError(f"{place} of model.json hands on a component with arguments; {_WAY_OUT}")
+        return target
+    try:
+        known = inspect.signature(target).parameters
+        kept = {key: item for key, item in arguments.items() if key not in _INITIAL_WEIGHTS}
+        return target(**kept, **{key: off for key, off in _NO_INITIAL_WEIGHTS.items() if key in known})
+    except Exception as error:
+        raise ConfigurationError(
+            f"{place} of model.json, {name_of(value)}, cannot be built ({one_line(error)}); {_WAY_OUT}"
+        ) from error
+
+
+_SPECIAL = ("_target_", "_mode_")
+
+
+def _check(value: Any, place: str) -> None:
+    _check_value(value, place)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in _SPECIAL:
+                _check(item, f"{place}::{key}")
+        if "_target_" in value:
+            _located(value["_target_"], place)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check(item, f"{place}::{number}")
+
+
+def _check_value(value: Any, place: str) -> None:
+    """Refuse what is no plain value at one place, not below it."""
+    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        raise ConfigurationError(
+            f"{place} of model.json is {value[:80]!r}, which would have to be evaluated; {_WAY_OUT}"
+        )
+    if not isinstance(value, Mapping):
+        return
+    for key in value:
+        if not isinstance(key, str) or (key.startswith("_") and key not in _SPECIAL):
+            raise ConfigurationError(f"{place} of model.json has the key {key!r}, expected an argument; {_WAY_OUT}")
+    if value.get("_mode_", "default") not in ("default", "callable"):
+        raise ConfigurationError(f"{place} of model.json has the mode {value['_mode_']!r}; {_WAY_OUT}")
+    model = value.get("model_name", "")
+    if "_target_" in value and not (isinstance(model, str) and re.fullmatch(r"[\w.-]*", model)):
+        raise ConfigurationError(
+            f"{place} of model.json takes its network from {model!r}, expected the name of a model; {_WAY_OUT}"
+        )
+
+
+def _located(target: Any, place: str) -> Any:
+    """The class of a network, or a function of a library that returns one."""
+    name = str(target)
+    library = next((item for item in LIBRARIES if name.startswith(f"{item}.")), None)
+    if _NAME.fullmatch(name) and "." not in name:
+        library = next((item for item in LIBRARIES[:3] if hasattr(importlib.import_module(item), name)), None)
+        name = f"{library}.{name}"
+    if library is None or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{place} of model.json names {target!r}, expected a network of {', '.join(LIBRARIES)}; {_WAY_OUT}"
+        )
+    found = _object(name, place)
+    root = library.partition(".")[0]
+    if inspect.isclass(found) and issubclass(found, nn.Module) and found.__module__.partition(".")[0] == root:
+        return found
+    if inspect.isfunction(found) and _gives_network(found, root):
+        return found
+    raise ConfigurationError(
+        f"{place} of model.json names {target!r}, which is no network of {library} that can be told as one; {_WAY_OUT}"
+    )
+
+
+def _object(name: str, place: str) -> Any:
+    """The object of that full name, importing modules of its library as needed; ``None`` if there is none."""
+    first, *rest = name.split(".")
+    try:
+        found: Any = importlib.import_module(first)
+    except ImportError:
+        raise ConfigurationError(
+            f"{place} of model.json is a network of the library {first!r}, which cannot be imported; install it"
+        ) from None
+    for part in rest:
+        inner = getattr(found, part, None)
+        if inner is None and isinstance(found, ModuleType):
+            try:
+                inner = importlib.import_module(f"{found.__name__}.{part}")
+            except ImportError:
+                return None
+        found = inner
+    return found
+
+
+def _gives_network(function: Any, root: str) -> bool:
+    """Whether a function of a library states that it returns a network, and takes none to change."""
+    if function.__module__.partition(".")[0] != root or function.__name__.startswith("_"):
+        return False
+    try:
+        hints = typing.get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError):
+        return False
+    returned = hints.pop("return", None)
+    takes = [hint for hint in hints.values() if inspect.isclass(hint) and issubclass(hint, nn.Module)]
+    return inspect.isclass(returned) and issubclass(returned, nn.Module) and not takes
