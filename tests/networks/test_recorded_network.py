@@ -50,7 +50,8 @@ def test_networks_of_libraries_are_rebuilt_without_their_weights(monkeypatch: py
 
 def test_a_component_within_a_network_is_built_too() -> None:
     network = rebuild_network({"_target_": "torch.nn.TransformerEncoder", "num_layers": 1, "encoder_layer": LAYER})
-    assert isinstance(network.layers[0], nn.TransformerEncoderLayer)
+    assert isinstance(network, nn.TransformerEncoder)
+    assert isinstance(next(network.layers.children()), nn.TransformerEncoderLayer)
 
 
 @pytest.mark.parametrize(

@@ -385,7 +385,7 @@ def _check_values(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
 def _check_network(base: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     """Refuse an encoder, weights or a policy of freezing that a ``network_def`` of the user's own does not use."""
     network = content.get("network_def")
-    if network == base.get("network_def") or is_own(network):
+    if not isinstance(network, Mapping) or network == base.get("network_def") or is_own(network):
         return
     used = set(_references(network))
     for key in ("architecture", "weights", "freeze"):
