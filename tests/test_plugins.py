@@ -46,18 +46,38 @@ def follow(page: str, folder: Path) -> list[list[str]]:
             project = tomllib.loads(text)["project"]
             install(folder, project["name"], project["entry-points"])
         elif not language:
-            commands += [line.split() for line in text.splitlines() if line.startswith("radimagenet ")]
+            commands += [line.split() for line in text.splitlines() if line]
     return commands
+
+
+def python(words: list[str], plugins: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with the packages in ``plugins`` and a weight store of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(plugins), str(Path(__file__).parents[1])]),
+        "OMP_NUM_THREADS": "1",
+        "RADIMAGENET_HOME": str(cwd / "weights"),
+    }
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, cwd=cwd, env=environment
+    )
 
 
 def radimagenet(words: list[str], plugins: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line with the packages in ``plugins``."""
-    code = "import sys; from radimagenet_monai.cli import main; main(sys.argv[1:])"
-    paths = [str(plugins), str(Path(__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, cwd=cwd, env=environment
-    )
+    return python(["-m", "radimagenet_monai", *words], plugins, cwd)
+
+
+def run(commands: list[list[str]], plugins: Path, cwd: Path) -> list[str]:
+    """Run the commands of a page; returns what each printed."""
+    printed = []
+    for program, *words in commands:
+        if program == "python":
+            words = ["-c", (plugins / words[0]).read_text()]
+        done = python(words, plugins, cwd) if program == "python" else radimagenet(words, plugins, cwd)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        printed.append(done.stdout)
+    return printed
 
 
 def info(plugins: Path) -> tuple[dict, str]:
@@ -67,22 +87,31 @@ def info(plugins: Path) -> tuple[dict, str]:
     return json.loads(done.stdout), done.stderr
 
 
-def test_the_page_on_datasets(tmp_path: Path) -> None:
+def test_the_pages_on_datasets_encoders_and_tasks(tmp_path: Path) -> None:
     plugins, work = tmp_path / "site", tmp_path / "work"
     work.mkdir()
-    commands = follow("dataset.md", plugins)
-    assert [command[1] for command in commands] == ["info", "phantom", "prepare"]
-    for command in commands:
-        done = radimagenet(command[1:], plugins, work)
-        assert done.returncode == 0, done.stderr
-        assert "plug-in lung-plugin 0.1" in done.stdout or command[1] != "info"
+    dataset, encoder, task = (follow(f"{page}.md", plugins) for page in ("dataset", "encoder", "task"))
+    listed, *_ = run(dataset, plugins, work)
+    assert listed.count("(plug-in ") == 3
     frame = pd.read_csv(work / "prepared" / "records.csv")
     assert len(frame) == 24
     assert set(frame["label"]) == {"healthy", "consolidation"}
     summary = json.loads((work / "prepared" / "summary.json").read_text())
     assert summary["differences"] == {"images": 24 - 120}
     assert sum(summary["left_out"].values()) == 1, "README.txt"
-    refused = radimagenet(["prepare", "lung_us", "--root", "phantoms", "--out", "x", "--fold", "3"], plugins, work)
+    run(encoder, plugins, work)
+    run(task, plugins, work)
+    card = (work / "bundles" / "lung_consolidation_us_classification" / "docs" / "README.md").read_text()
+    assert "Lung ultrasound (an example)" in card
+    analysis = json.loads((work / "comparison" / "analysis.json").read_text())
+    means = {row["initialization"]: row["mean"] for row in analysis["performance"] if row["architecture"] == "tinynet"}
+    assert means.keys() == {"random", "mine"}
+    assert min(means.values()) > 0.8, "a bright block in noise, seen even by random convolutions"
+
+
+def test_options_of_a_plugin_are_checked(tmp_path: Path) -> None:
+    follow("dataset.md", tmp_path)
+    refused = radimagenet(["prepare", "lung_us", "--root", ".", "--out", "x", "--fold", "3"], tmp_path, tmp_path)
     assert refused.returncode == 2
     assert "--folds" in refused.stderr
 
@@ -142,14 +171,16 @@ def test_a_broken_plugin_is_named_and_breaks_nothing(tmp_path: Path) -> None:
     assert "plug-in 'absent' of absent 0.1" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("table", ["datasets"])
+@pytest.mark.parametrize("table", ["datasets", "encoders"])
 def test_built_in_descriptions_are_those_of_the_modules(table: str) -> None:
     """The statement read from a file's text is what running the file gives."""
     from importlib import import_module
 
     from radimagenet_monai.catalog.datasets import DATASETS
+    from radimagenet_monai.encoders.architectures import ARCHITECTURES
 
-    registry = {"datasets": DATASETS}[table]
+    registry = {"datasets": DATASETS, "encoders": ARCHITECTURES}[table]
+    assert len(registry.builtin()) >= 4
     for item in registry.builtin().values():
         ran = getattr(import_module(item.module), registry._attribute)
         assert {**vars(ran), "module": item.module} == vars(item)

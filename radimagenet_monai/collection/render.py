@@ -121,7 +121,7 @@ def _context(task: Task, dataset: Dataset | None = None) -> dict[str, Any]:
         "changelog": BUNDLE_CHANGELOG,
         "package_version": __version__,
         "versions": TESTED_VERSIONS,
-        "architectures": [architecture.title for architecture in ARCHITECTURES.values()],
+        "architectures": [architecture.title for architecture in ARCHITECTURES.builtin().values()],
         "modality_name": modality_name,
         "metadata_modality": task.modality.value if task.modality else "CT, MR, US",
         "description": _description(task, modality_name),

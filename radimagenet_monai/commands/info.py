@@ -31,11 +31,11 @@ def _catalogue(task: str | None) -> dict[str, Any]:
 
     tasks = [get_task(task)] if task else list(TASKS.values())
     datasets = [DATASETS.require(tasks[0].dataset)] if task else list(DATASETS.values())
-    tables = (TASKS, DATASETS)
+    tables = (ARCHITECTURES, DATASETS, TASKS)
     return {
         "version": __version__,
         "tasks": {item.name: _plain(item) for item in tasks},
-        "architectures": {item.name: _plain(item) for item in ARCHITECTURES.values()},
+        "architectures": {item.name: item.to_dict() for item in ARCHITECTURES.values()},
         "weights": {item.name: item.to_dict() for item in CATALOGUE.values()},
         "datasets": {item.name: item.to_dict() for item in datasets},
         "plugins": {table.table: table.packages for table in tables if table.packages},
@@ -61,7 +61,8 @@ def _to_text(catalogue: dict[str, Any], detailed: bool) -> str:
         lines.append(f"  {'*' if task['released'] else ' '} {name:44} {task['title']}{_from(catalogue, 'tasks', name)}")
     lines += ["", "architectures"]
     for name, item in catalogue["architectures"].items():
-        lines.append(f"    {name:20} {item['num_features']} features, {item['num_parameters']:,} parameters")
+        size = f"{item['num_features']} features, {item['num_parameters']:,} parameters"
+        lines.append(f"    {name:20} {size}{_from(catalogue, 'encoders', name)}")
     lines += ["", "weights"]
     for name, item in catalogue["weights"].items():
         lines.append(f"    {name:28} {item['origin']}")

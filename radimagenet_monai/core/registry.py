@@ -188,6 +188,25 @@ class Registry(Mapping[str, T], Generic[T]):
             return None  # it uses names of its own: the module is imported after all
 
 
+class Resolved(Mapping[str, Any]):
+    """What the entries of a registry stand for, made on each access."""
+
+    def __init__(self, registry: Registry[Any], make: Callable[[Any], Any]) -> None:
+        self._registry, self._make = registry, make
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make(self._registry[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+
 def resolve(module: str, name: str) -> Any:
     """``name`` of a module, or what ``"module:name"`` names.
 

@@ -1,10 +1,12 @@
-"""The encoder architectures, described without importing torch."""
+"""The encoder architectures. Each describes itself in its file; imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.registry import Registry
+from radimagenet_monai.encoders.spec import FeatureMap, InputConvention, NetworkVariant, Published
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,8 @@ class Architecture:
 
     Attributes
     ----------
+    network
+        Name of the `radimagenet_monai.encoders.backbone.Backbone` in the file that describes it.
     num_features
         Channels of the final feature map.
     num_parameters
@@ -23,64 +27,62 @@ class Architecture:
         Smallest number of rows and columns of an image.
     key_names
         Library whose state-dict key names the encoder uses.
+    variants
+        The network variant that the weights of a library were trained in, by library; ``"torch"`` is that of random
+        weights.
+    variant_parts
+        Fields of `NetworkVariant`, beside the epsilon, that make a difference to this network.
+    feature_maps
+        By level, ``"1/32"`` for the final map and ``"1/16"``: maps that explanations can be computed from, named as in
+        a `Classifier`.
+    published
+        Published weights; random ones always exist.
+    position
+        Place in lists: the networks of the RadImageNet paper come first.
+    module
+        The module that describes the encoder and holds the network; filled in.
     """
 
     name: str
     title: str
+    network: str
     num_features: int
     num_parameters: int
     pyramid_channels: tuple[int, int, int, int, int]
     minimum_size: int
     key_names: str
     reference: str
+    variants: dict[str, NetworkVariant] = field(default_factory=lambda: {"torch": NetworkVariant()})
+    variant_parts: tuple[str, ...] = ()
+    feature_maps: dict[str, FeatureMap] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    position: int = 99
+    module: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``radimagenet info`` shows, JSON-serializable."""
+        shown = (
+            "name",
+            "title",
+            "num_features",
+            "num_parameters",
+            "pyramid_channels",
+            "minimum_size",
+            "key_names",
+            "reference",
+        )
+        return {name: getattr(self, name) for name in shown}
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            "resnet50",
-            "ResNet50",
-            2048,
-            23_508_032,
-            (64, 256, 512, 1024, 2048),
-            32,
-            "torchvision",
-            "He et al., Deep Residual Learning for Image Recognition, CVPR 2016",
-        ),
-        Architecture(
-            "densenet121",
-            "DenseNet121",
-            1024,
-            6_953_856,
-            (64, 256, 512, 1024, 1024),
-            32,
-            "torchvision",
-            "Huang et al., Densely Connected Convolutional Networks, CVPR 2017",
-        ),
-        Architecture(
-            "inceptionv3",
-            "InceptionV3",
-            2048,
-            21_785_568,
-            (64, 192, 288, 768, 2048),
-            75,
-            "torchvision",
-            "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016",
-        ),
-        Architecture(
-            "inceptionresnetv2",
-            "InceptionResNetV2",
-            1536,
-            54_306_464,
-            (64, 192, 320, 1088, 1536),
-            75,
-            "timm",
-            "Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, "
-            "AAAI 2017",
-        ),
-    )
-}
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "encoders",
+    "architecture",
+    Architecture,
+    "ENCODER",
+    folder="encoders",
+    vocabulary=(Architecture, FeatureMap, InputConvention, NetworkVariant, Published),
+    order=lambda item: (item.position, item.name),
+)
 
 
 def get_architecture(name: str) -> Architecture:
@@ -91,7 +93,4 @@ def get_architecture(name: str) -> Architecture:
     ConfigurationError
         For an unknown name; the message lists the known ones.
     """
-    try:
-        return ARCHITECTURES[name]
-    except (KeyError, TypeError):
-        raise ConfigurationError(f"unknown architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}") from None
+    return ARCHITECTURES.require(name)

@@ -8,7 +8,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from radimagenet_monai.encoders.architectures import Architecture
 from radimagenet_monai.encoders.backbone import Backbone, initialize_convolutions
+from radimagenet_monai.encoders.keras_graph import KerasGraph
+from radimagenet_monai.encoders.spec import FeatureMap, NetworkVariant, Published
+
+ENCODER = Architecture(
+    name="densenet121",
+    title="DenseNet121",
+    network="DenseNet121",
+    num_features=1024,
+    num_parameters=6_953_856,
+    pyramid_channels=(64, 256, 512, 1024, 1024),
+    minimum_size=32,
+    key_names="torchvision",
+    reference="Huang et al., Densely Connected Convolutional Networks, CVPR 2017",
+    variants={"torch": NetworkVariant(), "keras": NetworkVariant(bn_eps=1.001e-5)},
+    feature_maps={
+        "1/32": FeatureMap("encoder", 32, 14),
+        "1/16": FeatureMap("encoder.backbone.features.denseblock3", 16, 6),
+    },
+    published=(
+        Published("radimagenet_keras", "RadImageNet-DenseNet121_notop.h5"),
+        Published("radimagenet_torch", "DenseNet121.pt"),
+        Published("imagenet_torchvision", "densenet121-a639ec97.pth", ("a639ec97",)),
+        Published("imagenet_keras", "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5", convention="imagenet"),
+    ),
+    position=2,
+)
 
 _GROWTH = 32
 _BOTTLENECK = 4 * _GROWTH
@@ -62,8 +89,8 @@ class Transition(nn.Sequential):
 class DenseNet121(Backbone):
     """See `Backbone`. 1 024 features at 1/32 of the input size, after the final batch norm and ReLU."""
 
-    num_features = 1024
-    pyramid_channels = (64, 256, 512, 1024, 1024)
+    num_features = ENCODER.num_features
+    pyramid_channels = ENCODER.pyramid_channels
     # Keras: conv5_block16_{0_bn, 0_relu, 1_conv, 1_bn, 1_relu, 2_conv, concat}, bn, relu; the tenth from the end,
     # conv5_block15_concat, has no parameters.
     last_10_keras_layers = ("features.denseblock4.denselayer16", "features.norm5")
@@ -98,3 +125,24 @@ class DenseNet121(Backbone):
                 maps.append(x)
         maps.append(F.relu(x, inplace=True))
         return maps
+
+
+def keras_layers(graph: KerasGraph) -> None:
+    """The layers of Keras' DenseNet121, see `radimagenet_monai.encoders.keras_graph`."""
+
+    x = graph.conv(graph.other(0), "features.conv0", "conv1_conv")
+    x = graph.other(graph.norm(x, "features.norm0", "conv1_bn"))
+    x = graph.other(graph.other(x))
+    for stage, blocks in enumerate((6, 12, 24, 16), start=1):
+        for block in range(1, blocks + 1):
+            name, module = f"conv{stage + 1}_block{block}", f"features.denseblock{stage}.denselayer{block}"
+            new = graph.other(graph.norm(x, f"{module}.norm1", f"{name}_0_bn"))
+            new = graph.conv(new, f"{module}.conv1", f"{name}_1_conv")
+            new = graph.other(graph.norm(new, f"{module}.norm2", f"{name}_1_bn"))
+            new = graph.conv(new, f"{module}.conv2", f"{name}_2_conv")
+            x = graph.other(x, new)
+        if stage < 4:
+            module = f"features.transition{stage}"
+            x = graph.other(graph.norm(x, f"{module}.norm", f"pool{stage + 1}_bn"))
+            x = graph.other(graph.conv(x, f"{module}.conv", f"pool{stage + 1}_conv"))
+    graph.other(graph.norm(x, "features.norm5", "bn"))

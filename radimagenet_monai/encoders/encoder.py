@@ -1,26 +1,20 @@
 """The common encoder: input normalization and a backbone, in the variant its weights were trained in."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from radimagenet_monai.core.errors import ConfigurationError
-from radimagenet_monai.encoders.architectures import get_architecture
+from radimagenet_monai.core.registry import Resolved, resolve
+from radimagenet_monai.encoders.architectures import ARCHITECTURES, get_architecture
 from radimagenet_monai.encoders.backbone import Backbone
-from radimagenet_monai.encoders.densenet import DenseNet121
-from radimagenet_monai.encoders.inceptionresnetv2 import InceptionResNetV2
-from radimagenet_monai.encoders.inceptionv3 import InceptionV3
 from radimagenet_monai.encoders.input_norm import InputNorm
-from radimagenet_monai.encoders.resnet import ResNet50
 from radimagenet_monai.encoders.spec import NetworkVariant, WeightSpec
 
-BACKBONES: dict[str, type[Backbone]] = {
-    "resnet50": ResNet50,
-    "densenet121": DenseNet121,
-    "inceptionv3": InceptionV3,
-    "inceptionresnetv2": InceptionResNetV2,
-}
+BACKBONES: Mapping[str, type[Backbone]] = Resolved(ARCHITECTURES, lambda item: resolve(item.module, item.network))
+"""The network of each architecture, imported on first use."""
 
 
 class EncoderParts(nn.Module):

@@ -6,8 +6,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from radimagenet_monai.encoders.architectures import Architecture
 from radimagenet_monai.encoders.backbone import Backbone, initialize_convolutions
 from radimagenet_monai.encoders.conv_block import ConvBlock, check_size, pad_one
+from radimagenet_monai.encoders.keras_graph import KerasGraph
+from radimagenet_monai.encoders.spec import FeatureMap, NetworkVariant, Published
+
+ENCODER = Architecture(
+    name="inceptionresnetv2",
+    title="InceptionResNetV2",
+    network="InceptionResNetV2",
+    num_features=1536,
+    num_parameters=54_306_464,
+    pyramid_channels=(64, 192, 320, 1088, 1536),
+    minimum_size=75,
+    key_names="timm",
+    reference="Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, "
+    "AAAI 2017",
+    variants={
+        "torch": NetworkVariant(bn_eps=1e-3, pool_padding="ignored"),
+        "keras": NetworkVariant(bn_eps=1e-3, pool_padding="ignored"),
+    },
+    variant_parts=("pool_padding",),
+    feature_maps={
+        "1/32": FeatureMap("encoder", 32, 37),
+        "1/16": FeatureMap("encoder.backbone.repeat_1", 16, 21),
+    },
+    published=(
+        Published("radimagenet_keras", "RadImageNet-IRV2_notop.h5"),
+        Published("imagenet_timm", "model.safetensors"),
+        Published(
+            "imagenet_keras",
+            "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            convention="tensorflow",
+        ),
+    ),
+    position=4,
+)
 
 
 class Mixed5b(nn.Module):
@@ -119,8 +154,8 @@ class InceptionResNetV2(Backbone):
     each the last of its size, are ``conv2d_2b``, ``conv2d_4a``, ``repeat``, ``repeat_1`` and ``conv2d_7b``.
     """
 
-    num_features = 1536
-    pyramid_channels = (64, 192, 320, 1088, 1536)
+    num_features = ENCODER.num_features
+    pyramid_channels = ENCODER.pyramid_channels
     # Keras: batch_normalization_{199,202} and their activations, block8_10_{mixed,conv} and its scaling, conv_7b,
     # conv_7b_{bn,ac}. Keras orders layers by depth: only the last batch norm of each branch.
     last_10_keras_layers = ("block8.branch0.bn", "block8.branch1.2.bn", "block8.conv2d", "conv2d_7b")
@@ -165,3 +200,38 @@ class InceptionResNetV2(Backbone):
         sixteenth = self.repeat_1(self.mixed_6a(pad_one(eighth)))
         last = self.conv2d_7b(self.block8(self.repeat_2(self.mixed_7a(pad_one(sixteenth)))))
         return [half, quarter, eighth, sixteenth, last]
+
+
+def keras_layers(graph: KerasGraph) -> None:
+    """The layers of Keras' InceptionResNetV2, see `radimagenet_monai.encoders.keras_graph`."""
+
+    unit = graph.conv_norm_relu
+
+    def branches(x: int, module: str, *counts: int) -> list[int]:
+        """Branches of one or more units each; one of a single unit is no sequence in timm."""
+        return [
+            unit(x, *([f"{module}.branch{i}"] if n == 1 else [f"{module}.branch{i}.{j}" for j in range(n)]))
+            for i, n in enumerate(counts)
+        ]
+
+    def residual(x: int, module: str, name: str, *counts: int, relu: bool = True) -> int:
+        mixed = graph.other(*branches(x, module, *counts))
+        x = graph.other(x, graph.conv(mixed, f"{module}.conv2d", f"{name}_conv", bias=True))
+        return graph.other(x) if relu else x
+
+    x = graph.other(unit(0, "conv2d_1a", "conv2d_2a", "conv2d_2b"))
+    x = graph.other(unit(x, "conv2d_3b", "conv2d_4a"))
+    mixed = branches(x, "mixed_5b", 1, 2, 3)
+    x = graph.other(*mixed, unit(graph.other(x), "mixed_5b.branch3.1"))
+    for i in range(10):
+        x = residual(x, f"repeat.{i}", f"block35_{i + 1}", 1, 2, 3)
+    mixed = branches(x, "mixed_6a", 1, 3)
+    x = graph.other(*mixed, graph.other(x))
+    for i in range(20):
+        x = residual(x, f"repeat_1.{i}", f"block17_{i + 1}", 1, 3)
+    mixed = branches(x, "mixed_7a", 2, 2, 3)
+    x = graph.other(*mixed, graph.other(x))
+    for i in range(9):
+        x = residual(x, f"repeat_2.{i}", f"block8_{i + 1}", 1, 3)
+    x = residual(x, "block8", "block8_10", 1, 3, relu=False)
+    unit(x, "conv2d_7b", name="conv_7b")

@@ -9,8 +9,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from radimagenet_monai.encoders.architectures import Architecture
 from radimagenet_monai.encoders.backbone import Backbone, initialize_convolutions
 from radimagenet_monai.encoders.conv_block import ConvBlock, check_size, pad_one
+from radimagenet_monai.encoders.keras_graph import KerasGraph
+from radimagenet_monai.encoders.spec import FeatureMap, NetworkVariant, Published
+
+ENCODER = Architecture(
+    name="inceptionv3",
+    title="InceptionV3",
+    network="InceptionV3",
+    num_features=2048,
+    num_parameters=21_785_568,
+    pyramid_channels=(64, 192, 288, 768, 2048),
+    minimum_size=75,
+    key_names="torchvision",
+    reference="Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016",
+    variants={
+        "torch": NetworkVariant(bn_eps=1e-3),
+        "keras": NetworkVariant(bn_eps=1e-3, pool_padding="ignored"),
+    },
+    variant_parts=("pool_padding",),
+    feature_maps={
+        "1/32": FeatureMap("encoder", 32, 37),
+        "1/16": FeatureMap("encoder.backbone.Mixed_6e", 16, 21),
+    },
+    published=(
+        Published("radimagenet_keras", "RadImageNet-InceptionV3_notop.h5"),
+        Published("radimagenet_torch", "InceptionV3.pt"),
+        # torchvision's InceptionV3 undoes its transforms' mean and deviation inside the network (transform_input) for
+        # weights that came from TensorFlow; the convolutions see [-1, 1].
+        Published("imagenet_torchvision", "inception_v3_google-0cc3c7bd.pth", ("0cc3c7bd",), convention="centred"),
+        Published(
+            "imagenet_keras", "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", convention="tensorflow"
+        ),
+    ),
+    position=3,
+)
 
 
 def _average_pool() -> nn.AvgPool2d:
@@ -150,8 +185,8 @@ class InceptionV3(Backbone):
     ``Mixed_5d``, ``Mixed_6e`` and ``Mixed_7c``.
     """
 
-    num_features = 2048
-    pyramid_channels = (64, 192, 288, 768, 2048)
+    num_features = ENCODER.num_features
+    pyramid_channels = ENCODER.pyramid_channels
     # Keras: activation_{87,88,91,92}, batch_normalization_93, activation_85, mixed9_1, concatenate_1, activation_93,
     # mixed10; one batch norm is all that has parameters, since Keras orders layers by depth.
     last_10_keras_layers = ("Mixed_7c.branch_pool.bn",)
@@ -199,3 +234,40 @@ class InceptionV3(Backbone):
         sixteenth = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(pad_one(eighth))))))
         last = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(pad_one(sixteenth))))
         return [half, quarter, eighth, sixteenth, last]
+
+
+def keras_layers(graph: KerasGraph) -> None:
+    """The layers of Keras' InceptionV3, see `radimagenet_monai.encoders.keras_graph`."""
+
+    unit = graph.conv_norm_relu
+    x = unit(0, "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
+    x = unit(graph.other(x), "Conv2d_3b_1x1", "Conv2d_4a_3x3")
+    x = graph.other(x)
+
+    def branch(x: int, module: str, name: str, count: int) -> int:
+        return unit(x, *(f"{module}.{name}_{i}" for i in range(1, count + 1)))
+
+    for module in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
+        single = unit(x, f"{module}.branch1x1")
+        five = branch(x, module, "branch5x5", 2)
+        three = branch(x, module, "branch3x3dbl", 3)
+        x = graph.other(single, five, three, unit(graph.other(x), f"{module}.branch_pool"))
+    single = unit(x, "Mixed_6a.branch3x3")
+    three = branch(x, "Mixed_6a", "branch3x3dbl", 3)
+    x = graph.other(single, three, graph.other(x))
+    for module in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
+        single = unit(x, f"{module}.branch1x1")
+        seven = branch(x, module, "branch7x7", 3)
+        double = branch(x, module, "branch7x7dbl", 5)
+        x = graph.other(single, seven, double, unit(graph.other(x), f"{module}.branch_pool"))
+    three = branch(x, "Mixed_7a", "branch3x3", 2)
+    seven = branch(x, "Mixed_7a", "branch7x7x3", 4)
+    x = graph.other(three, seven, graph.other(x))
+    for module in ("Mixed_7b", "Mixed_7c"):
+        single = unit(x, f"{module}.branch1x1")
+        ends = []
+        for name, count in (("branch3x3", 1), ("branch3x3dbl", 2)):
+            stem = branch(x, module, name, count)
+            wide = unit(stem, f"{module}.{name}_{count + 1}a")
+            ends.append(graph.other(wide, unit(stem, f"{module}.{name}_{count + 1}b")))
+        x = graph.other(single, *ends, unit(graph.other(x), f"{module}.branch_pool"))

@@ -4,8 +4,43 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from radimagenet_monai.encoders.architectures import Architecture
 from radimagenet_monai.encoders.backbone import Backbone, initialize_convolutions
-from radimagenet_monai.encoders.spec import NetworkVariant
+from radimagenet_monai.encoders.keras_graph import KerasGraph
+from radimagenet_monai.encoders.spec import FeatureMap, NetworkVariant, Published
+
+ENCODER = Architecture(
+    name="resnet50",
+    title="ResNet50",
+    network="ResNet50",
+    num_features=2048,
+    num_parameters=23_508_032,
+    pyramid_channels=(64, 256, 512, 1024, 2048),
+    minimum_size=32,
+    key_names="torchvision",
+    reference="He et al., Deep Residual Learning for Image Recognition, CVPR 2016",
+    variants={"torch": NetworkVariant(), "keras": NetworkVariant(bn_eps=1.001e-5, stride_on="1x1")},
+    variant_parts=("stride_on",),
+    feature_maps={
+        "1/32": FeatureMap("encoder", 32, 0),
+        "1/16": FeatureMap("encoder.backbone.layer3", 16, 0),
+    },
+    published=(
+        Published(
+            "radimagenet_keras",
+            "RadImageNet-ResNet50_notop.h5",
+            ("1f1d1c9fe6ab6980daa5e528145fe0db249c55415f8b3e1f3e3b1624d184f159",),
+        ),
+        Published(
+            "radimagenet_torch",
+            "ResNet50.pt",
+            ("08629f7e7bd3e29b8ee9522ca3f65ce4d010a7ddf74f0ea3c7e3f3d0bbab0734",),
+        ),
+        Published("imagenet_torchvision", "resnet50-0676ba61.pth", ("0676ba61", "11ad3fa6")),
+        Published("imagenet_keras", "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", convention="caffe"),
+    ),
+    position=1,
+)
 
 _EXPANSION = 4
 
@@ -53,8 +88,8 @@ def _stage(in_channels: int, width: int, blocks: int, stride: int) -> nn.Sequent
 class ResNet50(Backbone):
     """See `Backbone`. 2 048 features at 1/32 of the input size."""
 
-    num_features = 2048
-    pyramid_channels = (64, 256, 512, 1024, 2048)
+    num_features = ENCODER.num_features
+    pyramid_channels = ENCODER.pyramid_channels
     # Keras: conv5_block3_{1,2}_{conv,bn,relu}, _3_{conv,bn}, _add, _out.
     last_10_keras_layers = ("layer4.2",)
 
@@ -89,3 +124,24 @@ class ResNet50(Backbone):
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
         return [stem, quarter, eighth, sixteenth, self.layer4(sixteenth)]
+
+
+def keras_layers(graph: KerasGraph) -> None:
+    """The layers of Keras' ResNet50, see `radimagenet_monai.encoders.keras_graph`."""
+
+    def conv_norm(x: int, name: str, conv: str, norm: str) -> int:
+        return graph.norm(graph.conv(x, conv, f"{name}_conv", bias=True, folds_into=norm), norm, f"{name}_bn")
+
+    x = graph.other(conv_norm(graph.other(0), "conv1", "conv1", "bn1"))
+    x = graph.other(graph.other(x))
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for block in range(blocks):
+            name, module = f"conv{stage + 1}_block{block + 1}", f"layer{stage}.{block}"
+            shortcut = x
+            if block == 0:
+                shortcut = conv_norm(x, f"{name}_0", f"{module}.downsample.0", f"{module}.downsample.1")
+            for i in (1, 2, 3):
+                x = conv_norm(x, f"{name}_{i}", f"{module}.conv{i}", f"{module}.bn{i}")
+                if i < 3:
+                    x = graph.other(x)
+            x = graph.other(graph.other(shortcut, x))

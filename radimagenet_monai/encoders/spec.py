@@ -45,6 +45,65 @@ class NetworkVariant:
     pool_padding: PoolPadding = "counted"
 
 
+_HALVES = (0.5, 0.5, 0.5)
+_MIDDLE = (127.5, 127.5, 127.5)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, channels BGR, 0-255
+
+CONVENTIONS: dict[str, InputConvention] = {
+    # A randomly initialized network has no convention to keep; [-1, 1] is centred and symmetric.
+    "centred": InputConvention("RGB", 1.0, _HALVES, _HALVES),
+    "imagenet": InputConvention("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": InputConvention("BGR", 255.0, _CAFFE_MEAN, (1.0, 1.0, 1.0)),
+    "tensorflow": InputConvention("RGB", 255.0, _MIDDLE, _MIDDLE),
+    "radimagenet_keras": InputConvention("BGR", 255.0, _CAFFE_MEAN, (255.0, 255.0, 255.0)),
+    # The authors' scripts read with OpenCV and never swap the channels.
+    "radimagenet_torch": InputConvention("BGR", 255.0, _MIDDLE, _MIDDLE),
+}
+"""Input conventions of published weights, by name."""
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A feature map, and where its cells lie on the image.
+
+    ``layer`` is the name, from ``network.named_modules()``, of the module that outputs it. The receptive field of its
+    cell ``i`` is centered on pixel ``first + stride * i`` of its axis (Araujo et al., Computing Receptive Fields of
+    Convolutional Neural Networks, Distill 2019).
+    """
+
+    layer: str
+    stride: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published weights of an encoder.
+
+    Attributes
+    ----------
+    tag
+        A source of `radimagenet_monai.weights.catalogue.SOURCES`, which then gives what is left empty here; or a tag of
+        your own, with ``convention``, ``origin`` and ``licence``.
+    file, sha256, origin, licence, obtain, references
+        As in `WeightSpec`.
+    convention
+        A name of `CONVENTIONS`, or an `InputConvention`.
+    variant
+        A key of the architecture's ``variants``.
+    """
+
+    tag: str
+    file: str
+    sha256: tuple[str, ...] = ()
+    convention: str | InputConvention = ""
+    variant: str = ""
+    origin: str = ""
+    licence: str = ""
+    obtain: str = ""
+    references: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class WeightSpec:
     """One set of weights of one architecture.
@@ -82,11 +141,11 @@ class WeightSpec:
 
     def describe_network(self) -> str:
         """Describe the parts of `variant` that matter to this architecture."""
+        from radimagenet_monai.encoders.architectures import get_architecture
+
         words = f"batch norm epsilon {self.variant.bn_eps:g}"
-        if self.architecture == "resnet50":
-            return f"{words}, stride on the {self.variant.stride_on} convolution"
-        if self.architecture.startswith("inception"):
-            return f"{words}, zeros around average pools {self.variant.pool_padding}"
+        for part in get_architecture(self.architecture).variant_parts:
+            words += f", {_VARIANT_WORDS[part].format(getattr(self.variant, part))}"
         return words
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +170,9 @@ class WeightSpec:
         for part in ("references", "sha256"):
             fields[part] = tuple(fields.get(part, ()))
         return cls(convention=InputConvention(**convention), variant=NetworkVariant(**fields.pop("variant")), **fields)
+
+
+_VARIANT_WORDS = {"stride_on": "stride on the {} convolution", "pool_padding": "zeros around average pools {}"}
 
 
 def _per_channel(values: tuple[float, float, float]) -> str:

@@ -9,7 +9,7 @@ the most important pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import StrEnum
 
 import numpy as np
@@ -17,43 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
+from radimagenet_monai.core.registry import Resolved
+from radimagenet_monai.encoders.architectures import ARCHITECTURES
+from radimagenet_monai.encoders.spec import FeatureMap as FeatureMap
 
 FINAL = "1/32"
 """Level of the final feature map, the one that the head sees."""
 
 
-@dataclass(frozen=True)
-class FeatureMap:
-    """A feature map, and where its cells lie on the image.
-
-    ``layer`` is the name, from ``network.named_modules()``, of the module that outputs it. The receptive field of its
-    cell ``i`` is centered on pixel ``first + stride * i`` of its axis (Araujo et al., Computing Receptive Fields of
-    Convolutional Neural Networks, Distill 2019).
-    """
-
-    layer: str
-    stride: int
-    first: int
-
-
-FEATURE_MAPS: dict[str, dict[str, FeatureMap]] = {
-    "resnet50": {
-        FINAL: FeatureMap("encoder", 32, 0),
-        "1/16": FeatureMap("encoder.backbone.layer3", 16, 0),
-    },
-    "densenet121": {
-        FINAL: FeatureMap("encoder", 32, 14),
-        "1/16": FeatureMap("encoder.backbone.features.denseblock3", 16, 6),
-    },
-    "inceptionv3": {
-        FINAL: FeatureMap("encoder", 32, 37),
-        "1/16": FeatureMap("encoder.backbone.Mixed_6e", 16, 21),
-    },
-    "inceptionresnetv2": {
-        FINAL: FeatureMap("encoder", 32, 37),
-        "1/16": FeatureMap("encoder.backbone.repeat_1", 16, 21),
-    },
-}
+FEATURE_MAPS: Mapping[str, Mapping[str, FeatureMap]] = Resolved(ARCHITECTURES, lambda item: item.feature_maps)
 """Of each architecture, by level: the size of a map as a share of the image's."""
 
 # Below this share of the largest weighted activation, a map is rounding noise around zero.
@@ -155,7 +127,7 @@ def classifier_feature_map(network: nn.Module, level: str = FINAL) -> FeatureMap
         For another network or level.
     """
     maps = FEATURE_MAPS.get(getattr(getattr(network, "encoder", None), "architecture", ""))
-    if maps is None:
+    if not maps:
         raise ConfigurationError(
             f"a {type(network).__name__} has no feature map known by name; give a Classifier, or a feature_map"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -9,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from radimagenet_monai.core.errors import WeightsError
+from radimagenet_monai.core.errors import WeightsError, one_line
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -59,6 +60,25 @@ def backbone_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
+@cache
+def recognizable() -> tuple[str, ...]:
+    """The architectures whose network can be built; a plug-in's that cannot is left out, with a warning."""
+    names = []
+    for name in ARCHITECTURES:
+        try:
+            backbone_shapes(name)
+        except Exception as error:
+            if name in ARCHITECTURES.builtin():
+                raise
+            package = ARCHITECTURES.packages[name]
+            logging.getLogger(__name__).warning(
+                "warning: encoder '%s' of %s cannot be built: %s", name, package, one_line(error)
+            )
+        else:
+            names.append(name)
+    return tuple(names)
+
+
 def recognize_architecture(found: Shapes) -> str | None:
     """The architecture with most of its tensors in ``found``; None if none has at least half of them.
 
@@ -67,7 +87,7 @@ def recognize_architecture(found: Shapes) -> str | None:
     share = {
         architecture: sum(found.get(name) == shape for name, shape in backbone_shapes(architecture).items())
         / len(backbone_shapes(architecture))
-        for architecture in ARCHITECTURES
+        for architecture in recognizable()
     }
     best = max(share, key=lambda architecture: share[architecture])
     return best if share[best] >= ENOUGH_TO_RECOGNIZE else None

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from radimagenet_monai.core.errors import WeightsError
-from radimagenet_monai.encoders.architectures import ARCHITECTURES
-from radimagenet_monai.weights.strict import ENOUGH_TO_RECOGNIZE, backbone_shapes, recognize_architecture
+from radimagenet_monai.weights.strict import ENOUGH_TO_RECOGNIZE, backbone_shapes, recognizable, recognize_architecture
 
 # torchvision before 0.3 named the parts of a dense layer norm.1, conv.1, norm.2, conv.2; its files still do.
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
@@ -126,7 +125,7 @@ def _encoders(place: str, state: Mapping[str, Tensor], rename_children: Rename) 
     for name, original in named.items():
         shape = tuple(state[original].shape)
         for prefix, rest in _divisions(name):
-            for architecture in ARCHITECTURES:
+            for architecture in recognizable():
                 shapes = backbone_shapes(architecture)
                 if shapes.get(rest) == shape:
                     shares[prefix, "", architecture] += 1
