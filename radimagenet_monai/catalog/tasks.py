@@ -15,6 +15,7 @@ from radimagenet_monai.catalog.datasets import Certainty as Certainty
 from radimagenet_monai.catalog.datasets import Count as Count
 from radimagenet_monai.catalog.datasets import Dataset as Dataset
 from radimagenet_monai.catalog.labels import LABELS
+from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.registry import Registry
 
 
@@ -116,6 +117,12 @@ class Task:
     reported_gain: str | None = None
     released: bool = True
     module: str = ""
+
+    def __post_init__(self) -> None:
+        if "_v" in self.name:
+            raise ConfigurationError(
+                f"the name of task '{self.name}' contains _v, where MONAI cuts the name of a bundle"
+            )
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import jsonschema
 
-from radimagenet_monai.catalog.tasks import get_task
-from radimagenet_monai.collection.render import released_tasks, stale_files
+from radimagenet_monai.catalog.tasks import TASKS, get_task
+from radimagenet_monai.collection.render import stale_files
 from radimagenet_monai.core.errors import ConfigurationError
 
 SCHEMA_FILE = "meta_schema.json"
@@ -38,7 +38,7 @@ def check_bundles(folder: str | os.PathLike[str]) -> dict[str, list[str]]:
         raise ConfigurationError(
             f"'{folder}' holds no bundle; write them with 'radimagenet bundles render --out {folder}'"
         )
-    names |= {task.name for task in released_tasks()}
+    names |= {task.name for task in TASKS.builtin().values() if task.released}
     return {name: check_bundle(folder / name) for name in sorted(names)}
 
 

@@ -88,7 +88,9 @@ SOURCES: dict[str, Source] = {
 }
 """By the tag of published weights."""
 
-_OWN_SOURCE = Source("stated by no one", "stated by no one", "see its publisher", (), "", "torch")
+_OWN_SOURCE = Source(
+    "stated by no one", "stated by no one", "their publisher gives them out as {file}", (), "", "torch"
+)
 
 
 def _random(architecture: Architecture) -> WeightSpec:

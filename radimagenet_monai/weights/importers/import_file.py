@@ -11,7 +11,7 @@ from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.encoders.encoder import Encoder
 from radimagenet_monai.encoders.spec import WeightSpec
 from radimagenet_monai.weights.batch_norm import BatchNormReport, inspect_batch_norm
-from radimagenet_monai.weights.catalogue import CATALOGUE, RANDOM
+from radimagenet_monai.weights.catalogue import CATALOGUE, RANDOM, SOURCES
 from radimagenet_monai.weights.container import Container, recognize_container
 from radimagenet_monai.weights.fingerprint import take_fingerprint
 from radimagenet_monai.weights.importers.keras_h5 import read_keras
@@ -232,11 +232,12 @@ def _possible_tags(published: PublishedWeights) -> list[str]:
     still there. The other two layouts are known from one publication each.
     """
     tags = [spec.tag for spec in CATALOGUE.values() if spec.architecture == published.architecture]
+    own = [tag for tag in tags if tag not in SOURCES and tag != RANDOM]  # a plug-in's
     possible = {
         Layout.KERAS: ["radimagenet_keras", "imagenet_keras"],
         Layout.CHILDREN: ["radimagenet_torch"],
         Layout.BIASED: ["radimagenet_keras"],
-        Layout.LIBRARY: ["radimagenet_torch", "imagenet_torchvision", "imagenet_timm"],
+        Layout.LIBRARY: ["radimagenet_torch", "imagenet_torchvision", "imagenet_timm", *own],
     }[published.layout]
     if published.head_classes == IMAGENET_CLASSES:
         possible = [tag for tag in possible if tag.startswith("imagenet")]
