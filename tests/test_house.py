@@ -143,6 +143,23 @@ def test_readers_compare_with_the_counts_of_the_catalogue() -> None:
     assert compared > 20
 
 
+def test_every_dataset_has_a_phantom_and_a_page() -> None:
+    from radimagenet_monai.phantoms import PHANTOMS
+
+    for name in DATASETS:
+        assert name in PHANTOMS
+        assert (ROOT / "docs" / "reference" / "datasets" / f"{name}.md").is_file()
+
+
+def test_places_named_for_changes_exist() -> None:
+    pages = [ROOT / "CONTRIBUTING.md", *tracked("docs/how-to/extend/*.md")]
+    for page in pages:
+        for place in re.findall(r"`(radimagenet_monai/[\w/]+(?:\.\w+)?)`", page.read_text(encoding="utf-8")):
+            assert "NAME" in place or (ROOT / place).exists(), f"{page.name}: {place}"
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Ten changes")[2]
+    assert len(re.findall(r"^\| (?!change)\w", table, re.MULTILINE)) == 10
+
+
 def test_labels_are_those_of_the_paper() -> None:
     assert len(LABELS) == len({label.key for label in LABELS}) == 165
     counts: dict[tuple[str, str], int] = {}
