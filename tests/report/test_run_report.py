@@ -12,6 +12,7 @@ import pytest
 
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.report.run_report import write_run_report
+from radimagenet_monai.report.sections.evaluation import binary_sections
 from radimagenet_monai.statistics.classification import evaluate_binary
 from radimagenet_monai.statistics.multiclass import evaluate_multiclass
 from radimagenet_monai.statistics.multilabel import evaluate_findings, findings_to_dict
@@ -110,3 +111,11 @@ def test_masks_show_best_middle_and_worst(tmp_path: Path) -> None:
 def test_a_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"holds no evaluation\.json"):
         write_run_report(tmp_path)
+
+
+def test_a_further_measure_is_shown_under_its_name() -> None:
+    labels, probabilities = [0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9]
+    metrics = evaluate_binary(labels, probabilities, 0.5).to_dict()
+    (plain,) = binary_sections(metrics, ("no", "yes"), [], "mean")
+    (section,) = binary_sections({**metrics, "net_benefit": 0.25}, ("no", "yes"), [], "mean")
+    assert [row for row in section.rows if row not in plain.rows] == [["net benefit", "0.250"]]

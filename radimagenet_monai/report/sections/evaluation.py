@@ -242,6 +242,10 @@ def segmentation_sections(metrics: Mapping[str, Any], rows: Rows, folder: Path) 
     ]
 
 
+# What `BinaryEvaluation` holds beside further measures, which are shown under their names.
+_NOT_FURTHER = {"confidence", "balanced_accuracy", "average_precision", "brier"}
+
+
 def _binary_table(metrics: Mapping[str, Any]) -> list[list[str]]:
     point = metrics["operating_point"]
     names = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
@@ -250,6 +254,11 @@ def _binary_table(metrics: Mapping[str, Any]) -> list[list[str]]:
         *([name, with_interval(point[name])] for name in names),
         ["average precision", _number(metrics["average_precision"])],
         ["Brier score", _number(metrics["brier"])],
+        *(
+            [name.replace("_", " "), _number(value)]
+            for name, value in metrics.items()
+            if isinstance(value, float) and name not in _NOT_FURTHER
+        ),
         ["threshold, fixed on validation data", _number(point["threshold"])],
     ]
 
