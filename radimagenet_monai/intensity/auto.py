@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from monai.config import KeysCollection
-
 from radimagenet_monai.core.errors import ConfigurationError, IntensityError
 from radimagenet_monai.intensity.checks.modality import (
     POLICIES,
@@ -20,25 +18,25 @@ from radimagenet_monai.intensity.checks.modality import (
     stated_modality,
 )
 from radimagenet_monai.intensity.checks.plausibility import OTHER_REGION
-from radimagenet_monai.intensity.ct import CTWindowd
-from radimagenet_monai.intensity.mr import MRPercentiled
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered
-from radimagenet_monai.intensity.radiograph import RadiographVOId
-from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
+from radimagenet_monai.intensity.ct import CTWindow
+from radimagenet_monai.intensity.mr import MRPercentile
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicy, as_rendered
+from radimagenet_monai.intensity.radiograph import RadiographVOI
+from radimagenet_monai.intensity.ultrasound import UltrasoundLuminance
 from radimagenet_monai.intensity.values.ct_region import REGION_KEY, checked_ct_region, ct_window
 from radimagenet_monai.intensity.values.windows import parse_windows
 from radimagenet_monai.io.native_image import NativeImage
 
-_CLASS_OF: dict[Policy, type[IntensityPolicyd]] = {
-    "CT": CTWindowd,
-    "MR": MRPercentiled,
-    "US": UltrasoundLuminanced,
-    "radiograph": RadiographVOId,
+_CLASS_OF: dict[Policy, type[IntensityPolicy]] = {
+    "CT": CTWindow,
+    "MR": MRPercentile,
+    "US": UltrasoundLuminance,
+    "radiograph": RadiographVOI,
 }
 _DEFAULT_WINDOWS = parse_windows(("abdomen",))
 
 
-class AutoIntensityd(IntensityPolicyd):
+class AutoIntensity(IntensityPolicy):
     """Apply the policy of the image's modality, or of an expected modality.
 
     Without ``expected``, the header's Modality chooses: CT; MR; US; CR, DX, DR, RG, MG, PX and IO for radiographs;
@@ -55,8 +53,8 @@ class AutoIntensityd(IntensityPolicyd):
 
     Parameters
     ----------
-    keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`.
+    allow_modality_mismatch
+        See `IntensityPolicy`.
     expected
         ``"CT"``, ``"MR"``, ``"US"``, ``"radiograph"``, or ``None`` to follow the header.
     modality_key
@@ -65,7 +63,7 @@ class AutoIntensityd(IntensityPolicyd):
     ct_region
         Region of CT images that do not state it, ``"lung"`` or ``"abdomen"``; ``"auto"`` refuses them.
     ct, mr, us, radiograph
-        Options of `CTWindowd`, `MRPercentiled`, `UltrasoundLuminanced` and `RadiographVOId`, for example
+        Options of `CTWindow`, `MRPercentile`, `UltrasoundLuminance` and `RadiographVOI`, for example
         ``{"windows": ["lung"]}``.
     """
 
@@ -76,36 +74,34 @@ class AutoIntensityd(IntensityPolicyd):
 
     def __init__(
         self,
-        keys: KeysCollection,
         expected: str | None = None,
         allow_modality_mismatch: bool = False,
         ct: Mapping[str, Any] | None = None,
         mr: Mapping[str, Any] | None = None,
         us: Mapping[str, Any] | None = None,
         radiograph: Mapping[str, Any] | None = None,
-        frame_key: str = "frame",
-        allow_missing_keys: bool = False,
         modality_key: str = "modality",
         ct_region: str = "auto",
     ) -> None:
-        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        super().__init__(allow_modality_mismatch)
         self.modality_key = modality_key
         self.expected = None if expected is None else checked_policy(expected)
         if checked_ct_region(ct_region) != "auto":
             self.ct_region = ct_region
-        self.policies: dict[Policy, IntensityPolicyd] = {}
+        self.policies: dict[Policy, IntensityPolicy] = {}
         for name, options in zip(POLICIES, (ct, mr, us, radiograph), strict=True):
             try:
-                self.policies[name] = _CLASS_OF[name](
-                    keys, allow_modality_mismatch=allow_modality_mismatch, **dict(options or {})
-                )
+                self.policies[name] = self._policy(name, dict(options or {}))
             except TypeError as error:
                 raise ConfigurationError(f"options of the {name} intensity policy: {error}") from error
 
         if "windows" in (ct or {}) and self.goes_by_region:
             self.windows_named = True
 
-    def for_record(self, data: Mapping[Hashable, Any]) -> IntensityPolicyd:
+    def _policy(self, name: Policy, options: dict[str, Any]) -> IntensityPolicy:
+        return _CLASS_OF[name](allow_modality_mismatch=self.allow_modality_mismatch, **options)
+
+    def for_record(self, data: Mapping[Hashable, Any]) -> IntensityPolicy:
         stated = data.get(self.modality_key)
         policy = checked_policy(str(stated)) if stated and self.expected is None else None
         return _OfRecord(self, policy, data) if policy or data.get(REGION_KEY) else self
@@ -129,10 +125,10 @@ class AutoIntensityd(IntensityPolicyd):
         if self.expected is None and image.source == "picture":
             return as_rendered(image, frame, "as rendered in the file")
         policy = self.policies[self.expected or stated or self._policy_of(image)]
-        if not (isinstance(policy, CTWindowd) and self.goes_by_region and policy.applies_windows(image, frame)):
+        if not (isinstance(policy, CTWindow) and self.goes_by_region and policy.applies_windows(image, frame)):
             return policy.canonical(image, frame)
         window, contradicted = ct_window(image, frame, record, self.ct_region)
-        shown = _ct_policy(self.keys, window, self.allow_modality_mismatch).canonical(image, frame)
+        shown = _ct_policy(window, self.allow_modality_mismatch).canonical(image, frame)
         return replace(shown, questions=(*shown.questions, OTHER_REGION)) if contradicted else shown
 
     @property
@@ -156,20 +152,20 @@ class AutoIntensityd(IntensityPolicyd):
         return policy
 
 
-def _windows_of(policy: IntensityPolicyd) -> list[Any]:
-    return policy.windows if isinstance(policy, CTWindowd) else []
+def _windows_of(policy: IntensityPolicy) -> list[Any]:
+    return policy.windows if isinstance(policy, CTWindow) else []
 
 
 @lru_cache(maxsize=16)
-def _ct_policy(keys: tuple[Hashable, ...], window: str, allow_modality_mismatch: bool) -> CTWindowd:
-    return CTWindowd(keys, [window], allow_modality_mismatch=allow_modality_mismatch)
+def _ct_policy(window: str, allow_modality_mismatch: bool) -> CTWindow:
+    return CTWindow([window], allow_modality_mismatch)
 
 
-class _OfRecord(IntensityPolicyd):
-    """`AutoIntensityd` for a record that names modality or region; a contradicting header is refused."""
+class _OfRecord(IntensityPolicy):
+    """`AutoIntensity` for a record that names modality or region; a contradicting header is refused."""
 
-    def __init__(self, auto: AutoIntensityd, stated: Policy | None, record: Mapping[Hashable, Any]) -> None:
-        super().__init__(auto.keys, auto.frame_key, auto.allow_modality_mismatch)
+    def __init__(self, auto: AutoIntensity, stated: Policy | None, record: Mapping[Hashable, Any]) -> None:
+        super().__init__(auto.allow_modality_mismatch)
         self.auto = auto
         self.stated = stated
         self.record = record

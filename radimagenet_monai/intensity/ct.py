@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from monai.config import KeysCollection
 from pydicom.dataset import Dataset
 
 from radimagenet_monai.core.errors import IntensityError
@@ -17,7 +16,7 @@ from radimagenet_monai.intensity.checks.plausibility import (
     question_of_hounsfield,
     question_of_picture,
 )
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, require_monochrome
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicy, require_monochrome
 from radimagenet_monai.intensity.values.grayscale import (
     ModalityTransform,
     Window,
@@ -37,7 +36,7 @@ from radimagenet_monai.io.native_image import NativeImage
 _SAMPLED = 20_000  # values sampled from a slice
 
 
-class CTWindowd(IntensityPolicyd):
+class CTWindow(IntensityPolicy):
     """CT: Hounsfield units through one window, or through three windows as channels.
 
     DICOM values pass the modality LUT, which must give HU: a Rescale Type other than HU is refused, a missing one is
@@ -48,8 +47,8 @@ class CTWindowd(IntensityPolicyd):
 
     Parameters
     ----------
-    keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`. ``allow_modality_mismatch`` also accepts values that are not HU as if they were.
+    allow_modality_mismatch
+        See `IntensityPolicy`. ``allow_modality_mismatch`` also accepts values that are not HU as if they were.
     windows
         One, or a list of one or three, of: a name in `radimagenet_monai.intensity.values.windows.WINDOWS`; a (centre,
         width) pair in HU; ``"header"`` or ``"header:1"``.
@@ -59,13 +58,10 @@ class CTWindowd(IntensityPolicyd):
 
     def __init__(
         self,
-        keys: KeysCollection,
         windows: WindowChoice | Sequence[WindowChoice] = ("abdomen",),
-        frame_key: str = "frame",
         allow_modality_mismatch: bool = False,
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        super().__init__(allow_modality_mismatch)
         self.windows = parse_windows(windows)
 
     def canonical(self, image: NativeImage, frame: int) -> CanonicalFrame:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from monai.config import KeysCollection
 from pydicom.dataset import Dataset
 
 from radimagenet_monai.core.errors import ConfigurationError, IntensityError, UnreadableImageError
 from radimagenet_monai.intensity.checks.modality import Policy
 from radimagenet_monai.intensity.checks.plausibility import finite_questions
 from radimagenet_monai.intensity.corrections.bias_field import corrected_slice, log_bias_field
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicy, as_rendered, require_monochrome
 from radimagenet_monai.intensity.values.grayscale import (
     header_faults,
     is_inverted,
@@ -35,7 +34,7 @@ from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
 
 
-class MRPercentiled(IntensityPolicyd):
+class MRPercentile(IntensityPolicy):
     """MR: scale intensities between two percentiles of all voxels to [0, 1] and clip the rest.
 
     MR values have no unit, and slices of one acquisition share one gain, so percentiles are taken over all frames of
@@ -51,8 +50,8 @@ class MRPercentiled(IntensityPolicyd):
 
     Parameters
     ----------
-    keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`.
+    allow_modality_mismatch
+        See `IntensityPolicy`.
     lower, upper
         Percentiles mapped to 0 and 1, linearly interpolated between ranks as in `numpy.percentile`.
     scope
@@ -66,23 +65,20 @@ class MRPercentiled(IntensityPolicyd):
     IntensityError
         For another modality, a color image, or, with bias correction, slices of a series that differ in size.
     UnreadableImageError
-        See `IntensityPolicyd`.
+        See `IntensityPolicy`.
     """
 
     policy: ClassVar[Policy] = "MR"
 
     def __init__(
         self,
-        keys: KeysCollection,
         lower: float = 1.0,
         upper: float = 99.0,
         scope: Literal["volume", "slice"] = "volume",
         bias_correction: Literal["n4"] | None = None,
-        frame_key: str = "frame",
         allow_modality_mismatch: bool = False,
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        super().__init__(allow_modality_mismatch)
         if not 0 <= lower < upper <= 100:
             raise ConfigurationError(f"percentiles {lower} and {upper} were given; 0 <= lower < upper <= 100 must hold")
         if scope not in ("volume", "slice"):

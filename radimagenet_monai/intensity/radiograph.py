@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from monai.config import KeysCollection
 
 from radimagenet_monai.intensity.checks.modality import Policy
-from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicyd, as_rendered, require_monochrome
+from radimagenet_monai.intensity.policy import CanonicalFrame, IntensityPolicy, as_rendered, require_monochrome
 from radimagenet_monai.intensity.values.grayscale import questions_of_voi, render_gray
 from radimagenet_monai.intensity.values.luminance import color_luminance
 from radimagenet_monai.io.native_image import NativeImage
 
 
-class RadiographVOId(IntensityPolicyd):
+class RadiographVOI(IntensityPolicy):
     """Radiographs: modality LUT, VOI LUT or window, and small values white for MONOCHROME1.
 
     Modalities CR, DX, DR, RG, MG, PX and IO. MONOCHROME1 and Presentation LUT Shape INVERSE both mean that small
@@ -24,8 +23,8 @@ class RadiographVOId(IntensityPolicyd):
 
     Parameters
     ----------
-    keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`.
+    allow_modality_mismatch
+        See `IntensityPolicy`.
     view
         Index of the VOI LUT or window to use, from 0.
     prefer_lut
@@ -36,14 +35,11 @@ class RadiographVOId(IntensityPolicyd):
 
     def __init__(
         self,
-        keys: KeysCollection,
         view: int = 0,
         prefer_lut: bool = True,
-        frame_key: str = "frame",
         allow_modality_mismatch: bool = False,
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        super().__init__(allow_modality_mismatch)
         self.view = view
         self.prefer_lut = prefer_lut
 

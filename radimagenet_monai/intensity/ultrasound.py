@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from monai.config import KeysCollection
 
 from radimagenet_monai.core.errors import ConfigurationError, IntensityError
 from radimagenet_monai.intensity.checks.modality import Policy
 from radimagenet_monai.intensity.checks.plausibility import NO_SCAN
-from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicyd
+from radimagenet_monai.intensity.policy import Box, CanonicalFrame, IntensityPolicy
 from radimagenet_monai.intensity.values.grayscale import questions_of_voi, render_gray
 from radimagenet_monai.intensity.values.luminance import color_luminance
 from radimagenet_monai.intensity.values.once import once
@@ -24,7 +23,7 @@ Crop = Literal["auto", "header", "picture"]
 _FRAMES_OF_CLIP = 8
 
 
-class UltrasoundLuminanced(IntensityPolicyd):
+class UltrasoundLuminance(IntensityPolicy):
     """Ultrasound: luminance of the scanned region.
 
     RGB becomes Rec. 601 luma; YBR gives its Y channel unchanged; a palette is converted to luminance once and looked up
@@ -33,8 +32,8 @@ class UltrasoundLuminanced(IntensityPolicyd):
 
     Parameters
     ----------
-    keys, frame_key, allow_modality_mismatch, allow_missing_keys
-        See `IntensityPolicyd`.
+    allow_modality_mismatch
+        See `IntensityPolicy`.
     crop
         ``"header"``: the largest 2-D tissue region of Sequence of Ultrasound Regions, an error without one;
         ``"picture"``: the scan against its black surroundings; ``"auto"``: the header's region if it states one that
@@ -48,13 +47,10 @@ class UltrasoundLuminanced(IntensityPolicyd):
 
     def __init__(
         self,
-        keys: KeysCollection,
         crop: Crop | None = "auto",
-        frame_key: str = "frame",
         allow_modality_mismatch: bool = False,
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, frame_key, allow_modality_mismatch, allow_missing_keys)
+        super().__init__(allow_modality_mismatch)
         if crop is not None and crop not in get_args(Crop):
             raise ConfigurationError(f"unknown ultrasound crop {crop!r}: choose auto, header, picture or null")
         self.crop = crop

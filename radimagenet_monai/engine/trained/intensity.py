@@ -9,7 +9,7 @@ from typing import Any
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.engine.trained.preprocessing import Steps, require_trained_preprocessing, runs_in
-from radimagenet_monai.intensity.policy import IntensityPolicyd
+from radimagenet_monai.intensity.transforms import IntensityPolicyd
 from radimagenet_monai.store.fingerprint import describe_transform
 
 # Header strictness and record keys change no pixel of an accepted image; the body part of CT images of unknown region

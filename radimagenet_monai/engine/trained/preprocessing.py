@@ -24,7 +24,7 @@ from radimagenet_monai.engine.distributed import is_first_process
 from radimagenet_monai.engine.start.config_keys import evaluating_parser
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.intensity import CanonicalRangeCheckd
-from radimagenet_monai.intensity.policy import IntensityPolicyd
+from radimagenet_monai.intensity.transforms import IntensityPolicyd
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.loading.augmentation import AffineAugmentation
 from radimagenet_monai.loading.random_steps import Steps, deterministic, flattened, is_random, split_where_random

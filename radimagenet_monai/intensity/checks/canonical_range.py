@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from radimagenet_monai.core.errors import IntensityError
-from radimagenet_monai.intensity.policy import FILE_KEY
+from radimagenet_monai.intensity.transforms import FILE_KEY
 
 
 class CanonicalRangeCheckd(MapTransform):

@@ -9,7 +9,7 @@ from monai.transforms import Compose
 
 from radimagenet_monai.core.errors import IntensityError
 from radimagenet_monai.intensity.checks.modality import POLICIES
-from radimagenet_monai.intensity.policy import IntensityPolicyd
+from radimagenet_monai.intensity.transforms import IntensityPolicyd
 
 _FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 
