@@ -1,8 +1,8 @@
 """Convert native CT, MR, ultrasound and radiograph intensities to the canonical image.
 
 The canonical image is float32, ``(C, H, W)`` with C = 1 or 3, in [0, 1], upright. The policies need NumPy only; JSON
-configs name the MONAI dictionary transforms, which end with ``d``, as ``radimagenet_monai.intensity.<Class>``. Importing
-this package loads neither torch nor MONAI until one of those is accessed.
+configs name the MONAI dictionary transforms, which end with ``d``, as ``radimagenet_monai.intensity.<Class>``.
+Importing this package loads neither torch nor MONAI until one of those is accessed.
 """
 
 from __future__ import annotations

@@ -23,11 +23,11 @@ from radimagenet_monai.intensity.checks.plausibility import (
     is_blank,
     questions_of_levels,
 )
-from radimagenet_monai.intensity.ct import CTWindowd
-from radimagenet_monai.intensity.mr import MRPercentiled
-from radimagenet_monai.intensity.policy import IntensityPolicyd, as_rendered
-from radimagenet_monai.intensity.radiograph import RadiographVOId
-from radimagenet_monai.intensity.ultrasound import UltrasoundLuminanced
+from radimagenet_monai.intensity.ct import CTWindow
+from radimagenet_monai.intensity.mr import MRPercentile
+from radimagenet_monai.intensity.policy import IntensityPolicy, as_rendered
+from radimagenet_monai.intensity.radiograph import RadiographVOI
+from radimagenet_monai.intensity.ultrasound import UltrasoundLuminance
 from radimagenet_monai.intensity.values.grayscale import (
     Window,
     header_faults,
@@ -50,13 +50,13 @@ _FEW = 96  # images up to which this process is faster than starting workers
 _SAMPLED = 200  # pixels along an axis sampled for gray levels
 _TAILS = (0.5, 99.5)  # percentiles: a letter burned into a blank image is not content
 _HOUNSFIELD = Window(*WINDOWS["abdomen"])
-_POLICIES: dict[str, IntensityPolicyd] = {
-    "CT": CTWindowd("image"),
-    "MR": MRPercentiled("image"),
-    "US": UltrasoundLuminanced("image"),
-    "radiograph": RadiographVOId("image", allow_modality_mismatch=True),
+_POLICIES: dict[str, IntensityPolicy] = {
+    "CT": CTWindow(),
+    "MR": MRPercentile(),
+    "US": UltrasoundLuminance(),
+    "radiograph": RadiographVOI(allow_modality_mismatch=True),
 }
-_MR_SLICE = MRPercentiled("image", scope="slice")
+_MR_SLICE = MRPercentile(scope="slice")
 _AIR, _BONE = -500.0, 150.0  # a volume without a header that spans these values is taken for CT
 
 
