@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import monai.bundle
 import numpy as np
 import pytest
 import torch
-from bundle_runs import copy_bundle, run_workflow
+from bundle_runs import REPOSITORY, copy_bundle, run_workflow
 from monai.bundle import create_workflow
 from sklearn.metrics import roc_auc_score
 from torchvision_oracle import library
@@ -282,3 +283,23 @@ def test_a_pretraining_takes_a_network_and_loaders_of_others(
     assert facts["network_def"]["out_channels"] == 165
     assert not (bundle / "output" / "encoder.safetensors").exists()
     run_workflow(bundle, "evaluate", **{key: keys[key] for key in ("dataset_dir", "datalist")}, num_workers=0)
+
+
+def test_the_configs_of_the_page_are_taken(data: dict[str, Any], tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "extend" / "monai_parts.md").read_text()
+    blocks = [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", page.split("## Datasets and")[1], re.DOTALL)
+    ]
+    assert [next(iter(block)) for block in blocks] == ["train::dataset", "network_def", "loss_function"]
+    bundle = copy_bundle(NAME, tmp_path)
+    mine = tmp_path / "mine.json"
+    for block in blocks:
+        mine.write_text(json.dumps(block))
+        files = [str(bundle / "configs" / "train.json"), str(mine)]
+        workflow = create_workflow(config_file=files, workflow_type="train", bundle_root=str(bundle), **TINY, **data)
+        recorded = workflow.parser.get_parsed_content("settings")
+        for key in {"network_def", "loss_function", "optimizer", "lr_scheduler"} & block.keys():
+            assert recorded[key]["_target_"] == block[key]["_target_"]
+        for key in ("train::dataset", "train::dataloader"):
+            found = workflow.parser.get_parsed_content(key)
+            assert type(found).__name__ == block.get(key, {}).get("_target_", type(found).__name__)
