@@ -195,9 +195,10 @@ def _object(name: str, place: str) -> Any:
     first, *rest = name.split(".")
     try:
         found: Any = importlib.import_module(first)
-    except ImportError:
+    except Exception as error:  # a library beside a torch that it was not made for raises more than ImportError
         raise ConfigurationError(
-            f"{place} of model.json is a network of the library {first!r}, which cannot be imported; install it"
+            f"{place} of model.json is a network of the library {first!r}, which cannot be imported "
+            f"({one_line(error)[:100]}); install it"
         ) from None
     for part in rest:
         inner = getattr(found, part, None)

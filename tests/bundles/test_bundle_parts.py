@@ -286,6 +286,8 @@ def test_a_pretraining_takes_a_network_and_loaders_of_others(
 
 
 def test_the_configs_of_the_page_are_taken(data: dict[str, Any], tmp_path: Path) -> None:
+    library("torchvision")
+    library("timm")
     page = (REPOSITORY / "docs" / "how-to" / "extend" / "monai_parts.md").read_text()
     blocks = [
         json.loads(block) for block in re.findall(r"```json\n(.*?)```", page.split("## Datasets and")[1], re.DOTALL)
