@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -22,6 +23,15 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="of the tests marked `learns`, which hold for any")
+
+
+@pytest.fixture
+def forked_pools() -> Iterator[None]:
+    """Pools whose processes start at once, see `forks`."""
+    import forks
+
+    with forks.forked_pools():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import forks
 from monai.bundle import create_workflow
+from shallow_densenet import make_shallow, shallow_densenet
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLES = sorted(path.parent.parent for path in (REPOSITORY / "bundles").glob("*/configs/metadata.json"))
@@ -18,7 +20,7 @@ BUNDLES = sorted(path.parent.parent for path in (REPOSITORY / "bundles").glob("*
 # Small enough for seconds, large enough for several batches an epoch.
 TINY: dict[str, Any] = {
     "architecture": "densenet121",
-    "image_size": 64,
+    "image_size": 32,
     "batch_size": 8,
     "learning_rate": 1e-3,
     "num_workers": 0,
@@ -31,6 +33,12 @@ def copy_bundle(name: str, folder: Path) -> Path:
 
 
 def run_workflow(bundle: Path, config: str, **overrides: Any) -> Any:
+    """Run a config in this process, DenseNet121 being shallow, and return the workflow."""
+    with shallow_densenet():
+        return run_whole_workflow(bundle, config, **overrides)
+
+
+def run_whole_workflow(bundle: Path, config: str, **overrides: Any) -> Any:
     """Run a config in this process and return the workflow."""
     workflow = create_workflow(
         config_file=str(bundle / "configs" / f"{config}.json"),
@@ -51,9 +59,15 @@ def command(bundle: Path, config: str, overrides: Mapping[str, Any]) -> list[str
 
 
 def run_command(bundle: Path, config: str, cwd: Path, **overrides: Any) -> subprocess.CompletedProcess:
-    """Run a config as a user does, in a process of its own."""
+    """Run a config as a user does, in a fork of a process that has imported everything; DenseNet121 is shallow."""
+    arguments, environment = command(bundle, config, overrides), {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return forks.run(arguments, cwd=cwd, env=environment, first=make_shallow)
+
+
+def run_process(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    """Run a command line in a process of its own."""
     return subprocess.run(
-        command(bundle, config, overrides),
+        arguments,
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from bundle_runs import TINY, copy_bundle, run_workflow
+from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.catalog.tasks import Kind, get_task
 from radimagenet_monai.datasets import read_records, write_records
@@ -82,6 +83,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, busi: Path) -> Path:
     bundle = copy_bundle("breast_mass_us_classification", tmp_path_factory.mktemp("trained"))
     run_workflow(bundle, "train", dataset_dir=str(busi), max_epochs=2, **TINY)
     return bundle
+
+
+@pytest.fixture(autouse=True)
+def _shallow_densenet() -> Any:
+    with shallow_densenet():
+        yield
 
 
 @pytest.fixture(autouse=True)

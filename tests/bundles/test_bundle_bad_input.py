@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
-from bundle_runs import TINY, command, copy_bundle, run_command
+from bundle_runs import TINY, command, copy_bundle, run_command, run_process
+from shallow_densenet import make_shallow
 
 NAME = "breast_mass_us_classification"
 
@@ -83,56 +84,48 @@ def test_checkpoint_of_another_architecture(trained: Path, busi: Path, tmp_path:
 
 
 def test_evaluation_before_training(bundle: Path, busi: Path, tmp_path: Path) -> None:
-    done = run_command(bundle, "evaluate", tmp_path, dataset_dir=busi, num_workers=0)
+    done = run_process(command(bundle, "evaluate", {"dataset_dir": busi, "num_workers": 0}), tmp_path)
     assert_one_clear_line(done, "model.pt", "does not exist", "train the bundle first")
     assert not (bundle / "output").exists()
 
 
-def in_namespace(mount: str, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess:
-    """Run ``arguments`` after ``mount`` in a mount namespace of its own."""
-    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
+_IN_NAMESPACE = """
+import pathlib, runpy, sys
+from processes import mount_own
+
+out, options, listing, *command = sys.argv[1:]
+if not mount_own(out, options):
+    sys.exit(77)
+sys.argv = command[2:]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+finally:
+    # Made here, where the file system can be seen.
+    pathlib.Path(listing).write_text("\\n".join(path.name for path in pathlib.Path(out).rglob("*")))
+"""
+
+
+def run_on_file_system(options: str, bundle: Path, tmp_path: Path, **overrides: Any) -> tuple[Any, list[str]]:
+    """Train into a file system of its own, mounted with ``options``; the process that has ended, and what is in it."""
+    out, listing = tmp_path / "out", tmp_path / "listing"
+    out.mkdir()
+    run = command(bundle, "train", {**TINY, "output_dir": out, **overrides})
+    arguments = [sys.executable, "-c", _IN_NAMESPACE, str(out), options, str(listing), *run]
+    done = forks.run(arguments, cwd=tmp_path, first=make_shallow)
+    if done.returncode == 77:
         pytest.skip("this machine lets no process have a mount namespace of its own")
-    script = f'{mount} && exec "$@"'
-    return subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script, "sh", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    return done, listing.read_text().splitlines()
 
 
 def test_read_only_output_folder(bundle: Path, busi: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    overrides = {**TINY, "dataset_dir": busi, "output_dir": out}
-    done = in_namespace(f"mount -t tmpfs -o ro tmpfs '{out}'", command(bundle, "train", overrides), tmp_path)
-    assert_one_clear_line(done, str(out), "--output_dir")
+    done, _ = run_on_file_system("ro", bundle, tmp_path, dataset_dir=busi)
+    assert_one_clear_line(done, str(tmp_path / "out"), "--output_dir")
 
 
 @pytest.mark.parametrize(("size", "fits"), [("200k", "nothing"), ("3m", "the packed images")])
 def test_no_space_left(size: str, fits: str, bundle: Path, busi: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    listing = tmp_path / "listing"
-    overrides = {**TINY, "dataset_dir": busi, "output_dir": out, "max_epochs": 1}
-    mount = f"mount -t tmpfs -o size={size} tmpfs '{out}'"
-    # The listing is made inside the namespace, where the full disk can be seen.
-    run = [sys.executable, "-c", _RUN_AND_LIST, str(out), str(listing), *command(bundle, "train", overrides)]
-    done = in_namespace(mount, run, tmp_path)
+    done, left = run_on_file_system(f"size={size}", bundle, tmp_path, dataset_dir=busi, max_epochs=1, image_size=64)
     assert_one_clear_line(done, "o space left on device")
-    left = listing.read_text().splitlines()
     assert not [name for name in left if name.endswith(".part") or "building" in name], "half-written files"
     assert "checkpoint.pt" not in left
     assert ("images.npy" in left) == (fits == "the packed images")
-
-
-_RUN_AND_LIST = """
-import pathlib, subprocess, sys
-out, listing, *command = sys.argv[1:]
-code = subprocess.run(command).returncode
-pathlib.Path(listing).write_text("\\n".join(path.name for path in pathlib.Path(out).rglob("*")))
-sys.exit(code)
-"""

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from bundle_runs import TINY, copy_bundle, run_workflow
+from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.datasets import read_records, write_records
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
@@ -20,7 +21,7 @@ from radimagenet_monai.models import build_classifier
 NAME = "breast_mass_us_classification"
 PATIENTS = {"train": 64, "validation": 16, "test": 32}
 EDGE = 64
-LEARNING = {**TINY, "batch_size": 16, "max_epochs": 3, "learning_rate": 0.01, "freeze": "encoder"}
+LEARNING = {**TINY, "image_size": EDGE, "batch_size": 16, "max_epochs": 3, "learning_rate": 0.01, "freeze": "encoder"}
 
 
 def draw(generator: np.random.Generator, marked: bool) -> np.ndarray:
@@ -52,14 +53,16 @@ def encoder(data: Path, seed: int) -> Path:
     """Random convolutions with the batch norm statistics of the images: a head on them is a convex problem, which is
     solved for any seed, where a whole network trained for seconds would have to be lucky."""
     torch.manual_seed(seed)
-    network = build_classifier("densenet121")
+    with shallow_densenet():
+        network = build_classifier("densenet121")
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
     images = [cv2.imread(str(data / f"{number}.png"), cv2.IMREAD_GRAYSCALE) for number in range(64)]
     with torch.no_grad():
         network.train()(torch.from_numpy(np.stack(images)[:, None] / np.float32(255)))
-    save_encoder(data / "encoder.safetensors", network, {"epoch": 0})
+    with shallow_densenet():
+        save_encoder(data / "encoder.safetensors", network, {"epoch": 0})
     return data / "encoder.safetensors"
 
 

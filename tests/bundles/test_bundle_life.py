@@ -18,6 +18,7 @@ import torch
 from bundle_runs import TINY, copy_bundle, run_command, run_workflow
 from monai.bundle import ckpt_export, load, onnx_export
 from pydicom.data import get_testdata_file
+from shallow_densenet import shallow_densenet
 from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.engine.trained.model_file import load_model
@@ -144,7 +145,8 @@ def test_wrong_modality_is_refused_and_can_be_allowed(trained: Path, tmp_path: P
 @pytest.fixture(scope="module")
 def network(trained: Path) -> torch.nn.Module:
     """The trained network, eager."""
-    net = build_classifier("densenet121", num_classes=2).eval()
+    with shallow_densenet():
+        net = build_classifier("densenet121", num_classes=2).eval()
     load_model(trained / "models" / "model.pt", net, "densenet121")
     return net
 

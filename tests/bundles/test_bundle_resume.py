@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import filelock
+import forks
 import numpy as np
 import pytest
 import torch
 from bundle_runs import TINY, command, copy_bundle, run_command, run_workflow
+from shallow_densenet import make_shallow
 
 from radimagenet_monai.engine.start.error_lines import user_error_line
 from radimagenet_monai.engine.start.run_folder import LOCK_NAME
@@ -26,22 +26,29 @@ NAME = "breast_mass_us_classification"
 EPOCHS = 3
 
 
-def settings(busi: Path, store: Path, workers: int) -> dict:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, busi: Path, few_records: Callable[[str], Path]) -> dict[str, Any]:
+    """Few images, in epochs of 8 batches: long enough to be killed in the middle."""
+    store = tmp_path_factory.mktemp("store")
     return {
         **TINY,
-        "batch_size": 2,  # epochs long enough to be killed in the middle
+        "batch_size": 2,
         "dataset_dir": str(busi),
+        "datalist": str(few_records(NAME)),
         "store_dir": str(store),
         "max_epochs": EPOCHS,
-        "num_workers": workers,
     }
 
 
+def train(bundle: Path, options: dict[str, Any]) -> None:
+    """In a process of its own."""
+    forks.run(command(bundle, "train", options), check=True, first=make_shallow)
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, busi: Path, trained: Path) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, place: dict[str, Any]) -> Path:
     bundle = copy_bundle(NAME, tmp_path_factory.mktemp("uninterrupted"))
-    arguments = command(bundle, "train", settings(busi, trained / "output" / "store", 0))
-    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
+    train(bundle, place)
     return bundle
 
 
@@ -68,7 +75,7 @@ workflow.run()
 def kill_in_second_epoch(bundle: Path, options: dict, batches: int) -> None:
     """Train, and be killed by SIGKILL with all workers after so many batches of the second epoch."""
     arguments = [sys.executable, "-c", KILLED, json.dumps([str(bundle), options, batches])]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False, start_new_session=True)
+    done = forks.run(arguments, start_new_session=True, first=make_shallow)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
 
 
@@ -87,14 +94,13 @@ def states(bundle: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_killed_and_resumed_run_ends_bit_identical(
-    workers: int, uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path
+    workers: int, uninterrupted: Path, place: dict[str, Any], tmp_path: Path
 ) -> None:
     bundle = copy_bundle(NAME, tmp_path)
-    options = settings(busi, trained / "output" / "store", workers)
-    kill_in_second_epoch(bundle, options, batches=12)
+    options = {**place, "num_workers": workers}
+    kill_in_second_epoch(bundle, options, batches=4)
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
-    arguments = command(bundle, "train", {**options, "resume": True})
-    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
+    train(bundle, {**options, "resume": True})
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert (run["status"], run["first_epoch"], run["epochs"]) == ("completed", 2, EPOCHS)
     expected, resumed = states(uninterrupted), states(bundle)
@@ -104,13 +110,6 @@ def test_killed_and_resumed_run_ends_bit_identical(
     # The comparison can fail: one epoch earlier the weights were others.
     facts = [json.loads((folder / "models" / "model.json").read_text()) for folder in (uninterrupted, bundle)]
     assert facts[0] == facts[1]
-
-
-# Imported once, in a process that computes nothing; each run is a fork of it, so that a start costs no seconds.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["monai.engines", "monai.handlers", "pandas", "radimagenet_monai.engine.handlers.checkpoint"]
-)
 
 
 def train_until(bundle: str, options: dict, moment: int, first_checkpoint: Any = None) -> None:
@@ -135,18 +134,18 @@ def train_until(bundle: str, options: dict, moment: int, first_checkpoint: Any =
 
 
 def exit_code_of(bundle: Path, options: dict, moment: int = 0, first_checkpoint: Any = None) -> int | None:
-    process = _FORKS.Process(target=train_until, args=(str(bundle), options, moment, first_checkpoint))
+    process = forks.FORKS.Process(target=train_until, args=(str(bundle), options, moment, first_checkpoint))
     process.start()
     process.join()
     return process.exitcode
 
 
 @pytest.mark.long
-def test_killed_at_ten_random_moments_and_gone_on_with_each_time(busi: Path, trained: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments_and_gone_on_with_each_time(place: dict[str, Any], tmp_path: Path) -> None:
     """A moment is a place between two things done to the bundle's files; a step and its checkpoint have three."""
     whole, killed = (copy_bundle(NAME, tmp_path / folder) for folder in ("whole", "killed"))
-    options = {**settings(busi, trained / "output" / "store", 0), "checkpoint_minutes": 1e-6}
-    first = _FORKS.Value("i", 0)
+    options = {**place, "checkpoint_minutes": 1e-6}
+    first = forks.FORKS.Value("i", 0)
     assert exit_code_of(whole, options, first_checkpoint=first) == 0
     assert first.value > 0
     options["resume"] = True
@@ -187,12 +186,11 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
         "checkpoint_minutes": 1e-6,  # after every step of the optimizer
     }
     whole, killed = (copy_bundle(name, tmp_path / folder) for folder in ("whole", "killed"))
-    subprocess.run(command(whole, "train", options), check=True, capture_output=True, timeout=900)
+    train(whole, options)
     kill_in_second_epoch(killed, options, batches=4)
     saved = torch.load(killed / "output" / "checkpoint.pt", weights_only=True)
     assert (saved["epoch"], saved["samples"]) == (1, 6)
-    arguments = command(killed, "train", {**options, "resume": True})
-    subprocess.run(arguments, check=True, capture_output=True, timeout=900)
+    train(killed, {**options, "resume": True})
     expected, resumed = states(whole), states(killed)
     assert expected.keys() == resumed.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
@@ -204,9 +202,9 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
     assert [key for key, value in theirs["network"].items() if not torch.equal(value, ours["network"][key])] == []
 
 
-def test_another_seed_gives_other_weights(uninterrupted: Path, busi: Path, trained: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_weights(uninterrupted: Path, place: dict[str, Any], tmp_path: Path) -> None:
     bundle = copy_bundle(NAME, tmp_path)
-    run_workflow(bundle, "train", **{**settings(busi, trained / "output" / "store", 0), "seed": 1})
+    run_workflow(bundle, "train", **{**place, "seed": 1})
     name = "network.head.weight"
     assert not torch.equal(states(bundle)[name], states(uninterrupted)[name])
 

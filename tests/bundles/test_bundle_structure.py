@@ -56,7 +56,7 @@ def test_properties_are_complete_without_any_data(bundle: Path, config: str, kin
 
 
 @every_bundle
-@pytest.mark.parametrize("config", ["train", "inference"])
+@pytest.mark.parametrize("config", [pytest.param("train", marks=pytest.mark.long), "inference"])
 def test_network_fits_its_metadata(bundle: Path, config: str) -> None:
     verify_net_in_out(
         net_id="network_def",

@@ -10,7 +10,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from bundle_runs import copy_bundle, run_command, run_workflow
+from bundle_runs import copy_bundle, run_command, run_whole_workflow
 from monai.bundle import ckpt_export, load, onnx_export
 
 from radimagenet_monai.datasets import write_records
@@ -38,6 +38,11 @@ PAIRS = [
     for name in ARCHITECTURES
     for policy in map(str, Freeze)
 ]
+
+
+@pytest.fixture(autouse=True)
+def _shallow_densenet() -> None:
+    """Not here: these are tests of every encoder."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,7 @@ Bring = Callable[[str], dict[str, torch.Tensor]]
 
 def fine_tune(bundle: Path, busi: Path, table: Path, architecture: str, policy: str) -> torch.nn.Module:
     """A run of one epoch with imported weights; returns the network it ended with."""
-    workflow = run_workflow(
+    workflow = run_whole_workflow(
         bundle,
         "train",
         dataset_dir=str(busi),
@@ -134,7 +139,7 @@ def test_trained_bundle_needs_no_weight_store(
     bundle = copy_bundle(NAME, tmp_path)
     fine_tune(bundle, busi, few_images, "densenet121", "encoder")
     monkeypatch.setenv("RADIMAGENET_HOME", str(tmp_path / "nothing"))
-    workflow = run_workflow(bundle, "inference", dataset_dir=str(busi), num_workers=0)
+    workflow = run_whole_workflow(bundle, "inference", dataset_dir=str(busi), num_workers=0)
     scale = workflow.network_def.encoder.input_norm.scale.flatten()
     torch.testing.assert_close(scale, 1 / torch.tensor([0.229, 0.224, 0.225]))
     assert not (tmp_path / "nothing").exists()
@@ -155,10 +160,8 @@ def test_weights_that_were_not_imported_are_named_with_the_way_to_get_them(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [name if name == "resnet50" else pytest.param(name, marks=pytest.mark.long) for name in ARCHITECTURES],
-)
+@pytest.mark.long  # `test_bundle_life.py` exports a bundle, `test_networks_export.py` every network
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_export_and_load_work_with_every_encoder(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

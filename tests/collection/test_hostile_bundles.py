@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
+import forks
 import numpy as np
 import pytest
 from hostile_bundles import ARCHIVES, FOLDERS, HARMLESS, SMALL
@@ -52,15 +51,7 @@ def run_all(bundles: list[tuple[Path, Path]], images: Path) -> dict[str, list[bo
     images.mkdir()
     cv2.imwrite(str(images / "a.png"), np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1)))
     arguments = json.dumps([str(images), [(str(folder), str(marker)) for folder, marker in bundles]])
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = forks.run([sys.executable, "-c", RUN, arguments])
     return json.loads(done.stderr.strip().splitlines()[-1])
 
 

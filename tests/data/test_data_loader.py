@@ -50,7 +50,7 @@ def assert_equal(left: list[dict], right: list[dict]) -> None:
             assert same, key
 
 
-@pytest.mark.parametrize(("method", "num_workers"), [("fork", 2), ("spawn", 1)])
+@pytest.mark.parametrize(("method", "num_workers"), [("fork", 2), ("forkserver", 1)])
 def test_workers_change_nothing(augmented, method, num_workers):
     here = epochs(build_loader(augmented, 7, shuffle=True, seed=5), 1, 2, 3)
     options = {"num_workers": num_workers, "multiprocessing_context": method}

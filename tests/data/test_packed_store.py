@@ -13,13 +13,13 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
 
 import cv2
+import forks
 import monai.data
 import numpy as np
 import pytest
@@ -581,17 +581,19 @@ def test_file_size_limit_leaves_nothing(records, read_picture, store_dir):
 
 def test_full_and_read_only_file_systems(tmp_path):
     """A real file system of 400 kB, in a mount namespace of its own."""
-    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespaces here")
     mount = tmp_path / "mount"
     mount.mkdir()
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(
             f"""
-            import os, subprocess, numpy as np
+            import os, subprocess, sys, numpy as np
+            from processes import mount_own
             from radimagenet_monai.loading.packed_items import PackedDataset
             from radimagenet_monai.errors import StoreError
+
+            if not mount_own({str(mount)!r}, "size=400k"):
+                sys.exit(77)
 
             def transform(data):
                 return {{"image": np.zeros((1, 8, 8), np.float32)}}
@@ -613,11 +615,9 @@ def test_full_and_read_only_file_systems(tmp_path):
             """
         )
     )
-    command = f"mount -t tmpfs -o size=400k tmpfs {mount} && {sys.executable} {script}"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", command], capture_output=True, text=True, env=environment, check=False
-    )
+    done = forks.run([sys.executable, "-c", script.read_text()])
+    if done.returncode == 77:
+        pytest.skip("no mount namespaces here")
     lines = done.stdout.splitlines()
     assert len(lines) == 6, done.stderr
     assert os.strerror(errno.ENOSPC) in lines[0]

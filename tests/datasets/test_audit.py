@@ -492,6 +492,7 @@ class DeadlyPath(os.PathLike):
         return "deadly.png"
 
 
+@pytest.mark.usefixtures("forked_pools")
 def test_a_dying_worker_names_the_image() -> None:
     jobs: list[Any] = [("none.png", ((0, ""),), "", "")] * 110
     jobs[40] = (DeadlyPath(), ((0, ""),), "", "")

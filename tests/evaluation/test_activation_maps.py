@@ -90,8 +90,9 @@ def test_grad_cam_equals_its_formula() -> None:
         np.testing.assert_allclose(one, at_pixels(evidence, FEATURE_MAPS["resnet50"][FINAL], one.shape), atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
-@pytest.mark.parametrize("method", ["gradcam", "gradcam++"])
+@pytest.mark.parametrize(
+    ("architecture", "method"), [*((name, "gradcam++") for name in ARCHITECTURES), ("resnet50", "gradcam")]
+)
 def test_every_encoder_agrees_with_monai(architecture: str, method: str) -> None:
     torch.manual_seed(1)
     network = build_classifier(architecture).eval().double()
@@ -154,23 +155,23 @@ def test_cells_lie_where_their_receptive_fields_are_centered(architecture: str) 
         assert center == pytest.approx(where.first + where.stride * cell, abs=0.01), level
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
-@pytest.mark.parametrize("freeze", ["none", "encoder"])
+@pytest.mark.parametrize(
+    ("architecture", "freeze"), [*((name, "none") for name in ARCHITECTURES), ("densenet121", "encoder")]
+)
 def test_nothing_of_the_network_changes(architecture: str, freeze: str) -> None:
     torch.manual_seed(2)
     network = build_classifier(architecture, freeze=freeze).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
-    for level in FEATURE_MAPS[architecture]:
-        for channels in (1, 3):
-            heat = activation_maps(
-                network,
-                torch.rand(2, channels, 96, 96),
-                torch.tensor([0, 1]),
-                feature_map=classifier_feature_map(network, level),
-            )
-            assert heat.shape == (2, 96, 96)
-            assert ((heat.max(axis=(1, 2)) == 1) | ~heat.any(axis=(1, 2))).all()
+    for level, channels in zip(FEATURE_MAPS[architecture], (1, 3), strict=True):
+        heat = activation_maps(
+            network,
+            torch.rand(2, channels, 80, 96),
+            torch.tensor([0, 1]),
+            feature_map=classifier_feature_map(network, level),
+        )
+        assert heat.shape == (2, 80, 96)
+        assert ((heat.max(axis=(1, 2)) == 1) | ~heat.any(axis=(1, 2))).all()
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert [module.training for module in network.modules()] == modes
     assert all(parameter.grad is None for parameter in network.parameters())

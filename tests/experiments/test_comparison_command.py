@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import forked_pools
 from small_comparison import arguments_of, write_small_phantom
 
 from radimagenet_monai.cli import main
@@ -28,7 +29,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished comparison by the probe."""
     out = tmp_path_factory.mktemp("comparison") / "out"
-    main(arguments_of(data, out, "--workers", "1"))
+    with forked_pools():
+        main(arguments_of(data, out, "--workers", "1"))
     return out
 
 

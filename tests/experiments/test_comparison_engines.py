@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 from processes import PATIENCE, is_running, wait_until
 
@@ -172,7 +173,7 @@ def test_a_run_waits_for_one_that_outlived_its_comparison(tmp_path: Path, monkey
         "import pickle, sys; from radimagenet_monai.comparison.jobs import execute; "
         "execute(pickle.load(open(sys.argv[1], 'rb')))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", command, str(tmp_path / "job")])
+    parent = forks.Popen([sys.executable, "-c", command, str(tmp_path / "job")])
     wait_until((Path(job.folder) / "started").exists, "the start of the run")
     parent.kill()
     parent.wait()
@@ -205,6 +206,7 @@ def played(job: Job) -> dict[str, Any]:
     return write_result(job, None, float(action))
 
 
+@pytest.mark.usefixtures("forked_pools")
 def test_a_process_that_dies_takes_only_its_own_run_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ran beside it is done again and not blamed."""
     monkeypatch.setattr(engines, "execute", played)

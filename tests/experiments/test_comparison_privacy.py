@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from forks import forked_commands, forked_pools
 from small_comparison import TASK, write_small_phantom
 
 from radimagenet_monai.cli import main
@@ -21,7 +22,7 @@ WITH_PATIENTS = "records"
 @pytest.fixture(scope="module", params=["probe", pytest.param("quick", marks=pytest.mark.long)])
 def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("homes") / HOME
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forked_pools(), forked_commands():
         patch.setenv("HOME", str(home))
         data = write_small_phantom(home / "data")
         table = data / "prepared" / "records.csv"

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
+from forks import forked_commands, forked_pools
+from shallow_densenet import make_shallow, shallow_densenet
 
 from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
 from radimagenet_monai.commands.on_phantoms.demo import run_demo
@@ -16,7 +18,8 @@ from radimagenet_monai.commands.on_phantoms.demo import run_demo
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "out"
-    return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=3)
+    with shallow_densenet(), forked_commands(make_shallow), forked_pools():
+        return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=3)
 
 
 @pytest.fixture(scope="module")

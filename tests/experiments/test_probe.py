@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from probe_data import ARCHITECTURE, SIZE, TASK, write_speckle
+from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.comparison.probe import heads as probe_heads
@@ -25,6 +26,12 @@ from radimagenet_monai.datasets.records.table import read_records, write_records
 from radimagenet_monai.report.run_report import write_run_report
 
 Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shallow_densenet() -> Iterator[None]:
+    with shallow_densenet():
+        yield
 
 
 @pytest.fixture

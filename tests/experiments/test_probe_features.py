@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from probe_data import ARCHITECTURE, SIZE, TASK, write_speckle
+from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.comparison.probe.feature_cache import FeatureCache, image_hash
@@ -29,6 +30,12 @@ from radimagenet_monai.loading import PackedDataset
 from radimagenet_monai.models import build_encoder
 
 Features = Callable[..., FeatureTable]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shallow_densenet() -> Iterator[None]:
+    with shallow_densenet():
+        yield
 
 
 @pytest.fixture

@@ -72,9 +72,8 @@ def test_architecture_is_described_truly(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ALL)
 @pytest.mark.parametrize("size", [(224, 224), (256, 256), (320, 320), (160, 32)])
 def test_pyramid_halves_exactly(architecture: str, size: tuple[int, int]) -> None:
-    encoder = build_encoder(architecture).eval()
-    with torch.no_grad():
-        maps = encoder.pyramid(torch.rand(1, 1, *size))
+    with torch.device("meta"):  # shapes alone
+        maps = build_encoder(architecture).eval().pyramid(torch.rand(1, 1, *size))
     assert [tuple(level.shape[2:]) for level in maps] == [(size[0] // 2**i, size[1] // 2**i) for i in range(1, 6)]
     assert tuple(level.shape[1] for level in maps) == ARCHITECTURES[architecture].pyramid_channels
 

@@ -14,8 +14,8 @@ from radimagenet_monai.models import build_classifier, build_unet
 
 ALL = list(ARCHITECTURES)
 BUILD = {"classifier": build_classifier, "unet": build_unet}
-# An export takes up to a quarter of a minute. In a quick run one stands for all; the bundles' tests export classifiers.
-QUICK = ("unet", "resnet50")
+# An export takes up to a quarter of a minute. In a quick run one stands for all; the bundles' tests export U-Nets too.
+QUICK = ("classifier", "resnet50")
 ONNX_CASES = [
     pytest.param(kind, architecture, marks=() if (kind, architecture) == QUICK else pytest.mark.long)
     for kind in BUILD
@@ -36,8 +36,16 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-@pytest.mark.parametrize("kind", BUILD)
-@pytest.mark.parametrize("architecture", ALL)
+# `test_networks_encoder.py` scripts every encoder; what holds them is the same for all.
+QUICK_SCRIPTS = (("classifier", "densenet121"), ("unet", "resnet50"), ("unet", "inceptionv3"))
+SCRIPTS = [
+    pytest.param(kind, name, marks=() if (kind, name) in QUICK_SCRIPTS else pytest.mark.long)
+    for kind in BUILD
+    for name in ALL
+]
+
+
+@pytest.mark.parametrize(("kind", "architecture"), SCRIPTS)
 def test_torchscript_equals_eager(kind: str, architecture: str) -> None:
     network = network_of(kind, architecture)
     stream = io.BytesIO()

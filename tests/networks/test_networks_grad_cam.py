@@ -40,8 +40,14 @@ def teach(network: Classifier, plain: torch.Tensor, marked: torch.Tensor) -> Non
         network.head.weight.copy_(torch.stack([-difference, difference]))
 
 
+# `test_activation_maps.py` compares the maps of every encoder with MONAI's.
+SLOW = ("inceptionv3", "inceptionresnetv2")
+
+
 @pytest.mark.learns
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in ARCHITECTURES]
+)
 def test_peak_lies_in_the_quadrant_that_matters(architecture: str, seed: int) -> None:
     torch.manual_seed(seed)
     network = build_classifier(architecture)

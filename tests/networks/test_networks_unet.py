@@ -16,6 +16,11 @@ from radimagenet_monai.models.freezing import Freeze
 from radimagenet_monai.weights.catalogue import CATALOGUE
 
 ALL = list(ARCHITECTURES)
+# What is the U-Net's own is tested with two encoders in a quick run.
+QUICK = ("densenet121", "resnet50")
+some_encoders = pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ALL]
+)
 
 
 @pytest.mark.parametrize("architecture", ALL)
@@ -39,7 +44,7 @@ def test_padding_is_no_part_of_an_image_that_needs_none() -> None:
         torch.testing.assert_close(network(whole), plain)
 
 
-@pytest.mark.parametrize("architecture", ALL)
+@some_encoders
 def test_weights_have_a_backbone_of_their_name_in_monai(architecture: str) -> None:
     network = FlexibleUNet(in_channels=1, out_channels=2, backbone=f"{architecture}.random").eval()
     ours = build_unet(architecture).eval()
@@ -93,15 +98,22 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
         build_unet(**{"architecture": "densenet121", **options})
 
 
-@pytest.mark.parametrize("architecture", ALL)
-@pytest.mark.parametrize("policy", list(Freeze))
+# Which layers are the last ten is a matter of the encoder, all and none are not.
+POLICIES = [
+    pytest.param(policy, name, marks=() if policy is Freeze.ALL_BUT_LAST_10 or name == QUICK[0] else pytest.mark.long)
+    for policy in Freeze
+    for name in ALL
+]
+
+
+@pytest.mark.parametrize(("policy", "architecture"), POLICIES)
 def test_frozen_tensors_stay_bit_identical_and_others_move(architecture: str, policy: Freeze) -> None:
     torch.manual_seed(0)
     network = build_unet(architecture, freeze=policy).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
-    target = torch.randint(0, 2, (2, 64, 64))
-    torch.nn.functional.cross_entropy(network(torch.rand(2, 1, 64, 64)), target).backward()
+    target = torch.randint(0, 2, (2, 32, 64))
+    torch.nn.functional.cross_entropy(network(torch.rand(2, 1, 32, 64)), target).backward()
     optimizer.step()
     last_10 = tuple(f"encoder.backbone.{name}." for name in network.encoder.backbone.last_10_keras_layers)
     trained = {Freeze.NONE: ("encoder.backbone.",), Freeze.ENCODER: (), Freeze.ALL_BUT_LAST_10: last_10}[policy]
@@ -110,7 +122,7 @@ def test_frozen_tensors_stay_bit_identical_and_others_move(architecture: str, po
         assert moved == name.startswith(("decoder.", "segmentation_head.", *trained)), name
 
 
-@pytest.mark.parametrize("architecture", ALL)
+@some_encoders
 def test_encoder_moves_between_classifier_and_unet(architecture: str) -> None:
     classifier = build_classifier(architecture, freeze="encoder").eval()
     settle_batch_norm(classifier)
@@ -136,13 +148,13 @@ def test_network_without_an_encoder_has_none_to_take() -> None:
         take_encoder(torch.nn.Linear(2, 2))
 
 
-@pytest.mark.parametrize("architecture", ALL)
+@some_encoders
 def test_training_as_the_bundles_do_it_moves_every_parameter(architecture: str) -> None:
     """bf16 autocast, channels_last, MONAI's tensors, and a size that has to be padded."""
     network = build_unet(architecture).to(memory_format=torch.channels_last).train()
-    image = MetaTensor(torch.rand(2, 1, 90, 70)).contiguous(memory_format=torch.channels_last)
+    image = MetaTensor(torch.rand(2, 1, 60, 40)).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = torch.nn.functional.cross_entropy(network(image).float(), torch.randint(0, 2, (2, 90, 70)))
+        loss = torch.nn.functional.cross_entropy(network(image).float(), torch.randint(0, 2, (2, 60, 40)))
     loss.backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -34,11 +34,7 @@ from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
 
 CLASSES = 3
 
-# Forked from a process that has imported everything once.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["monai.engines", "torch._dynamo", "torch.utils.tensorboard", "radimagenet_monai.engine.handlers.checkpoint"]
-)
+CONTEXT = forks.FORKS
 
 
 class Pictures(torch.utils.data.Dataset):

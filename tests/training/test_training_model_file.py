@@ -31,8 +31,9 @@ def test_saved_model_comes_back(tmp_path: Path, network: torch.nn.Module) -> Non
     save_model(tmp_path / "models" / "model.pt", network, {"architecture": "densenet121", "threshold": 0.25})
     other = build_classifier("densenet121")
     load_model(tmp_path / "models" / "model.pt", other, "densenet121")
+    tensors = other.state_dict()
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), name
+        assert torch.equal(tensor, tensors[name]), name
     assert operating_points(tmp_path / "models" / "model.pt", ["tear"]) == {"tear": 0.25}
     assert operating_points(tmp_path / "models" / "model.pt", ["tear"], 0.7) == {"tear": 0.7}
     assert trained_fact(tmp_path, "architecture", "resnet50") == "densenet121"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -331,4 +331,4 @@ def test_library_use_leaves_the_excepthook_alone() -> None:
         "import sys; from radimagenet_monai.engine import show_errors_in_one_line as show; "
         "before = sys.excepthook; show(); assert sys.excepthook is before"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    forks.run([sys.executable, "-c", code], check=True)

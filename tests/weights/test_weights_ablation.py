@@ -37,8 +37,9 @@ def test_same_tensors_see_another_image(trained: Path, tmp_path: Path, conventio
     assert stored.spec.origin.startswith(WRONG_INPUT)
     assert "wrong_input" in stored.spec.name
     right, wrong = build_encoder(NAME, str(trained)).eval(), build_encoder(NAME, str(path)).eval()
+    tensors = wrong.backbone.state_dict()
     for name, tensor in right.backbone.state_dict().items():
-        assert torch.equal(tensor, wrong.backbone.state_dict()[name]), name
+        assert torch.equal(tensor, tensors[name]), name
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     # By hand, from the numbers of the catalogue alone.
     order = [0, 1, 2] if spec.convention.order == "RGB" else [2, 1, 0]
