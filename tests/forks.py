@@ -181,6 +181,8 @@ def _become(
     """In the fork: turn into the process of a command line, and end as it does."""
     if session:
         os.setsid()
+    # A child of a fork server starts processes of its own that way, a command line in the way of the platform.
+    multiprocessing.set_start_method(None, force=True)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
