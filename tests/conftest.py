@@ -1,14 +1,10 @@
-"""Makes `tests/oracles` importable, keeps parallel test processes from each other's cores, and fixes what is drawn."""
+"""Keeps parallel test processes from each other's cores, and fixes what is drawn."""
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "oracles"))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the bundle runs that tests start.

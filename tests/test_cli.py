@@ -13,6 +13,8 @@ from radimagenet_monai import __version__
 from radimagenet_monai.cli import main
 from radimagenet_monai.core.errors import RecordsError
 
+pytestmark = pytest.mark.slow
+
 
 def stopped(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     """The one error line of a command that must end with status 1."""

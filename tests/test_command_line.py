@@ -17,6 +17,8 @@ from radimagenet_monai.core.command_line import checked, convert, parameters_of,
 from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.core.flags import Count, whole, with_known_flags
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 # What a command needs before its further flags are known.

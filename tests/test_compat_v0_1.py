@@ -32,6 +32,8 @@ from monai.bundle import create_workflow
 from PIL import Image
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.slow
+
 ARCHIVES = Path(__file__).parent / "fixtures" / "v0_1"
 sys.path.append(str(ARCHIVES))
 from reading import digests, network_of, outputs, packed_part, place_model, rebuild  # noqa: E402

@@ -19,6 +19,8 @@ from radimagenet_monai.catalog.labels import LABELS
 from radimagenet_monai.catalog.tasks import DATASETS, TASKS, Kind
 from radimagenet_monai.collection.versions import BUNDLE_CHANGELOG, BUNDLE_VERSION, TESTED_VERSIONS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "radimagenet_monai"
 

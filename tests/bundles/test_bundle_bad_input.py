@@ -13,6 +13,8 @@ import pytest
 from bundle_runs import TINY, command, copy_bundle, run_command, run_process
 from shallow_densenet import make_shallow
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 
 

@@ -13,6 +13,8 @@ from radimagenet_monai.datasets import prepare
 from radimagenet_monai.explain.explanation import explain
 from radimagenet_monai.phantoms import write_phantom
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 PHANTOM: dict[str, Any] = {"size": (128, 160), "workers": 2, "progress": False}
 HALF_A_CELL = 8  # pixels, at 1/16: a map cannot tell its own cells apart any finer

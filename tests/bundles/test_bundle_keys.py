@@ -19,6 +19,8 @@ from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.core.flags import nearest, number, whole
 from radimagenet_monai.engine.start.error_lines import user_error_line
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 CONFIGS = ("train", "evaluate", "inference")
 every_config = pytest.mark.parametrize("config", CONFIGS)

@@ -18,6 +18,8 @@ from radimagenet_monai.datasets import read_records, write_records
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 PATIENTS = {"train": 64, "validation": 16, "test": 32}
 EDGE = 64

@@ -24,6 +24,8 @@ from sklearn.metrics import roc_auc_score
 from radimagenet_monai.engine.trained.model_file import load_model
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 
 

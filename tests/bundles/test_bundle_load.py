@@ -20,6 +20,8 @@ from radimagenet_monai.engine.start.error_lines import user_error_line
 from radimagenet_monai.engine.trained.model_file import save_model
 from radimagenet_monai.models import build_classifier, build_unet
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 CLASSES = ["normal", "benign", "malignant"]
 

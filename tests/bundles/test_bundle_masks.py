@@ -14,6 +14,8 @@ from bundle_runs import copy_bundle, run_workflow
 from radimagenet_monai.engine.trained.model_file import save_model
 from radimagenet_monai.statistics.overlap.segmentation import measure_overlap
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS = 500, 420
 
 

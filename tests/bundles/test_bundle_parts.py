@@ -22,6 +22,8 @@ from torchvision_oracle import library
 from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.engine.start.error_lines import user_error_line
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 # No architecture: a network of one's own has none.
 TINY: dict[str, Any] = {"image_size": 32, "batch_size": 8, "learning_rate": 1e-3, "num_workers": 0}

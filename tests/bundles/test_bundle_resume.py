@@ -22,6 +22,8 @@ from shallow_densenet import make_shallow
 from radimagenet_monai.engine.start.error_lines import user_error_line
 from radimagenet_monai.engine.start.run_folder import LOCK_NAME
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 EPOCHS = 3
 

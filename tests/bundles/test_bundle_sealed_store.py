@@ -14,6 +14,8 @@ from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.store.packing import pack_records
 
+pytestmark = pytest.mark.slow
+
 PRETRAINING = "radimagenet_densenet121_pretraining"
 KINDS = [PRETRAINING, "intracranial_hemorrhage_ct_classification", "breast_mass_us_segmentation"]
 

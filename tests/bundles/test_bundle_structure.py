@@ -16,6 +16,8 @@ from radimagenet_monai.cli import main
 from radimagenet_monai.collection.check import check_bundle
 from radimagenet_monai.collection.render import released_tasks, stale_files
 
+pytestmark = pytest.mark.slow
+
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 
 

@@ -22,6 +22,8 @@ from radimagenet_monai.models import build_classifier
 from radimagenet_monai.models.freezing import Freeze
 from radimagenet_monai.weights.importers.import_file import import_weights
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 ORIGIN = dict.fromkeys(ARCHITECTURES, "imagenet_torchvision") | {"inceptionresnetv2": "imagenet_timm"}
 SIZE = 96  # the Inception networks need 75

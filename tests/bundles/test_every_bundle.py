@@ -22,6 +22,8 @@ from radimagenet_monai.datasets import read_records
 from radimagenet_monai.io.discovery.survey import series_files
 from radimagenet_monai.weights.store import find_weights
 
+pytestmark = pytest.mark.slow
+
 # The smallest sizes that every layer of the networks takes.
 SIDE = {"inceptionv3": 80, "inceptionresnetv2": 80}
 # One of each kind in `make test`: pretraining, two classes, exams of volumes, several findings, segmentation.

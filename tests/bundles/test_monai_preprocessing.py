@@ -24,6 +24,8 @@ from radimagenet_monai.engine import trained_preprocessing
 from radimagenet_monai.engine.start.error_lines import user_error_line
 from radimagenet_monai.models import Classifier
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_classification"
 SIZE = 32
 OPTIONS: dict[str, Any] = {**TINY, "image_size": SIZE, "max_epochs": 1}

@@ -17,6 +17,8 @@ from registry_images import PYRADIOMICS, TOTALSEGMENTATOR, fetch_sdist_files
 from radimagenet_monai.cli import main
 from radimagenet_monai.datasets import read_records
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("CT", "MR", "US")
 AUTO = {
     "_target_": "radimagenet_monai.intensity.AutoIntensityd",

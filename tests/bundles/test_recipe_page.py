@@ -7,6 +7,8 @@ import json
 import pytest
 from bundle_runs import BUNDLES, REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 PAGE = REPOSITORY / "docs" / "reference" / "pretraining_recipe.md"
 PRETRAINING = [bundle for bundle in BUNDLES if bundle.name.endswith("_pretraining")]
 

@@ -15,6 +15,8 @@ from radimagenet_monai.datasets import load_datalist, prepare, read_records
 from radimagenet_monai.loading import PackedDataset
 from radimagenet_monai.store.packing import pack_records, task_preparation
 
+pytestmark = pytest.mark.slow
+
 TASK = "breast_mass_us_segmentation"
 SIZE, SLICES = 64, 6
 UPRIGHT = np.array([[-1.0, 0, 0, 20], [0, -1.0, 0, -7], [0, 0, 3, 11], [0, 0, 0, 1]])  # LPS: slice k is voxels [..., k]

@@ -31,6 +31,8 @@ from radimagenet_monai.collection.verification.config_values import as_evaluated
 from radimagenet_monai.collection.verification.expressions import MAX_EXPRESSION_CHARACTERS
 from radimagenet_monai.core.moved import exports_of_first_release
 
+pytestmark = pytest.mark.slow
+
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
     "plain expression": {"x": "$__import__('os').mkdir('CANARY')"},

@@ -23,6 +23,8 @@ from radimagenet_monai.collection.verification.verify import verify_bundle
 from radimagenet_monai.engine.trained.model_file import save_model
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 ORGANIZATION = "someone"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VERSION_TAG = "0.1.0"

@@ -25,6 +25,8 @@ from radimagenet_monai.commands import bundles as commands
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.trained.model_file import save_model
 
+pytestmark = pytest.mark.slow
+
 OTHER = "radimagenet_resnet50_pretraining"
 
 

@@ -27,6 +27,8 @@ from radimagenet_monai.collection.verification.verify import inspect_bundle, ins
 from radimagenet_monai.commands import bundles as commands
 from radimagenet_monai.engine.trained.model_file import save_model
 
+pytestmark = pytest.mark.slow
+
 every_bundle = pytest.mark.parametrize(
     "folder", sorted(path.parents[1] for path in BUNDLES.glob("*/configs/metadata.json")), ids=lambda path: path.name
 )

@@ -19,6 +19,8 @@ from radimagenet_monai.collection.verification.config_code import config_finding
 from radimagenet_monai.collection.verification.findings import Grade
 from radimagenet_monai.collection.verification.verify import inspect_bundle
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 import contextlib, json, os, sys
 from pathlib import Path

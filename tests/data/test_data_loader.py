@@ -19,6 +19,8 @@ from radimagenet_monai.loading.loader import PrepareBatch, build_loader, collate
 from radimagenet_monai.loading.packed_items import PackedDataset
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 SIZE = (24, 32)
 AUGMENTATION = AffineAugmentation(seed=8)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 import torch
 
 from radimagenet_monai.loading.loader import build_loader
+
+pytestmark = pytest.mark.slow
 
 
 class _Numbers(torch.utils.data.Dataset):

@@ -23,6 +23,8 @@ from radimagenet_monai.store import packed_row as filling
 from radimagenet_monai.store.packed_part import part_folders, read_hashes, read_keys, rows_of_a_part
 from radimagenet_monai.store.packed_store import PackedStore
 
+pytestmark = pytest.mark.slow
+
 SIZE = (24, 32)
 ROWS = 6  # of a part
 

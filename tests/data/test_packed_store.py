@@ -33,6 +33,8 @@ from radimagenet_monai.loading.packed_items import PackedDataset
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store import packed_row as filling
 
+pytestmark = pytest.mark.slow
+
 SIZE = (24, 32)
 
 

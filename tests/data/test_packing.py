@@ -32,6 +32,8 @@ from radimagenet_monai.store.packed_part import part_folders
 from radimagenet_monai.store.packed_store import PackedStore
 from radimagenet_monai.store.packing import PRETRAINING, TableRecords, pack_records, task_preparation
 
+pytestmark = pytest.mark.slow
+
 BUNDLES = Path(__file__).parents[2] / "bundles"
 
 

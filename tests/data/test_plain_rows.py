@@ -23,6 +23,8 @@ from radimagenet_monai.io.formats.plain_picture import decode_plain, read_plain_
 from radimagenet_monai.store.packed_row import Packer, Row, Unreadable
 from radimagenet_monai.store.plain_rows import keeps_gray_levels, plain_row
 
+pytestmark = pytest.mark.slow
+
 SIZE = (24, 31)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

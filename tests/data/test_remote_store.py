@@ -31,6 +31,8 @@ from radimagenet_monai.store.packed_store import PackedStore
 from radimagenet_monai.store.sealed import remote as remote_store
 from radimagenet_monai.store.sealed.sealing import SEALED_FILE, seal_store
 
+pytestmark = pytest.mark.slow
+
 SIZE = (24, 32)
 ADDRESS = "s3://bucket/deep/store"
 AUGMENTATION = AffineAugmentation(rotation_degrees=20, shift=0.1, horizontal_flip=True, seed=3)

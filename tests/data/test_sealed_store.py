@@ -33,6 +33,8 @@ from radimagenet_monai.store.sealed.index import SealedIndex, write_index
 from radimagenet_monai.store.sealed.records import SealedRecords
 from radimagenet_monai.store.sealed.sealing import is_sealed, seal_store
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["cat", "dog", "eel"]
 SIZE = (24, 32)
 AUGMENTATION = AffineAugmentation(rotation_degrees=20, shift=0.1, horizontal_flip=True, seed=3)

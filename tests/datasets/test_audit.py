@@ -35,6 +35,8 @@ from radimagenet_monai.phantoms.rsna_ich import write_rsna_ich_phantom
 from radimagenet_monai.store.packed_row import Packer, Row, Unreadable
 from radimagenet_monai.store.packing import PRETRAINING, task_preparation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -492,7 +494,6 @@ class DeadlyPath(os.PathLike):
         return "deadly.png"
 
 
-@pytest.mark.usefixtures("forked_pools")
 def test_a_dying_worker_names_the_image() -> None:
     jobs: list[Any] = [("none.png", ((0, ""),), "", "")] * 110
     jobs[40] = (DeadlyPath(), ((0, ""),), "", "")

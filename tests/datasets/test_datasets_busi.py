@@ -26,6 +26,8 @@ from radimagenet_monai.datasets.readers.busi import (
 from radimagenet_monai.datasets.records.table import load_datalist, read_records, write_records
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from radimagenet_monai.datasets.registry import READERS
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Series, write_slice
 
+pytestmark = pytest.mark.slow
+
 PATIENTS, SLICES = 8, 13
 
 

@@ -18,6 +18,8 @@ from radimagenet_monai.datasets.records.table import load_datalist
 from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.io.reader import read_frame
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:

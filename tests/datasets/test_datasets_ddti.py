@@ -28,6 +28,8 @@ from radimagenet_monai.datasets.records.table import load_datalist, read_records
 from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms.ddti import DATASET_FOLDER, simulate, write_ddti_phantom
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 112)
 CASES = 24
 SQUARE = json.dumps([{"points": [{"x": x, "y": y} for x, y in ((9, 9), (20, 9), (20, 20))]}])

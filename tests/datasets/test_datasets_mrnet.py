@@ -27,6 +27,8 @@ from radimagenet_monai.datasets.readers.mrnet import (
 from radimagenet_monai.datasets.records.table import load_datalist, read_records
 from radimagenet_monai.datasets.registry import prepare
 
+pytestmark = pytest.mark.slow
+
 
 def make_mrnet(root: Path, train: int = 40, valid: int = 10, slices: int = 11) -> Path:
     """A folder of small arrays whose every value is the exam's number."""

@@ -27,6 +27,8 @@ from radimagenet_monai.datasets.readers.radimagenet import (
 from radimagenet_monai.datasets.records.table import load_datalist, read_records
 from radimagenet_monai.datasets.registry import prepare
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("train", "val", "test")
 
 

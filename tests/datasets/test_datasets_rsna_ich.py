@@ -35,6 +35,8 @@ from radimagenet_monai.datasets.records.table import read_records, write_records
 from radimagenet_monai.datasets.registry import READERS
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Series, write_slice
 
+pytestmark = pytest.mark.slow
+
 PATIENTS, SLICES = 12, 3
 COLUMNS = (*SUBTYPES, ANY)
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.tables.text_table import read_text_table
 
+pytestmark = pytest.mark.slow
+
 
 def read(folder: Path, content: str | bytes) -> list[dict[str, str]]:
     path = folder / "t.csv"

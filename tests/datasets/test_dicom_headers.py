@@ -13,6 +13,8 @@ from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.tables import dicom_headers
 from radimagenet_monai.datasets.tables.dicom_headers import FAULT, list_dicom_files, read_header_table
 
+pytestmark = pytest.mark.slow
+
 KEYWORDS = ("PatientID", "SeriesInstanceUID", "PixelRepresentation", "RescaleIntercept", "ImageType")
 
 

@@ -23,6 +23,8 @@ from radimagenet_monai.datasets.audit.picture_hash import (
 )
 from radimagenet_monai.phantoms.busi import simulate
 
+pytestmark = pytest.mark.slow
+
 
 def found_pairs(hashes: np.ndarray, bits: int, workers: int = 1) -> list[tuple[int, int, int]]:
     return [tuple(pair) for block in near_pairs(hashes, bits, workers) for pair in block.T.tolist()]

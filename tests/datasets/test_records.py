@@ -24,6 +24,8 @@ from radimagenet_monai.datasets.records.table import (
     write_records,
 )
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("benign", "malignant")
 Write = Callable[[str], Path]
 

@@ -12,6 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 from radimagenet_monai.datasets.records.splits import assign_folds, assign_splits
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=6), min_size=3, max_size=40)
 
 

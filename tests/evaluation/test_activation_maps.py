@@ -21,6 +21,8 @@ from radimagenet_monai.explain.activation_maps import (
 from radimagenet_monai.explain.localization import measure_localization
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 CELLS = FeatureMap("features", 8, 3)  # cells of 8 pixels, centered between pixels 3 and 4
 
 

@@ -17,6 +17,8 @@ from radimagenet_monai.statistics.auc.delong import compare_aucs
 from radimagenet_monai.statistics.auc.weighted import AucStatistic, weighted_aucs
 from radimagenet_monai.statistics.resampling.bootstrap import BootstrapInterval, bootstrap_interval
 
+pytestmark = pytest.mark.slow
+
 
 def mean(data: Mapping[str, np.ndarray]) -> float:
     return float(data["values"].mean())

@@ -17,6 +17,8 @@ from sklearn.metrics import brier_score_loss
 from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.calibration import Calibration, evaluate_calibration
 
+pytestmark = pytest.mark.slow
+
 Z = 1.959963984540054
 
 

@@ -14,6 +14,8 @@ from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.statistics.auc.clustered import compare_clustered_aucs, estimate_clustered_auc
 from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
 
+pytestmark = pytest.mark.slow
+
 # Twelve clusters, some with images of both classes, scores with ties within and between the classes.
 CLUSTERS = [
     0,

@@ -20,6 +20,8 @@ from radimagenet_monai.statistics.auc.delong import compare_aucs, estimate_auc
 from radimagenet_monai.statistics.auc.streaming import infer_binned_auc
 from radimagenet_monai.statistics.classification import evaluate_binary
 
+pytestmark = pytest.mark.slow
+
 
 def by_definition(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUCs and covariance straight from equations 3 to 6 of the 1988 paper, every pair of images in turn."""

@@ -20,6 +20,8 @@ from radimagenet_monai.explain.localization import (
 )
 from radimagenet_monai.statistics.proportions import wilson
 
+pytestmark = pytest.mark.slow
+
 
 def lesion(rows: slice, columns: slice, shape: tuple[int, int] = (10, 12)) -> np.ndarray:
     mask = np.zeros(shape, bool)

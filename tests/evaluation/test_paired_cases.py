@@ -11,6 +11,8 @@ from scipy import stats
 from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.resampling.paired_cases import compare_cases
 
+pytestmark = pytest.mark.slow
+
 
 def test_p_is_that_of_every_exchange_by_hand() -> None:
     rng = np.random.default_rng(2)

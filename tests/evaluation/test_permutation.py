@@ -13,6 +13,8 @@ from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.statistics.auc.delong import compare_aucs
 from radimagenet_monai.statistics.resampling.permutation import permutation_test
 
+pytestmark = pytest.mark.slow
+
 
 def sample(seed: int, images: int, better: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)

@@ -13,6 +13,8 @@ from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.power import detectable_difference, patients_needed
 from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
+pytestmark = pytest.mark.slow
+
 
 def test_equals_power_of_r() -> None:
     """R counts with t, so it needs about two patients more."""

@@ -19,6 +19,8 @@ from radimagenet_monai.explain.randomization_check import (
 )
 from radimagenet_monai.models import Classifier, build_classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network() -> Classifier:

@@ -13,6 +13,8 @@ from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.auc.roc import average_precision, roc_curve
 from radimagenet_monai.statistics.thresholds import youden_threshold
 
+pytestmark = pytest.mark.slow
+
 TABLES = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.3, 0.30000001, 0.7, 1.0])), min_size=2, max_size=40
 ).filter(lambda rows: len({row[0] for row in rows}) == 2)

@@ -26,6 +26,8 @@ from radimagenet_monai.statistics.streaming.counts import StreamingCounts
 from radimagenet_monai.statistics.streaming.evaluation import balanced_accuracy_of, evaluate_counts, macro_auc_of
 from radimagenet_monai.statistics.streaming.groups import evaluate_groups, most_confused
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 12
 
 

@@ -15,6 +15,8 @@ from radimagenet_monai.core.errors import ConfigurationError, RadImageNetError
 from radimagenet_monai.datasets.records.table import check_records
 from radimagenet_monai.statistics.subgroups import Subgroup, compare_groups, subgroups
 
+pytestmark = pytest.mark.slow
+
 
 def table(**columns: list) -> pd.DataFrame:
     count = len(next(iter(columns.values())))

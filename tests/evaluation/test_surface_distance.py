@@ -14,6 +14,8 @@ from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.overlap.segmentation import evaluate_segmentation, measure_overlap
 from radimagenet_monai.statistics.overlap.surface_distance import measure_surface_distance
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (60, 80)
 
 

@@ -24,6 +24,8 @@ from radimagenet_monai.datasets.records.table import check_records, read_records
 from radimagenet_monai.statistics.auc.discrimination import compare_discrimination
 from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
+pytestmark = pytest.mark.slow
+
 THREE = ("first=random", "second=random", "third=random")
 
 

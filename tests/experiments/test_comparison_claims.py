@@ -21,6 +21,8 @@ from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.report.comparison.report import write_comparison_report
 
+pytestmark = pytest.mark.slow
+
 CT = "sarscov2_ct_classification"
 # Claims about initializations, or about trainings that were not made.
 ABOUT_INITIALIZATIONS = re.compile(

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forks import forked_pools
 from small_comparison import arguments_of, write_small_phantom
 
 from radimagenet_monai.cli import main
 from radimagenet_monai.comparison import compare
 from radimagenet_monai.comparison.jobs import Job, write_result
 from radimagenet_monai.datasets.records.table import read_records, write_records
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished comparison by the probe."""
     out = tmp_path_factory.mktemp("comparison") / "out"
-    with forked_pools():
-        main(arguments_of(data, out, "--workers", "1"))
+    main(arguments_of(data, out, "--workers", "1"))
     return out
 
 

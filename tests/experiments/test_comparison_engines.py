@@ -25,6 +25,8 @@ from radimagenet_monai.comparison.engines import check_engine, do_all
 from radimagenet_monai.comparison.jobs import FAILED, FINISHED, Job, execute, read_result, write_result
 from radimagenet_monai.core.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 POISON = "poison"
 """As the name of a probe's ``task``: ends the process that does it."""
 

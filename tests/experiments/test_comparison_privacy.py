@@ -11,6 +11,8 @@ from small_comparison import TASK, write_small_phantom
 from radimagenet_monai.cli import main
 from radimagenet_monai.datasets.records.table import read_records, write_records
 
+pytestmark = pytest.mark.slow
+
 PATIENT, FILE, HOME = "MUELLER", "ZEBRASCAN", "janedoe"
 
 # Working files of the person who compares; SECURITY.md says so.

@@ -25,6 +25,8 @@ from radimagenet_monai.comparison.training_sets import (
 from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.datasets.records.table import check_records, load_datalist, read_records, write_records
 
+pytestmark = pytest.mark.slow
+
 BREAST = "breast_mass_us_classification"
 
 

@@ -14,6 +14,8 @@ from shallow_densenet import make_shallow, shallow_densenet
 from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
 from radimagenet_monai.commands.on_phantoms.demo import run_demo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:

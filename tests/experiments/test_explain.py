@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 from shallow_densenet import shallow_densenet
 
-from radimagenet_monai.commands.compare import explain as explain_command
+from radimagenet_monai.commands.explain import explain as explain_command
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
 from radimagenet_monai.datasets import write_records
 from radimagenet_monai.engine.trained.model_file import save_model
@@ -26,6 +26,8 @@ from radimagenet_monai.explain.explanation import explain
 from radimagenet_monai.explain.localization_comparison import compare_localization
 from radimagenet_monai.explain.trained_classifier import TrainedClassifier
 from radimagenet_monai.models import build_classifier
+
+pytestmark = pytest.mark.slow
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 SIZE = 128

@@ -25,6 +25,8 @@ from radimagenet_monai.core.errors import ConfigurationError, RecordsError, Weig
 from radimagenet_monai.datasets.records.table import read_records, write_records
 from radimagenet_monai.report.run_report import write_run_report
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Path]
 
 

@@ -29,6 +29,8 @@ from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.loading import PackedDataset
 from radimagenet_monai.models import build_encoder
 
+pytestmark = pytest.mark.slow
+
 Features = Callable[..., FeatureTable]
 
 

@@ -15,6 +15,8 @@ from radimagenet_monai.comparison.probe import heads as probe_heads
 from radimagenet_monai.comparison.probe.heads import DEFAULT_C, fit_head
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(images: int, features: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Features of which some tell the class, labels, and two images a patient."""

@@ -13,6 +13,8 @@ from radimagenet_monai.catalog.tasks import TASKS, Kind, get_task
 from radimagenet_monai.commands.on_phantoms import rehearsal
 from radimagenet_monai.commands.on_phantoms.rehearsal import Plan, measured, plan_for, rehearse, table
 
+pytestmark = pytest.mark.slow
+
 NAME = "breast_mass_us_segmentation"
 
 

@@ -19,6 +19,8 @@ from radimagenet_monai.core.errors import ConfigurationError, IntensityError, Un
 from radimagenet_monai.intensity import AutoIntensityd, CTWindowd, MRPercentiled, RadiographVOId, UltrasoundLuminanced
 from radimagenet_monai.intensity.checks.modality import POLICIES, POLICY_OF_MODALITY
 
+pytestmark = pytest.mark.slow
+
 STORED = np.arange(64, dtype=np.int16).reshape(8, 8)
 SINGLE = {"CT": CTWindowd, "MR": MRPercentiled, "US": UltrasoundLuminanced, "radiograph": RadiographVOId}
 

@@ -21,7 +21,7 @@ from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.intensity import AutoIntensityd
 from radimagenet_monai.intensity.checks.modality import POLICY_OF_MODALITY
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 FILES = all_files()
 

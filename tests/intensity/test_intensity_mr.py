@@ -22,6 +22,8 @@ from radimagenet_monai.intensity import mr as module
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_image
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(3)
 VOLUME = RNG.gamma(2, 150, (5, 24, 20)).astype(np.uint16)
 

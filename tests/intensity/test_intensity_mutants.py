@@ -24,6 +24,7 @@ from radimagenet_monai.io.native_image import HEADER_KEYWORDS, NativeImage
 from radimagenet_monai.io.reader import read_image
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning"),
     # NumPy warns where absurd numbers overflow on their way to an error.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),

@@ -12,6 +12,8 @@ from pydicom_collections import ROOTS, decoded
 
 from radimagenet_monai.intensity.values.scan_region import header_region, picture_region
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (480, 640)
 
 

@@ -18,6 +18,8 @@ from pydicom_files import pydicom_files
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS
 from radimagenet_monai.io.reader import read_image
 
+pytestmark = pytest.mark.slow
+
 FILES = pydicom_files()
 ROWS = list(csv.DictReader(TABLE.open(encoding="utf-8", newline="")))
 READ = [row["file"] for row in ROWS if row["outcome"] == "read"]

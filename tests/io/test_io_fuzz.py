@@ -18,6 +18,8 @@ from pydicom_files import pydicom_files
 
 import radimagenet_monai
 
+pytestmark = pytest.mark.slow
+
 # One of each kind of DICOM: transfer syntaxes, color spaces, sizes of sample, enhanced, palette, overlays, no meta.
 PYDICOM = [
     "693_J2KI.dcm",

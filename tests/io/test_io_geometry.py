@@ -16,6 +16,8 @@ from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.geometry import series_normal, upright
 from radimagenet_monai.io.reader import read_image
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (5, 7, 4)
 SIGNS = list(product((1, -1), repeat=3))
 ORDERS = list(permutations(range(3)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 from display_convention import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from written_series import write_nifti, write_nrrd, write_series
 from radimagenet_monai.datasets.records.slices import choose_of_volumes
 from radimagenet_monai.io.frame_layout import frame_layout
 from radimagenet_monai.io.reader import read_image
+
+pytestmark = pytest.mark.slow
 
 PLANE = {**dict.fromkeys("LR", "sagittal"), **dict.fromkeys("AP", "coronal"), **dict.fromkeys("SI", "axial")}
 

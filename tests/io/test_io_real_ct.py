@@ -13,6 +13,8 @@ from radimagenet_monai.intensity import CTWindowd
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.io.reader import read_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ct_folder():

@@ -19,6 +19,8 @@ from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.formats.volume import SINGULAR_SFORM, VOXEL_OFFSET
 from radimagenet_monai.io.reader import read_image
 
+pytestmark = pytest.mark.slow
+
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXELS = np.random.default_rng(5).integers(-1000, 1000, (5, 6, 4)).astype(np.int16)
 EXAMPLE = Path(nib.__file__).parent / "tests" / "data" / "example4d.nii.gz"

@@ -13,6 +13,8 @@ from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.models import build_classifier
 from radimagenet_monai.models.freezing import Freeze
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 
 

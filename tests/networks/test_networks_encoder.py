@@ -20,6 +20,8 @@ from radimagenet_monai.encoders.spec import InputConvention, NetworkVariant, Poo
 from radimagenet_monai.models import build_encoder
 from radimagenet_monai.weights.catalogue import resolve_weights
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 
 

@@ -12,6 +12,8 @@ from batch_norm_statistics import settle_batch_norm
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.models import build_classifier, build_unet
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 BUILD = {"classifier": build_classifier, "unet": build_unet}
 # An export takes up to a quarter of a minute. In a quick run one stands for all; the bundles' tests export U-Nets too.

@@ -16,6 +16,8 @@ from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.models import build_encoder
 from radimagenet_monai.models.freezing import Freeze, freeze_encoder
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "freezing.md"
 

@@ -9,6 +9,8 @@ from monai.visualize import GradCAM
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.models import Classifier, build_classifier
 
+pytestmark = pytest.mark.slow
+
 SIZE = 224
 HALF = SIZE // 2
 CORNERS = [(0, 0), (0, HALF), (HALF, 0), (HALF, HALF)]

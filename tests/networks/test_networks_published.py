@@ -13,6 +13,8 @@ from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.encoders.encoder import BACKBONES
 from radimagenet_monai.weights.catalogue import resolve_weights
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 
 

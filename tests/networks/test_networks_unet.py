@@ -15,6 +15,8 @@ from radimagenet_monai.models import build_classifier, build_encoder, build_unet
 from radimagenet_monai.models.freezing import Freeze
 from radimagenet_monai.weights.catalogue import CATALOGUE
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 # What is the U-Net's own is tested with two encoders in a quick run.
 QUICK = ("densenet121", "resnet50")

@@ -18,6 +18,8 @@ from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 from radimagenet_monai.phantoms.anatomy.ultrasound import View, scan
 from radimagenet_monai.phantoms.busi import simulate, write_busi_phantom
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 128)
 
 

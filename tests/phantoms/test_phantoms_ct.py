@@ -26,6 +26,8 @@ from radimagenet_monai.phantoms.anatomy.noise import even_share
 from radimagenet_monai.phantoms.ct_dicom import SCANNERS, Scanner, Series, write_slice
 from radimagenet_monai.phantoms.rsna_ich import simulate
 
+pytestmark = pytest.mark.slow
+
 SIZE, PATIENTS = 64, 12
 NAMES = ("rsna_ich", "cc_ccii", "covid19_ct")
 

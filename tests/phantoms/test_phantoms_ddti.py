@@ -19,6 +19,8 @@ from radimagenet_monai.intensity.values.scan_region import picture_region
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 from radimagenet_monai.phantoms.ddti import DATASET_FOLDER, ThyroidStudy, simulate, write_ddti_phantom
 
+pytestmark = pytest.mark.slow
+
 SIZE = (112, 128)
 CASES = 105
 MALIGNANT = {"4a", "4b", "4c", "5"}

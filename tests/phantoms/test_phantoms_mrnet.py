@@ -21,6 +21,8 @@ from radimagenet_monai.phantoms.anatomy.knee import _DEPTH, _HALF_FIELD, Knee, P
 from radimagenet_monai.phantoms.mr_nifti import write_mr_nifti_phantom
 from radimagenet_monai.phantoms.mrnet import exam_place, stored_series, write_mrnet_phantom
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -26,6 +26,8 @@ from radimagenet_monai.phantoms.radimagenet import (
     write_radimagenet_phantom,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:

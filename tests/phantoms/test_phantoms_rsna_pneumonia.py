@@ -26,6 +26,8 @@ from radimagenet_monai.io.reader import read_image
 from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.phantoms.rsna_pneumonia import _write_dicom, opacity_box, simulate
 
+pytestmark = pytest.mark.slow
+
 PATIENTS, SIZE = 40, 64
 
 

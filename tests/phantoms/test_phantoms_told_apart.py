@@ -9,6 +9,8 @@ import pytest
 from radimagenet_monai.catalog.phantom_notice import is_phantom
 from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", [name for name in PHANTOMS if name not in ("radimagenet", "mrnet", "mr_nifti")])
 def test_every_phantom_says_so(name: str, tmp_path: Path) -> None:

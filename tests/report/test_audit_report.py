@@ -19,6 +19,8 @@ from radimagenet_monai.datasets.registry import prepare
 from radimagenet_monai.phantoms.busi import write_busi_phantom
 from radimagenet_monai.report.audit_run import run_audit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,6 +24,8 @@ from radimagenet_monai.report.comparison.checklists import FACTS
 from radimagenet_monai.report.comparison.report import write_comparison_report
 from radimagenet_monai.report.wording import number
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 

@@ -17,6 +17,8 @@ from radimagenet_monai.core.errors import RecordsError
 from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.statistics.streaming.counts import StreamingCounts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[StreamingCounts, str]:

@@ -14,6 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from radimagenet_monai.engine.stop_signal import STOPPED_STATUS
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 22  # in batches of 4: the last of an epoch is not full
 
 

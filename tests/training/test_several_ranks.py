@@ -20,6 +20,8 @@ from radimagenet_monai.engine.stop_signal import STOPPED_STATUS
 from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 
 def steps(folder: Path, ranks: int) -> list[tuple[set[int], float]]:
     """Samples of every step in all ranks, and its loss: the mean over them."""

@@ -20,6 +20,8 @@ from radimagenet_monai.engine import TrainingCheckpoint
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points, save_model, trained_fact
 from radimagenet_monai.models import build_classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:

@@ -39,6 +39,8 @@ from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.report.run_report import write_run_report
 from radimagenet_monai.statistics.predictions import PredictionTable
 
+pytestmark = pytest.mark.slow
+
 
 class _Spy(torch.nn.Module):
     def __init__(self) -> None:

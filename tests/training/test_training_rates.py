@@ -23,6 +23,8 @@ from radimagenet_monai.engine.handlers.tensorboard import LazySummaryWriter
 from radimagenet_monai.engine.handlers.throughput import Throughput, throughput_words
 from radimagenet_monai.engine.start.rates import MeasuredRates, rates_line
 
+pytestmark = pytest.mark.slow
+
 
 def trained(handlers, workers=0, seed=True, epochs=2):
     """Weights, statistics and optimizer of a run with dropout, the order of its samples, and what is drawn after it."""

@@ -27,6 +27,8 @@ from radimagenet_monai.engine.schedule.learning_rate import (
 from radimagenet_monai.engine.schedule.weight_decay import parameter_groups
 from radimagenet_monai.models.classifier import build_classifier
 
+pytestmark = pytest.mark.slow
+
 
 def rates_of_a_run(epochs=6, images=40, **options):
     network = tiny_network()

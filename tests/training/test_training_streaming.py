@@ -28,6 +28,8 @@ from radimagenet_monai.engine import (
 from radimagenet_monai.loading import PrepareBatch, SampleKey, build_loader
 from radimagenet_monai.statistics.predictions import PredictionTable
 
+pytestmark = pytest.mark.slow
+
 CLASSES = [label.key for label in LABELS][40:52]
 IMAGES = 43
 MEASURES = ("balanced_accuracy", "top1", "top5", "auc")

@@ -16,6 +16,8 @@ from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.store import identify_weights, read_stored
 
+pytestmark = pytest.mark.slow
+
 NAME = "densenet121"
 
 

@@ -14,6 +14,8 @@ from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
 
+pytestmark = pytest.mark.slow
+
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 
 

@@ -24,6 +24,8 @@ from radimagenet_monai.weights.importers.import_file import ImportReport, import
 from radimagenet_monai.weights.importers.keras_h5 import read_keras
 from radimagenet_monai.weights.importers.keras_layers import keras_layers, saved_order
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ARCHITECTURES)
 
 

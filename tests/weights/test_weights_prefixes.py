@@ -22,6 +22,8 @@ from radimagenet_monai.core.errors import ConfigurationError, WeightsError
 from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.importers.torch_layouts import read_torch
 
+pytestmark = pytest.mark.slow
+
 State = dict[str, Tensor]
 MEAN, STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 BESIDE = {

@@ -29,6 +29,8 @@ from radimagenet_monai.weights.importers.keras_layers import keras_layers
 from radimagenet_monai.weights.importers.torch_layouts import read_torch
 from radimagenet_monai.weights.store import stored_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:

@@ -37,6 +37,8 @@ from radimagenet_monai.weights.importers.import_file import import_weights
 from radimagenet_monai.weights.pretrained_encoder import build_encoder
 from radimagenet_monai.weights.store import identify_weights, read_stored, stored_path, weights_folder
 
+pytestmark = pytest.mark.slow
+
 NAME = "densenet121.radimagenet_torch"
 
 

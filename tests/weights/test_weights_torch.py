@@ -20,6 +20,8 @@ from radimagenet_monai.core.errors import ConfigurationError, WeightsError
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.weights.importers.import_file import import_weights
 
+pytestmark = pytest.mark.slow
+
 SIZE = 160
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
