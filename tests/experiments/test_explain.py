@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,6 @@ import pytest
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
-from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.commands.explain import explain as explain_command
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
@@ -40,12 +38,6 @@ def picture(row: int, column: int) -> np.ndarray:
     image = generator.integers(90, 110, (120, 160))
     image[row : row + 40, column : column + 40] = np.where(np.arange(40) % 8 < 4, 20, 240)
     return image.astype(np.uint8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _shallow_densenet() -> Iterator[None]:
-    with shallow_densenet():
-        yield
 
 
 @pytest.fixture(scope="module")
