@@ -256,3 +256,15 @@ def test_the_configs_of_the_how_to_page_run() -> None:
         facts = parser.get_parsed_content("settings")
         named = [transform["_target_"] for transform in next(iter(block.values()))["transforms"][2:]]
         assert any(named[-1] in (facts[name] or {}).get("steps", ()) for name in ("preprocessing", "augmentation"))
+
+
+def test_transforms_of_a_dataset_count_in_place_of_the_preprocessing() -> None:
+    parser = ConfigParser()
+    parser.read_config(REPOSITORY / "bundles" / NAME / "configs" / "train.json")
+    for part, steps in (("train", [*MONAI_STEPS, NOISE]), ("validate", MONAI_STEPS)):
+        parser.update({f"{part}::dataset": {"_target_": "Dataset", "data": f"@{part}::items", "transform": steps}})
+    settings = parser.get_parsed_content("settings")
+    assert settings["preprocessing"]["steps"] == ["LoadImaged", "EnsureChannelFirstd", "ScaleIntensityd", "Resized"]
+    assert settings["preprocessing"]["config"][3]["spatial_size"] == [256, 256]
+    assert settings["augmentation"]["steps"] == ["RandGaussianNoised", "AffineAugmentation"]
+    assert settings["intensity"] is None

@@ -8,7 +8,7 @@ from typing import Any
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.trained.model_file import trained_fact
-from radimagenet_monai.engine.trained.preprocessing import Steps, require_trained_preprocessing, runs_in
+from radimagenet_monai.engine.trained.preprocessing import Steps, applied_by, require_trained_preprocessing, runs_in
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
 from radimagenet_monai.store.fingerprint import describe_transform
 
@@ -26,10 +26,10 @@ def intensity_facts(intensity: Callable[..., Any], preprocessing: Steps | None =
     ``None`` if ``preprocessing`` is given and does not contain the policy, or if it is not one of ours: then
     `preprocessing_facts` says what ran.
     """
-    if preprocessing is not None and not (
-        isinstance(intensity, IntensityPolicyd) and runs_in(intensity, preprocessing)
-    ):
-        return None
+    if preprocessing is not None:
+        applied = applied_by("validate::dataset", preprocessing)
+        if not (isinstance(intensity, IntensityPolicyd) and runs_in(intensity, applied)):
+            return None
     return _stripped(describe_transform(intensity)["transform"])
 
 

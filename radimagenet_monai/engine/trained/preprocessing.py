@@ -63,6 +63,14 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
         ``steps``, names of the transforms; ``digest`` of what they do; ``config`` to build them from, or ``None`` if
         it holds more than plain values, and ``reason`` then says what.
     """
+    parser = evaluating_parser()
+    place = "preprocessing"
+    if parser is not None and training is not None:
+        place = "validate::preprocessing"
+        if _has_transform(parser, "validate::dataset"):
+            place = "validate::dataset::transform"
+        preprocessing = applied_by("validate::dataset", preprocessing)
+        training = applied_by("train::dataset", training)
     described = _described(preprocessing)
     deterministic_steps = [step for part in _parts(preprocessing) for step in part]
     if training is not None and _described(training) != described:
@@ -81,11 +89,9 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
             "HU for CT, and scaled by the statistics of their series for MR, is then up to your transforms",
             ", ".join(facts["steps"][:1]) or "no transform",
         )
-    parser = evaluating_parser()
     try:
         if parser is None:
             raise _NotRecordableError("it was not built from a config")
-        place = "validate::preprocessing" if "validate" in parser.get() else "preprocessing"
         config = _without_last_steps(_plain(parser, place, isinstance(intensity, IntensityPolicyd)))
         _require_safe(config)
         return {**facts, "config": config}
@@ -105,17 +111,34 @@ def augmentation_facts(augmentation: Any, preprocessing: Steps) -> dict[str, Any
     preprocessing
         Transforms of training, whose random ones run on the stored image.
     """
+    parser = evaluating_parser()
+    place = "train::preprocessing"
+    if parser is not None and _has_transform(parser, "train::dataset"):
+        place, preprocessing = "train::dataset::transform", applied_by("train::dataset", preprocessing)
     random = [step for step in _steps(preprocessing) if is_random(step)]
     if not random and (augmentation is None or isinstance(augmentation, AffineAugmentation)):
         return None
     steps = [*random, *flattened(augmentation)]
     facts: dict[str, Any] = {"steps": [type(step).__name__ for step in steps]}
-    parser = evaluating_parser()
     if parser is not None:
         facts["augmentation"] = _plain(parser, "augmentation", True, strict=False)
         if random:
-            facts["preprocessing"] = _plain(parser, "train::preprocessing", True, strict=False)
+            facts["preprocessing"] = _plain(parser, place, True, strict=False)
     return facts
+
+
+def applied_by(dataset: str, preprocessing: Steps) -> Steps:
+    """The transforms that a dataset of the config applies: its own ``transform``, or else ``preprocessing``."""
+    parser = evaluating_parser()
+    if parser is None or not _has_transform(parser, dataset):
+        return preprocessing
+    applied: Steps = parser.get_parsed_content(f"{dataset}::transform")
+    return applied
+
+
+def _has_transform(parser: ConfigParser, dataset: str) -> bool:
+    raw = parser.get(dataset)
+    return isinstance(raw, Mapping) and raw.get("transform") is not None
 
 
 def runs_in(intensity: Callable[..., Any], preprocessing: Steps) -> bool:
@@ -171,6 +194,8 @@ def trained_preprocessing(
     if isinstance(last, ResizeCanonicald):
         before, later = split_where_random(built)
         return Compose([before, last, *deterministic(later)])
+    if not _parts(built)[1]:  # else the first random transform says where a packed store ends
+        built = _parts(built)[0] if any(map(is_random, _steps(built))) else built
     return built if isinstance(built, Compose) else Compose(built)
 
 
