@@ -16,6 +16,7 @@ import torch
 from bundle_runs import BUNDLES, REPOSITORY, TINY, copy_bundle
 from monai.bundle import ConfigParser, create_workflow
 from PIL import Image
+from shallow_densenet import shallow_densenet
 from torch import nn
 
 from radimagenet_monai.core.errors import ConfigurationError
@@ -48,14 +49,15 @@ def run(bundle: Path, config: str, override: dict[str, Any] | None = None, **opt
         extra = bundle.parent / "mine.json"
         extra.write_text(json.dumps(override))
         files.append(str(extra))
-    workflow = create_workflow(
-        config_file=files,
-        workflow_type="train" if config == "train" else "inference",
-        bundle_root=str(bundle),
-        **options,
-    )
-    workflow.run()
-    workflow.finalize()
+    with shallow_densenet():
+        workflow = create_workflow(
+            config_file=files,
+            workflow_type="train" if config == "train" else "inference",
+            bundle_root=str(bundle),
+            **options,
+        )
+        workflow.run()
+        workflow.finalize()
     return workflow
 
 
