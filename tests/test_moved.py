@@ -14,6 +14,8 @@ import pytest
 import radimagenet_monai
 from radimagenet_monai.core import moved
 
+pytestmark = pytest.mark.slow
+
 TABLE = json.loads(Path(moved.__file__).with_suffix(".json").read_text())
 
 
