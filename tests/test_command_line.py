@@ -246,7 +246,8 @@ def test_the_documents_name_flags_that_their_commands_have() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: radimagenet {command}: --{flag}"
         for path in tracked("*.md", "docs/**/*.md", "bundles/*/docs/README.md")
-        if path.name != "CHANGELOG.md"
+        # The commands on extending are for plug-ins, with which test_plugins.py runs them.
+        if path.name != "CHANGELOG.md" and path.parent.name != "extend"
         for command in written_commands(path.read_text(encoding="utf-8"))
         for flag in unknown_flags(command)
     ]

@@ -50,7 +50,9 @@ def trained_classifier(
     recorded: Mapping[str, Any] | str | None = None,
     architecture: str = "resnet50",
     num_classes: int = 2,
-    **options: Any,
+    weights: str = "random",
+    freeze: str = "none",
+    dropout: float = 0.5,
 ) -> nn.Module:
     """The classifier of a trained model, without its weights.
 
@@ -58,7 +60,7 @@ def trained_classifier(
     ----------
     recorded
         ``network_def`` of its ``model.json``, or the same as JSON text. If it is a network of a library, it is rebuilt.
-    architecture, num_classes, **options
+    architecture, num_classes, weights, freeze, dropout
         For `build_classifier`, if it is one of this package or was not recorded.
 
     Raises
@@ -69,20 +71,21 @@ def trained_classifier(
     config = json.loads(recorded) if isinstance(recorded, str) else recorded
     if config is not None and not is_own(config):
         return rebuild_network(config)
-    return build_classifier(architecture, num_classes, **options)
+    return build_classifier(architecture, num_classes, weights, freeze, dropout)
 
 
 def trained_unet(
     recorded: Mapping[str, Any] | str | None = None,
     architecture: str = "resnet50",
     num_classes: int = 2,
-    **options: Any,
+    weights: str = "random",
+    freeze: str = "none",
 ) -> nn.Module:
     """As `trained_classifier`, for a segmentation: by default `build_unet`."""
     config = json.loads(recorded) if isinstance(recorded, str) else recorded
     if config is not None and not is_own(config):
         return rebuild_network(config)
-    return build_unet(architecture, num_classes=num_classes, **options)
+    return build_unet(architecture, weights, num_classes, freeze)
 
 
 def rebuild_network(config: Mapping[str, Any]) -> nn.Module:

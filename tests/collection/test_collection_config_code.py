@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ComponentLocator, ConfigParser, ReferenceResolver
 from released_bundle import BUNDLES
+from torchvision_oracle import library
 
 from radimagenet_monai.collection.verification.allowed import (
     CONSTANTS,
@@ -42,7 +43,7 @@ TRICKS: dict[str, Any] = {
     "re-export of torch": {"x": {"_target_": "torch.os.mkdir", "path": "CANARY"}},
     "re-export in an expression": {"x": "$torch.os.mkdir('CANARY')"},
     "re-export behind an allowed import": {
-        "imports": ["$import radimagenet_monai.core.atomic as training"],
+        "imports": ["$import radimagenet_monai.core.atomic as engine"],
         "x": "$engine.os.mkdir('CANARY')",
     },
     "lambda": {"x": "$(lambda: torch.os.mkdir('CANARY'))()"},
@@ -191,6 +192,8 @@ def test_wiring_is_allowed(text: str) -> None:
 def test_allowed_names_are_what_they_say(tmp_path: Path) -> None:
     """Each name is found where it is expected, so that no listed name quietly means another object."""
     locator = ComponentLocator()
+    library("torchvision")
+    library("timm")
     for name in MONAI_COMPONENTS:
         modules = locator.get_component_module_name(name)
         first = modules[0] if isinstance(modules, list) else modules
@@ -217,6 +220,8 @@ HANDED_ON = {"DataLoader", "SelectItemsd", "DenseNet121", "Activationsd", "Distr
 
 def test_listed_arguments_are_those_of_the_components() -> None:
     """So that no row names what does not exist; the rows of functions give positions, too."""
+    library("torchvision")
+    library("timm")
     for name, signature in {**MONAI_COMPONENTS, **TORCH_COMPONENTS, **OWN_COMPONENTS}.items():
         if name in HANDED_ON:
             continue

@@ -295,7 +295,9 @@ def test_any_table_is_read_or_refused(tmp_path: Path, rows: list[tuple[str, str]
 MEASURE = """
 import json, re, sys, time
 from pathlib import Path
-from radimagenet_monai.datasets import radimagenet, readers, records
+from radimagenet_monai.datasets import registry as readers
+from radimagenet_monai.datasets.readers import radimagenet
+from radimagenet_monai.datasets.records import table as records
 
 images, root = int(sys.argv[1]), Path(sys.argv[2])
 folders = [radimagenet.class_folder(label) for label in radimagenet.LABELS]
