@@ -23,7 +23,7 @@ def _shallow(self: densenet.DenseBlock, layers: int, in_channels: int) -> None:
 
 def make_shallow() -> None:
     """From now on, in this process."""
-    densenet.DenseBlock.__init__ = _shallow  # type: ignore[method-assign]
+    densenet.DenseBlock.__init__ = _shallow  # type: ignore[method-assign]  # put back below
 
 
 @contextmanager
@@ -34,4 +34,4 @@ def shallow_densenet() -> Iterator[None]:
     try:
         yield
     finally:
-        densenet.DenseBlock.__init__ = before  # type: ignore[method-assign]
+        densenet.DenseBlock.__init__ = before  # type: ignore[method-assign]  # as it was

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 ARCHIVES = Path(__file__).parent / "fixtures" / "v0_1"
 sys.path.append(str(ARCHIVES))
-from reading import digests, network_of, outputs, packed_part, place_model, rebuild  # noqa: E402
+from reading import digests, network_of, outputs, packed_part, place_model, rebuild  # noqa: E402 - its folder is on the path only now
 
 PACKAGE = "radimagenet_monai"
 (COMMAND,) = entry_points(group="console_scripts", name="radimagenet")

@@ -24,7 +24,7 @@ def test_a_module_is_one_object_under_both_names(old: str) -> None:
     new = importlib.import_module(f"radimagenet_monai.{TABLE['modules'][old]}")
     assert importlib.import_module(f"radimagenet_monai.{old}") is new
     assert new.__name__ == new.__spec__.name == f"radimagenet_monai.{TABLE['modules'][old]}"
-    assert moved.name_in_first_release(new.__name__) == f"radimagenet_monai.{old}"
+    assert moved.module_in_first_release(new.__name__) == f"radimagenet_monai.{old}"
 
 
 def test_names_of_packages_that_are_gone() -> None:
@@ -59,3 +59,11 @@ def test_what_is_nowhere_is_an_import_error() -> None:
     for name in ("radimagenet_monai.training.nothing", "radimagenet_monai.nothing", "radimagenet_monai.data.nothing"):
         with pytest.raises(ModuleNotFoundError, match=r"nothing"):
             importlib.import_module(name)
+
+
+def test_classes_that_left_a_module() -> None:
+    for room, classes in TABLE["classes"].items():
+        for name, old in classes.items():
+            assert getattr(importlib.import_module(f"radimagenet_monai.{room}"), name)
+            assert moved.module_in_first_release(f"radimagenet_monai.{room}", name) == f"radimagenet_monai.{old}"
+    assert moved.module_in_first_release("monai.transforms", "CTWindowd") == "monai.transforms"

@@ -72,7 +72,7 @@ class Task:
         Outputs that may occur together, the task's own first; empty if the classes are mutually exclusive.
     aggregate, slices
         How the slices of an exam are scored together, and which of them inference uses by default; see
-        `radimagenet_monai.engine.outputs.predictions.by_exam` and
+        `radimagenet_monai.statistics.predictions.by_exam` and
         `radimagenet_monai.datasets.records.slices.choose_slices`.
     batch_size, paper_batch_size
         The bundle's default, which suits a workstation, and that of the authors' scripts.
@@ -86,7 +86,7 @@ class Task:
     released
         Whether ``bundles/<name>`` exists in this version.
     module
-        Of a plug-in's task: the module that describes it.
+        For a plug-in's task, the module that describes it.
     """
 
     name: str

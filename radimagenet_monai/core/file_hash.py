@@ -1,4 +1,4 @@
-"""Hashes of files: the only place where a file is hashed."""
+"""Hashes of whole files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Names that release 0.1 gave to modules, for configs, scripts and packed stores that hold them.
 
-``moved.json`` lists under ``modules`` the module of 0.1 and its place now, relative to the package, and under ``names``
-the names that 0.1 exported from a package that is no more, with the package that exports them now.
+``moved.json`` lists under ``modules`` the module of 0.1 and its place now, relative to the package; under ``names`` the
+names that 0.1 exported from a package that is no more, with the package that exports them now; and under ``classes``,
+by the module of today, classes that left a module which still exists, with that module.
 """
 
 from __future__ import annotations
@@ -37,10 +38,13 @@ def exports_of_first_release() -> dict[str, str]:
     }
 
 
-def name_in_first_release(module: str) -> str:
-    """The full name that 0.1 gave to a module; of a newer one its own."""
+def module_in_first_release(module: str, name: str = "") -> str:
+    """The full name of the module that held ``name``, or was ``module``, in 0.1; ``module`` itself if it is newer."""
     root, _, rest = module.partition(".")
-    return f"{root}.{_old_names().get(rest, rest)}" if root == _PACKAGE else module
+    if root != _PACKAGE:
+        return module
+    classes = _table()["classes"].get(rest, {})
+    return f"{root}.{classes.get(name) or _old_names().get(rest, rest)}"
 
 
 @cache
@@ -54,6 +58,14 @@ def _old_names() -> dict[str, str]:
     return {new: old for old, new in _table()["modules"].items()}
 
 
+@cache
+def _gone() -> frozenset[str]:
+    """Packages of 0.1 whose folder is gone, and of which only the names remain."""
+    packages = {name.rpartition(".")[0] for name in _table()["modules"]}
+    root = Path(__file__).parents[1]
+    return frozenset(name for name in packages if not (root / name.replace(".", "/") / "__init__.py").is_file())
+
+
 class _Moved(MetaPathFinder, Loader):
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
         root, _, rest = fullname.partition(".")
@@ -61,11 +73,7 @@ class _Moved(MetaPathFinder, Loader):
             return None
         if rest in _table()["modules"]:
             return ModuleSpec(fullname, self)
-        packages = {name.rpartition(".")[0] for name in _table()["modules"]}
-        # Of the packages of 0.1 whose folder is gone, only the names remain.
-        if rest in packages and not (Path(__file__).parents[1] / rest.replace(".", "/") / "__init__.py").is_file():
-            return ModuleSpec(fullname, self, is_package=True)
-        return None
+        return ModuleSpec(fullname, self, is_package=True) if rest in _gone() else None
 
     def get_code(self, fullname: str) -> Any:
         """The code of a module, for ``python -m`` with its old name, as comparisons of 0.1 state to repeat a run."""

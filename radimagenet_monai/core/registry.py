@@ -228,7 +228,7 @@ def resolve(module: str, name: str) -> Any:
 def _statement(text: str, attribute: str, vocabulary: Mapping[str, Any]) -> Any:
     """The value of ``ATTRIBUTE = Call(...)`` at the top level of a file, without running the rest; None without it."""
     found = re.search(rf"^{attribute} = (\w+\(.*?^\))$", text, re.MULTILINE | re.DOTALL)
-    return eval(found[1], dict(vocabulary)) if found else None
+    return eval(found[1], {"__builtins__": {}, **vocabulary}) if found else None
 
 
 def _placed(item: T, module: str) -> T:

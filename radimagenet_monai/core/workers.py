@@ -1,4 +1,4 @@
-"""The one pool of worker processes, and the one lock between processes.
+"""A pool of worker processes for work on many images or files, and a lock between processes.
 
 If a process dies, the error names the item that it had in hand, which a pool of the standard library cannot tell.
 """

@@ -37,7 +37,7 @@ STAGES: tuple[tuple[str, float], ...] = (
     ("head and last two thirds of the encoder", 2 / 3),
     (ALL, 1.0),
 )
-"""What is drawn anew, from the top down: a name, and the share of the encoder's layers."""
+"""The parts whose weights are reinitialized, from the top down: a name, and the share of the encoder's layers."""
 
 Verdict = Literal["passed", "failed", "not estimable", "not made"]
 
@@ -131,10 +131,10 @@ def judge(checks: Sequence[Similarity], images: int) -> tuple[Verdict, str]:
     if last.spearman < MOST_SPEARMAN and last.ssim < MOST_SSIM:
         return (
             "passed",
-            f"With all weights drawn anew the maps are no longer the same ({figures}): they depend on training.",
+            f"With all weights reinitialized, the maps are no longer the same ({figures}): they depend on training.",
         )
     return "failed", (
-        f"With all weights drawn anew the maps stay much the same ({figures}; expected below {MOST_SPEARMAN} and "
+        f"With all weights reinitialized, the maps stay much the same ({figures}; expected below {MOST_SPEARMAN} and "
         f"{MOST_SSIM}): they show the images, not what the network has learnt. Do not read them as explanations, and "
         "do not compare networks by them."
     )

@@ -156,7 +156,7 @@ def _fitting_folder(
     manifests = {folder: manifest_of(folder) for folder in folders}
     for folder, manifest in manifests.items():
         if {**manifest, "versions": None, MARK: None} == {**wanted, "versions": None, MARK: None}:
-            # Nothing can be packed anew without the source images, and the pixels are what they are.
+            # Nothing can be packed again without the source images, and the pixels are what they are.
             logger.warning(
                 "sealed store %s/%s was packed with %s, here is %s; its images are taken as they are",
                 store_dir,

@@ -20,18 +20,9 @@ from monai.transforms import Compose, OneOf, Randomizable, RandomOrder, SomeOf
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.file_hash import file_digest
-from radimagenet_monai.core.moved import name_in_first_release
+from radimagenet_monai.core.moved import module_in_first_release
 
 Stamp = tuple[int, int] | str
-
-_INTENSITY_OF = {
-    "AutoIntensityd": "auto",
-    "CTWindowd": "ct",
-    "MRPercentiled": "mr",
-    "RadiographVOId": "radiograph",
-    "UltrasoundLuminanced": "ultrasound",
-}
-"""Module of release 0.1 by transform."""
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -226,9 +217,7 @@ def _describe_code(code: types.CodeType) -> list[Any]:
 
 
 def _name(thing: Any) -> str:
-    # As in 0.1, so that stores outlive a move of the code.
-    module = name_in_first_release(getattr(thing, "__module__", None) or "")
-    if module == "radimagenet_monai.intensity.transforms":
-        module = f"radimagenet_monai.intensity.{_INTENSITY_OF[thing.__name__]}"
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing))
+    # As in 0.1, so that stores outlive a move of the code.
+    module = module_in_first_release(getattr(thing, "__module__", None) or "", name)
     return f"{module}.{name}" if module else str(name)

@@ -83,5 +83,5 @@ def open_images(path: Path) -> np.ndarray:
 def damaged_part(path: Path, cause: object) -> StoreError:
     """The error for a file of a part that is not what it should be."""
     return StoreError(
-        f"packed store {path} is damaged ({cause}); delete the folder {path.parent}, it will be packed anew"
+        f"packed store {path} is damaged ({cause}); delete the folder {path.parent}, it will be packed again"
     )

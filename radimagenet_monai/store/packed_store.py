@@ -191,7 +191,7 @@ class PackedStore:
         return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
     def _keys_between(self, records: Sequence[Mapping[str, Any]], old: bool, start: int, _: None) -> bytes:
-        stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken anew each time, but about once a file
+        stamp = functools.lru_cache(_STAMPS)(_stamp)  # taken on each call, but about once a file
         stop = min(start + _KEYS_AT_ONCE, len(records))
         return b"".join(self._key(records[position], position, stamp, old) for position in range(start, stop))
 
@@ -229,7 +229,7 @@ class PackedStore:
     def verify(self) -> list[Damage]:
         """Read all rows again and compare them with their hashes; returns the damaged ones.
 
-        The folder of a damaged part can be deleted; packing again makes its images anew.
+        The folder of a damaged part can be deleted; packing again restores its images.
         """
         found: list[Damage] = []
         parts = part_folders(self.folder)

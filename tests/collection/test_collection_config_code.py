@@ -27,12 +27,17 @@ from radimagenet_monai.collection.verification.allowed import (
     components,
     functions,
 )
-from radimagenet_monai.collection.verification.config_code import config_problems
+from radimagenet_monai.collection.verification.config_code import config_findings, config_problems
 from radimagenet_monai.collection.verification.config_values import as_evaluated
 from radimagenet_monai.collection.verification.expressions import MAX_EXPRESSION_CHARACTERS
 from radimagenet_monai.core.moved import exports_of_first_release
 
 pytestmark = pytest.mark.slow
+
+OURS = {
+    "imports": ["$import radimagenet_monai.engine as engine", "$import radimagenet_monai.loading as loading"],
+}
+"""Imports that our expressions need."""
 
 # CANARY is the path of a folder that appears when the code runs.
 TRICKS: dict[str, Any] = {
@@ -115,8 +120,9 @@ def test_code_that_monai_would_run_is_refused(trick: str, tmp_path: Path, monkey
         ({"x": "$@y(1)"}, "is not on the allow-list"),
         ({"x": "$@y.run.gi_frame"}, "attribute 'gi_frame'"),
         ({"x": "$'{0}'.format(@y)"}, "attribute of Constant"),
-        ({"x": "$engine.parse_flag(**@y)"}, "'**'"),
-        ({"x": "$engine.parse_flag(*@y)"}, "Starred"),
+        ({**OURS, "x": "$engine.parse_flag(**@y)"}, "'**'"),
+        ({**OURS, "x": "$engine.parse_flag(*@y)"}, "Starred"),
+        ({"x": "$engine.parse_flag(@y)"}, "attribute 'parse_flag'"),
         ({"x": "$import subprocess"}, "the import of 'subprocess' is not on the allow-list"),
         ({"x": "$@\N{FULLWIDTH LATIN SMALL LETTER A}"}, "only printable ASCII"),
         ({"x": "$@::y"}, "relative references"),
@@ -177,7 +183,7 @@ def test_what_is_no_config_is_one_problem(data: bytes) -> None:
         "$monai.utils.set_determinism(seed=@seed)",
         "$torch.device('cuda:0')",
         "$engine.parse_flag(@amp)",
-        "$data.augmentation_on_device(@augmentation, @device)",
+        "$loading.augmentation_on_device(@augmentation, @device)",
         "$1 if @a else {'b': None}",
         "$len(@a) > 1 and not @b['c']",
         "@a::b",
@@ -186,7 +192,7 @@ def test_what_is_no_config_is_one_problem(data: bytes) -> None:
     ],
 )
 def test_wiring_is_allowed(text: str) -> None:
-    assert config_problems(json.dumps({"x": text}).encode()) == []
+    assert config_problems(json.dumps({**OURS, "x": text}).encode()) == []
 
 
 def test_allowed_names_are_what_they_say(tmp_path: Path) -> None:
@@ -273,8 +279,10 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_of_ours_passes(name: str) -> None:
-    data = (BUNDLES / name.split("/")[0] / "configs" / name.split("/")[1]).read_bytes()
-    assert config_problems(data, paths=not name.endswith("metadata.json")) == []
+    bundle, _, file = name.partition("/")
+    together = {file, "train.json"} if file == "multi_gpu_train.json" else {file}
+    files = {each: (BUNDLES / bundle / "configs" / each).read_bytes() for each in together}
+    assert config_findings(files, together & {"metadata.json"})[file] == []
 
 
 def _containers(value: Any) -> Iterator[Any]:

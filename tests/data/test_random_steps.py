@@ -80,18 +80,18 @@ def test_global_random_states_are_left_alone(make: Any) -> None:
     dataset = make([read], augmentation=RandGaussianNoised(**NOISE))
 
     def draw() -> tuple[Any, ...]:
-        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002 - the state that other transforms draw from
 
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002 - the state that other transforms draw from
     expected = draw()
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002 - the state that other transforms draw from
     images(dataset, 1)
     assert draw() == expected
 
 
 def test_transforms_that_draw_from_global_states_are_repeatable(make: Any) -> None:
     def add(data: dict) -> dict:
-        return {**data, "image": data["image"] + torch.rand(1) + np.random.rand() + random.random()}  # noqa: NPY002
+        return {**data, "image": data["image"] + torch.rand(1) + np.random.rand() + random.random()}  # noqa: NPY002 - the state that other transforms draw from
 
     first, second = make([read], augmentation=add), make([read], augmentation=add)
     assert same(images(first, 1), images(second, 1)) == [True] * 4

@@ -237,7 +237,7 @@ def test_authors_folds_that_divide_an_exam_are_made_anew(clean: Path, tmp_path: 
     with (tmp_path / "test_fold1.csv").open("a") as stream:
         stream.write("\n1_sagittal_4.000000.png,no\n")
     frame = read_mrnet(clean, authors_csv=str(tmp_path), progress=False)
-    assert "have slices of 1 exams, first 0001, on two sides of a fold: the fold was made anew" in "\n".join(
+    assert "have slices of 1 exams, first 0001, on two sides of a fold: the fold was assigned again" in "\n".join(
         frame.attrs["notes"]
     )
     assert frame.groupby("exam")["fold"].nunique().max() == 1

@@ -10,7 +10,9 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from radimagenet_monai import intensity
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io import read_image
+from radimagenet_monai.io.native_image import NativeImage
 
 CODE = """
 import sys
@@ -18,7 +20,9 @@ import numpy as np
 import radimagenet_monai.statistics.predictions
 import radimagenet_monai.statistics.classification
 from radimagenet_monai.intensity import AutoIntensity
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io import read_image
+from radimagenet_monai.io.native_image import NativeImage
 shown = AutoIntensity(ct_region="lung").convert(read_image(sys.argv[1]))
 assert shown.pixels.shape == (1, 128, 128) and 0 <= shown.pixels.min() < shown.pixels.max() <= 1
 assert not {"torch", "monai", "itk"} & set(sys.modules), sorted({"torch", "monai", "itk"} & set(sys.modules))
@@ -48,10 +52,11 @@ def test_a_transform_gives_its_policy_s_image(name: str, transform: str, options
     assert item.meta["questions"] == "\n".join(shown.questions)
 
 
-def test_several_keys_of_one_record_get_its_white_level() -> None:
-    """The frame of the record is not mistaken for its white level after the first key."""
-    dark, bright = (np.full((1, 4, 4), value, np.uint16) for value in (1000, 2000))
-    dark[0, 0, 0] = bright[0, 0, 0] = 3000
+def test_each_image_of_a_record_needs_its_frame() -> None:
+    """A white level, read for the first image, must not pass for the frame of the second."""
+    single, several = (NativeImage("a", "array", np.full((n, 4, 4), 1000, np.uint16), ()) for n in (1, 3))
     policy = intensity.AutoIntensityd(["a", "b"], expected="radiograph")
-    out = policy({"a": dark, "b": bright, "white_level": "4000"})
-    assert [float(out[key][0, 1, 1]) for key in "ab"] == [0.25, 0.5]
+    out = policy({"a": single, "b": single, "white_level": "4000"})
+    assert [float(out[key][0, 1, 1]) for key in "ab"] == [0.25, 0.25]
+    with pytest.raises(UnreadableImageError, match="3 frames"):
+        policy({"a": single, "b": several, "white_level": "4000"})

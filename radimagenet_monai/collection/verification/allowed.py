@@ -367,12 +367,13 @@ IMPORTED_MODULES = frozenset(
 )
 """Modules that ``imports`` may bring in; what expressions may use of them is listed above."""
 
-DEFAULT_ALIASES = {
-    **{"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"},
-    **{package: f"radimagenet_monai.{package}" for package in (*CONFIG_PACKAGES, *PACKAGES_OF_FIRST_RELEASE)},
+DEFAULT_ALIASES = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"}
+"""Names that expressions know without an import (MONAI's ``ConfigParser``)."""
+
+RESERVED_ALIASES = {
+    package: f"radimagenet_monai.{package}" for package in (*CONFIG_PACKAGES, *PACKAGES_OF_FIRST_RELEASE)
 }
-"""Names that expressions know without an import (MONAI's ``ConfigParser``), and ours; no import may give them another
-meaning."""
+"""Names of our packages, which no import may give another meaning."""
 
 DANGEROUS_ARGUMENTS: Mapping[str, str] = {
     "compile": "it starts a compiler",

@@ -20,6 +20,7 @@ from radimagenet_monai.collection.verification.allowed import (
     DEFAULT_ALIASES,
     IMPORTED_MODULES,
     REFERENCE_ATTRIBUTES,
+    RESERVED_ALIASES,
     Argument,
     Signature,
     functions,
@@ -74,7 +75,11 @@ class Aliases:
             if node.level or node.module is None:
                 raise RefusedError(f"the import {statement[:80]!r} is relative")
             module = f"{node.module}.{module}"
-        if hasattr(builtins, alias) or self.names.setdefault(alias, module) != module:
+        if (
+            hasattr(builtins, alias)
+            or RESERVED_ALIASES.get(alias, module) != module
+            or self.names.setdefault(alias, module) != module
+        ):
             raise RefusedError(f"the import {statement[:80]!r} takes a name that means something else")
         if module not in IMPORTED_MODULES and module not in functions() and module not in CONSTANTS:
             grade = Grade.UNKNOWN if module in _HARMLESS_IMPORTS else grade_name(module)

@@ -145,10 +145,10 @@ def table(result: Mapping[str, Any]) -> str:
         f"{5 / 165:.3f}), top-1 {pretraining['top1']['estimate']:.3f}, balanced accuracy "
         f"{pretraining['balanced_accuracy']:.3f}.",
         "",
-        "Area under the ROC curve, with 95% intervals of the gain: of training anew on other patients, and of the "
+        "Area under the ROC curve, with 95% intervals of the gain: of retraining on other patients, and of the "
         "models trained here.",
         "",
-        "| task | patients | random | pretrained | gain, anew | P | gain, these models | P |",
+        "| task | patients | random | pretrained | gain, retrained | P | gain, these models | P |",
         "|---|---|---|---|---|---|---|---|",
         *(
             f"| {row['task']} | {row['patients']} | {row['random']:.3f} | {row['pretrained']:.3f} "

@@ -20,7 +20,7 @@ _MODULE_OF = {"MaskReference": "reference", "item_mask": "loading", "load_masks"
 __all__ = ["RULES", "MaskReference", "item_mask", "load_masks", "mask_file"]
 
 RULES = 2
-"""Version of the rules that turn mask files into pixels: masks stored by other rules are made anew. 1, that of version
+"""Version of the rules that turn mask files into pixels: masks stored by other rules are made again. 1, that of version
 0.1, took slice 0 of a mask for every slice of its image."""
 
 __getattr__, __dir__ = lazy_exports(__name__, _MODULE_OF)

@@ -391,7 +391,7 @@ def _divide(
             if several.any():
                 notes.append(
                     f"the authors' CSV files have slices of {int(several.sum())} exams, first {several.idxmax()}, on "
-                    f"two sides of a {column}: the {column} was made anew, by exam"
+                    f"two sides of a {column}: the {column} was assigned again, by exam"
                 )
                 frame = frame.drop(columns=column)
     # Divide all existing labelled exams, so that the parts are the same for every plane and slice rule.

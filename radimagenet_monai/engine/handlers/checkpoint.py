@@ -230,7 +230,7 @@ class TrainingCheckpoint:
         if "also" in state and state["also"].keys() != self.also.keys():
             raise ConfigurationError(
                 f"{self.path} was saved with {_listed(state['also'])} beside network and optimizer, this run has "
-                f"{_listed(self.also)}; go on with the same recipe, or give another --output_dir to start anew"
+                f"{_listed(self.also)}; go on with the same recipe, or give another --output_dir to start over"
             )
         load_strictly(unwrap_network(self.network), state["network"], self.path)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -397,7 +397,7 @@ def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str,
     if "data" in different:
         raise ConfigurationError(
             f"{path} was saved in a run on other training records; resume with the same ones, or give another "
-            "--output_dir to start anew"
+            "--output_dir to start over"
         )
     if different:
         name = different[0]
@@ -407,11 +407,11 @@ def _refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str,
             raise ConfigurationError(
                 f"{path} was saved with another {name} ({before}), this run has "
                 f"{now}; give the options and config files of that run to go on, or another "
-                "--output_dir to start anew"
+                "--output_dir to start over"
             )
         raise ConfigurationError(
             f"{path} was saved with {name}={saved[name]!r}, this run has {name}={current[name]!r}; "
-            f"give --{name} {saved[name]!r} to go on, or another --output_dir to start anew"
+            f"give --{name} {saved[name]!r} to go on, or another --output_dir to start over"
         )
 
 

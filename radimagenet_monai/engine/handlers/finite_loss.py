@@ -140,7 +140,7 @@ class StopOnNonFiniteLoss:
         raise TrainingError(
             f"{what} iteration {pending.iteration} (batch {pending.batch} of epoch {pending.epoch}), "
             f"images {shown}{more}, all listed in {self.folder / BATCH_FILE}; look at them, then go on from the "
-            "last checkpoint, which is from before this batch, with --resume true, or start anew with a lower "
+            "last checkpoint, which is from before this batch, with --resume true, or start over with a lower "
             "--learning_rate, a longer --warmup_epochs, --clip_gradient_norm 1 or --amp false"
         )
 

@@ -51,7 +51,7 @@ def require_image_size(architecture: str, image_size: int, network: Any = None) 
     Parameters
     ----------
     architecture, image_size
-        Of the run.
+        Value of the run.
     network
         Config of the network. Of a library's network the smallest size is not known.
 

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.engine.distributed import rank
-from radimagenet_monai.engine.start.config_keys import evaluating_parser
+from radimagenet_monai.engine.start.config_keys import evaluating_parser, is_plain
 from radimagenet_monai.models.recorded import is_own, name_of, why_not_rebuilt
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _recorded(parser: ConfigParser, place: str, raw: Any, exact: bool) -> Any:
         return raw if exact else _LEFT_OUT
     value = parser.get_parsed_content(place)
     if exact:
-        return value if _is_plain(value) else raw
+        return value if is_plain(value) else raw
     return _as_plain(value)
 
 
@@ -117,14 +117,6 @@ def _reaches_component(parser: ConfigParser, raw: Any, seen: set[str]) -> bool:
     return False
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or type(value) in (bool, int, float, str)
-
-
 def _as_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _as_plain(item) for key, item in value.items()}
@@ -135,4 +127,4 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | torch.Tensor):
         elements = int(np.prod(value.shape))
         return value.tolist() if elements <= _MOST_ELEMENTS else f"{type(value).__name__} of {tuple(value.shape)}"
-    return value if _is_plain(value) else str(value)
+    return value if is_plain(value) else str(value)

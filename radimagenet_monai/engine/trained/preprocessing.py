@@ -21,7 +21,7 @@ from monai.transforms import Compose, Transform
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.engine.distributed import is_first_process
-from radimagenet_monai.engine.start.config_keys import evaluating_parser
+from radimagenet_monai.engine.start.config_keys import evaluating_parser, is_plain
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
@@ -273,19 +273,11 @@ def _plain(parser: ConfigParser, place: str, keep_intensity: bool, strict: bool 
     if raw.startswith("@"):
         return _plain(parser, raw[1:], keep_intensity, strict)
     value = parser.get_parsed_content(place)
-    if not _is_plain(value):
+    if not is_plain(value):
         if not strict:
             return raw
         raise _NotRecordableError(f"{raw!r} is no plain value")
     return value
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or type(value) in (bool, int, float, str)
 
 
 def _without_last_steps(config: Any) -> Any:

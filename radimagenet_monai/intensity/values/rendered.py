@@ -51,7 +51,7 @@ def white_value(image: NativeImage) -> float:
     if low < 0 or high > stated:
         raise IntensityError(
             f"{image.path}: values {low:g} to {high:g} were given, 0 to {stated:g} were expected, which is the white "
-            "level that was decided for its data set; prepare the data set anew"
+            "level that was decided for its data set; prepare the data set again"
         )
     return stated
 

@@ -252,7 +252,7 @@ def _with_voxel_offset(path: str, data: bytes, kind: type[nib.Nifti1Image], note
             path,
             "header",
             f"its voxel offset is {int(header['vox_offset'])}, within the header of {header.sizeof_hdr} bytes, and "
-            f"{len(data)} bytes do not tell where its {voxels} bytes of voxels begin; write it anew",
+            f"{len(data)} bytes do not tell where its {voxels} bytes of voxels begin; write it again",
         )
     header["vox_offset"] = header.sizeof_hdr + len(_NO_EXTENSION)
     notes.append(VOXEL_OFFSET)

@@ -116,7 +116,7 @@ def _sanity(explanation: Mapping[str, Any]) -> list[Section]:
         ]
         for check in sanity["checks"]
     ]
-    header = ["weights drawn anew", "rank correlation", "structural similarity", "empty maps", "pointing game"]
+    header = ["reinitialized weights", "rank correlation", "structural similarity", "empty maps", "pointing game"]
     return [Section(f"Sanity check: {sanity['verdict']}", [sanity["text"]], header, rows)]
 
 

@@ -89,7 +89,7 @@ class RemoteStore:
             If it is damaged, or cannot be fetched or written.
         """
         header = self._bucket.read_all(f"{folder}/{INDEX_FOLDER}/{INDEX_FILE}")
-        # A store that was sealed anew has another cache: blocks of two versions never mix.
+        # A store that was sealed again has another cache: blocks of two versions never mix.
         local = self._cache / f"{folder}-{hashlib.sha256(header).hexdigest()[:16]}"
         try:
             index_folder = local / INDEX_FOLDER
@@ -249,7 +249,7 @@ class RemoteParts:
 
 
 class _Bucket:
-    """Files below an address; the client is made anew in each process, since none survives a fork."""
+    """Files below an address; each process makes its own client, since none survives a fork."""
 
     def __init__(self, address: str) -> None:
         self._address = address
