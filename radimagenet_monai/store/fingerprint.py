@@ -217,7 +217,7 @@ def _describe_code(code: types.CodeType) -> list[Any]:
 
 
 def _name(thing: Any) -> str:
-    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing))
+    name = str(getattr(thing, "__qualname__", None) or getattr(thing, "__name__", repr(thing)))
     # As in 0.1, so that stores outlive a move of the code.
     module = module_in_first_release(getattr(thing, "__module__", None) or "", name)
-    return f"{module}.{name}" if module else str(name)
+    return f"{module}.{name}" if module else name
