@@ -38,7 +38,7 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-# `test_networks_encoder.py` scripts every encoder; what holds them is the same for all.
+# `test_encoder.py` scripts every encoder; what holds them is the same for all.
 QUICK_SCRIPTS = (("classifier", "densenet121"), ("unet", "resnet50"), ("unet", "inceptionv3"))
 SCRIPTS = [
     pytest.param(kind, name, marks=() if (kind, name) in QUICK_SCRIPTS else pytest.mark.long)

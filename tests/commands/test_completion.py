@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_command_line import ALL
+from all_commands import ALL
 
 from radimagenet_monai.cli import COMMANDS, main
 from radimagenet_monai.commands.completion_script import SHELLS, completion_script

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from all_commands import ALL
 
 from radimagenet_monai.cli import COMMANDS, main
 from radimagenet_monai.core.command_line import checked, convert, parameters_of, run
@@ -19,7 +20,7 @@ from radimagenet_monai.core.flags import Count, whole, with_known_flags
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # What a command needs before its further flags are known.
 VALUES = {
@@ -28,17 +29,6 @@ VALUES = {
     "completion": {"shell": "bash"},
     "explain": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
 }
-
-
-def every_command(tree: Mapping[str, Any] = COMMANDS, path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, item in tree.items():
-        if isinstance(item, Mapping):
-            yield from every_command(item, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", item
-
-
-ALL = dict(every_command())
 
 
 def refused(capsys: pytest.CaptureFixture, arguments: Sequence[str]) -> str:

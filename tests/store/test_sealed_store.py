@@ -338,10 +338,10 @@ def test_other_versions_of_packages_are_warned_of(sealed, read_picture, store_di
     moved = store_dir / "24x32-0123456789abcdef"
     sealed.folder.rename(moved)
     manifest = json.loads((moved / "manifest.json").read_text())
-    manifest["versions"] = {"conftest": "0.0"}
+    manifest["versions"] = {"pictures_on_disk": "0.0"}
     (moved / "manifest.json").write_text(json.dumps(manifest))
     assert len(packed_dataset([], read_picture, store_dir, SIZE)) == 40
-    assert "was packed with conftest 0.0" in caplog.text
+    assert "was packed with pictures_on_disk 0.0" in caplog.text
 
 
 def test_labels_splits_and_findings_that_do_not_fit_are_refused(sealed, read_picture, store_dir):

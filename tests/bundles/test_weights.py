@@ -162,7 +162,7 @@ def test_weights_that_were_not_imported_are_named_with_the_way_to_get_them(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.long  # `test_bundle_life.py` exports a bundle, `test_networks_export.py` every network
+@pytest.mark.long  # `test_life.py` exports a bundle, `test_export.py` every network
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_export_and_load_work_with_every_encoder(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
