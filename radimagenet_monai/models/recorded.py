@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from radimagenet_monai.core.errors import ConfigurationError, one_line
+from radimagenet_monai.core.plain_config import SPECIAL, NotPlainError, rebuilt, require_known
 from radimagenet_monai.models.classifier import build_classifier
 from radimagenet_monai.models.unet import build_unet
 
@@ -32,6 +33,7 @@ _INITIAL_WEIGHTS = {
     *_NO_INITIAL_WEIGHTS,
     *("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "progress"),
 }
+_PLACE = "network_def"
 _WAY_OUT = "give --network_def as in training"
 
 
@@ -96,34 +98,26 @@ def rebuild_network(config: Mapping[str, Any]) -> nn.Module:
     ConfigurationError
         If the config names anything else, holds an expression or a reference, or its library is not installed.
     """
-    built = _build(config, "network_def")
+    try:
+        built = rebuilt(config, _PLACE, _known_network, _built_network)
+    except NotPlainError as error:
+        raise ConfigurationError(f"model.json: {error}; {_WAY_OUT}") from None
     if not isinstance(built, nn.Module):
-        raise ConfigurationError(f"network_def of model.json gives a {type(built).__name__}; {_WAY_OUT}")
+        raise ConfigurationError(f"{_PLACE} of model.json gives a {type(built).__name__}; {_WAY_OUT}")
     return built
 
 
 def why_not_rebuilt(config: Any) -> str:
     """Why `rebuild_network` would refuse a config, in words; empty if it would not."""
     try:
-        _check(config, "network_def")
-    except ConfigurationError as error:
+        require_known(config, _PLACE, _known_network)
+    except (NotPlainError, ConfigurationError) as error:
         return str(error)
     return ""
 
 
-def _build(value: Any, place: str) -> Any:
-    _check_value(value, place)
-    if isinstance(value, list):
-        return [_build(item, f"{place}::{number}") for number, item in enumerate(value)]
-    if not isinstance(value, Mapping):
-        return value
-    arguments = {key: _build(item, f"{place}::{key}") for key, item in value.items() if key not in _SPECIAL}
-    if "_target_" not in value:
-        return arguments
-    target = _located(value["_target_"], place)
-    if value.get("_mode_") == "callable":
-        if arguments:
-            raise ConfigurationError(f"{place} of model.json hands on a component with arguments; {_WAY_OUT}")
+def _built_network(target: Any, config: Mapping[str, Any], arguments: dict[str, Any], place: str) -> Any:
+    if config.get("_mode_") == "callable":
         return target
     try:
         known = inspect.signature(target).parameters
@@ -131,66 +125,37 @@ def _build(value: Any, place: str) -> Any:
         return target(**kept, **{key: off for key, off in _NO_INITIAL_WEIGHTS.items() if key in known})
     except Exception as error:
         raise ConfigurationError(
-            f"{place} of model.json, {name_of(value)}, cannot be built ({one_line(error)}); {_WAY_OUT}"
+            f"{place} of model.json, {name_of(config)}, cannot be built ({one_line(error)}); {_WAY_OUT}"
         ) from error
 
 
-_SPECIAL = ("_target_", "_mode_")
-
-
-def _check(value: Any, place: str) -> None:
-    _check_value(value, place)
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key not in _SPECIAL:
-                _check(item, f"{place}::{key}")
-        if "_target_" in value:
-            _located(value["_target_"], place)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            _check(item, f"{place}::{number}")
-
-
-def _check_value(value: Any, place: str) -> None:
-    """Refuse what is no plain value at one place, not below it."""
-    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
-        raise ConfigurationError(
-            f"{place} of model.json is {value[:80]!r}, which would have to be evaluated; {_WAY_OUT}"
-        )
-    if not isinstance(value, Mapping):
-        return
-    for key in value:
-        if not isinstance(key, str) or (key.startswith("_") and key not in _SPECIAL):
-            raise ConfigurationError(f"{place} of model.json has the key {key!r}, expected an argument; {_WAY_OUT}")
-    if value.get("_mode_", "default") not in ("default", "callable"):
-        raise ConfigurationError(f"{place} of model.json has the mode {value['_mode_']!r}; {_WAY_OUT}")
-    model = value.get("model_name", "")
-    if "_target_" in value and not (isinstance(model, str) and re.fullmatch(r"[\w.-]*", model)):
-        raise ConfigurationError(
-            f"{place} of model.json takes its network from {model!r}, expected the name of a model; {_WAY_OUT}"
-        )
+def _known_network(config: Mapping[str, Any], place: str) -> Any:
+    """The class of a network, or a function of a library that returns one."""
+    mode, model = config.get("_mode_", "default"), config.get("model_name", "")
+    if mode not in ("default", "callable"):
+        raise NotPlainError(f"{place} has the mode {mode!r}")
+    if mode == "callable" and set(config) - set(SPECIAL):
+        raise NotPlainError(f"{place} hands on a component with arguments")
+    if not (isinstance(model, str) and re.fullmatch(r"[\w.-]*", model)):
+        raise NotPlainError(f"{place} takes its network from {model!r}, expected the name of a model")
+    return _located(config["_target_"], place)
 
 
 def _located(target: Any, place: str) -> Any:
-    """The class of a network, or a function of a library that returns one."""
     name = str(target)
     library = next((item for item in LIBRARIES if name.startswith(f"{item}.")), None)
     if _NAME.fullmatch(name) and "." not in name:
         library = next((item for item in LIBRARIES[:3] if hasattr(importlib.import_module(item), name)), None)
         name = f"{library}.{name}"
     if library is None or not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{place} of model.json names {target!r}, expected a network of {', '.join(LIBRARIES)}; {_WAY_OUT}"
-        )
+        raise NotPlainError(f"{place} names {target!r}, expected a network of {', '.join(LIBRARIES)}")
     found = _object(name, place)
     root = library.partition(".")[0]
     if inspect.isclass(found) and issubclass(found, nn.Module) and found.__module__.partition(".")[0] == root:
         return found
     if inspect.isfunction(found) and _gives_network(found, root):
         return found
-    raise ConfigurationError(
-        f"{place} of model.json names {target!r}, which is no network of {library} that can be told as one; {_WAY_OUT}"
-    )
+    raise NotPlainError(f"{place} names {target!r}, which is not known to be a network of {library}")
 
 
 def _object(name: str, place: str) -> Any:

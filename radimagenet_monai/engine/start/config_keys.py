@@ -157,15 +157,6 @@ def check_keys(config: str) -> None:
         _take_trained_facts(call.parser, call.loaded)
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value is made of lists, dictionaries with text keys, text, numbers, booleans and None alone."""
-    if isinstance(value, list):
-        return all(map(is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    return value is None or type(value) in (bool, int, float, str)
-
-
 def evaluating_parser() -> ConfigParser | None:
     """The parser whose expression or component is being evaluated, or ``None`` outside of one."""
     return _find_call().parser

@@ -12,14 +12,14 @@ import torch
 from monai.bundle import ConfigParser
 
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.plain_config import LEFT_OUT, RESOLVED, is_plain, recorded
 from radimagenet_monai.engine.distributed import rank
-from radimagenet_monai.engine.start.config_keys import evaluating_parser, is_plain
+from radimagenet_monai.engine.start.config_keys import evaluating_parser
 from radimagenet_monai.models.recorded import is_own, name_of, why_not_rebuilt
 
 logger = logging.getLogger(__name__)
 
 NETWORK = "network_def"
-_LEFT_OUT: Any = object()
 _REFERENCE = re.compile(r"@((?:\w|::|#)+)")
 _MOST_ELEMENTS = 4096
 
@@ -39,8 +39,11 @@ def component_facts(place: str) -> Any:
     parser = evaluating_parser()
     if parser is None or place not in parser:
         return None
-    facts = _recorded(parser, place, parser[place], exact=place == NETWORK)
-    return None if facts is _LEFT_OUT else facts
+    if place == NETWORK:
+        facts = recorded(parser, place, lambda text: _text_of_component(parser, text), lambda text, value: text)
+    else:
+        facts = recorded(parser, place, lambda text: _no_component(parser, text), lambda text, value: _as_plain(value))
+    return None if facts is LEFT_OUT else facts
 
 
 def architecture_facts(architecture: str) -> str:
@@ -73,28 +76,13 @@ def in_words(facts: Any) -> str:
     return f"{facts['_target_']}({arguments})"
 
 
-def _recorded(parser: ConfigParser, place: str, raw: Any, exact: bool) -> Any:
-    if isinstance(raw, Mapping):
-        items = {
-            key: _recorded(parser, f"{place}::{key}", item, exact)
-            for key, item in raw.items()
-            if key not in ("_desc_", "_requires_")
-        }
-        return {key: item for key, item in items.items() if item is not _LEFT_OUT}
-    if isinstance(raw, list):
-        listed = [_recorded(parser, f"{place}::{number}", item, exact) for number, item in enumerate(raw)]
-        return [item for item in listed if item is not _LEFT_OUT]
-    if not isinstance(raw, str) or raw[:1] not in ("@", "$"):
-        return raw
-    if _reaches_component(parser, raw, set()):
-        if exact and raw.startswith("@"):
-            target = raw[1:].replace("#", "::")
-            return _recorded(parser, target, parser[target], exact)
-        return raw if exact else _LEFT_OUT
-    value = parser.get_parsed_content(place)
-    if exact:
-        return value if is_plain(value) else raw
-    return _as_plain(value)
+def _text_of_component(parser: ConfigParser, text: str) -> Any:
+    """An expression that would build a component, as text."""
+    return text if text.startswith("$") and _reaches_component(parser, text, set()) else RESOLVED
+
+
+def _no_component(parser: ConfigParser, text: str) -> Any:
+    return LEFT_OUT if _reaches_component(parser, text, set()) else RESOLVED
 
 
 def _reaches_component(parser: ConfigParser, raw: Any, seen: set[str]) -> bool:

@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 import pydoc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import monai.data
@@ -18,10 +18,11 @@ import monai.transforms
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, Transform
 
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.errors import ConfigurationError, one_line
+from radimagenet_monai.core.plain_config import RESOLVED, NotPlainError, rebuilt, recorded, require_known
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.engine.distributed import is_first_process
-from radimagenet_monai.engine.start.config_keys import evaluating_parser, is_plain
+from radimagenet_monai.engine.start.config_keys import evaluating_parser
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
@@ -36,10 +37,6 @@ logger = logging.getLogger(__name__)
 _INTENSITY = "@intensity"
 # They write files, or call what an argument names.
 _REFUSED = ("Save", "Lambda", "RandLambda", "TorchVision", "RandTorchVision", "TorchIO", "RandTorchIO", "CuCIM")
-
-
-class _NotRecordableError(Exception):
-    """Why a part of a config cannot be saved as plain values."""
 
 
 def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], training: Steps | None = None) -> Any:
@@ -91,11 +88,11 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
         )
     try:
         if parser is None:
-            raise _NotRecordableError("it was not built from a config")
-        config = _without_last_steps(_plain(parser, place, isinstance(intensity, IntensityPolicyd)))
-        _require_safe(config)
+            raise NotPlainError("it was not built from a config")
+        config = _without_last_steps(_recorded(parser, place, isinstance(intensity, IntensityPolicyd), strict=True))
+        require_known(config, place, _known_transform, (_INTENSITY,))
         return {**facts, "config": config}
-    except _NotRecordableError as error:
+    except NotPlainError as error:
         return {**facts, "config": None, "reason": str(error)}
 
 
@@ -121,9 +118,9 @@ def augmentation_facts(augmentation: Any, preprocessing: Steps) -> dict[str, Any
     steps = [*random, *flattened(augmentation)]
     facts: dict[str, Any] = {"steps": [type(step).__name__ for step in steps]}
     if parser is not None:
-        facts["augmentation"] = _plain(parser, "augmentation", True, strict=False)
+        facts["augmentation"] = _recorded(parser, "augmentation")
         if random:
-            facts["preprocessing"] = _plain(parser, place, True, strict=False)
+            facts["preprocessing"] = _recorded(parser, place)
     return facts
 
 
@@ -179,15 +176,12 @@ def trained_preprocessing(
             f"cannot rebuild ({facts.get('reason', 'no config')}); {way_out}"
         )
     try:
-        _require_safe(config)
-        parser = ConfigParser({"intensity": intensity, "preprocessing": config}, globals=False)
-        built = parser.get_parsed_content("preprocessing")
-    except _NotRecordableError as error:
+        built = rebuilt(config, "preprocessing", _known_transform, _built_transform, {_INTENSITY: intensity})
+    except NotPlainError as error:
         raise ConfigurationError(f"model.json of {os.fspath(model)}: {error}; {way_out}") from None
     except Exception as error:
         raise ConfigurationError(
-            f"the preprocessing in model.json of {os.fspath(model)} cannot be built "
-            f"({error.__cause__ or error}); {way_out}"
+            f"the preprocessing in model.json of {os.fspath(model)} cannot be built ({one_line(error)}); {way_out}"
         ) from error
     logger.info("images are prepared as in the model's training: %s", _listed(facts))
     last = own.transforms[-1] if own.transforms else None
@@ -256,28 +250,21 @@ def _listed(facts: Mapping[str, Any]) -> str:
     return ", ".join(map(str, facts.get("steps") or ["unknown transforms"]))
 
 
-def _plain(parser: ConfigParser, place: str, keep_intensity: bool, strict: bool = True) -> Any:
-    """The config at ``place`` as JSON values, with references and expressions replaced by what they stand for.
+def _recorded(parser: ConfigParser, place: str, keep_intensity: bool = True, strict: bool = False) -> Any:
+    """The config at ``place`` as JSON values.
 
     What stands for no plain value is refused, or kept as its text if not ``strict``.
     """
-    raw = parser[place]
-    if isinstance(raw, Mapping):
-        return {key: _plain(parser, f"{place}::{key}", keep_intensity, strict) for key in raw if key != "_desc_"}
-    if isinstance(raw, list):
-        return [_plain(parser, f"{place}::{number}", keep_intensity, strict) for number in range(len(raw))]
-    if not isinstance(raw, str) or raw[:1] not in ("@", "$", "%"):
-        return raw
-    if raw == _INTENSITY and keep_intensity:
-        return raw
-    if raw.startswith("@"):
-        return _plain(parser, raw[1:], keep_intensity, strict)
-    value = parser.get_parsed_content(place)
-    if not is_plain(value):
-        if not strict:
-            return raw
-        raise _NotRecordableError(f"{raw!r} is no plain value")
-    return value
+
+    def refused(text: str, value: Any) -> Any:
+        if strict:
+            raise NotPlainError(f"{text!r} is no plain value")
+        return text
+
+    def instead(text: str) -> Any:
+        return text if keep_intensity and text == _INTENSITY else RESOLVED
+
+    return recorded(parser, place, instead, refused)
 
 
 def _without_last_steps(config: Any) -> Any:
@@ -294,46 +281,39 @@ def _is_last_step(part: Any) -> bool:
     return target.rpartition(".")[2] in (AppendMaskd.__name__, ResizeCanonicald.__name__)
 
 
-def _require_safe(config: Any) -> None:
-    """Refuse what is not a transform of MONAI or of this package with plain values: a model file must run no code."""
-    for key, value in _walk(config):
-        if key == "_target_":
-            if not _is_known_transform(value):
-                raise _NotRecordableError(f"{value!r} is not a transform of MONAI or of this package")
-        elif key.startswith("_"):
-            raise _NotRecordableError(f"the key {key!r} is not a plain value")
-        elif key == "reader" and not (value is None or _is_known_reader(value)):
-            raise _NotRecordableError(f"the reader {value!r} is not one of MONAI's")
-        elif isinstance(value, str) and value[:1] in ("$", "%", "@") and value != _INTENSITY:
-            raise _NotRecordableError(f"{value!r} is not a plain value")
+def _built_transform(found: Any, config: Mapping[str, Any], arguments: dict[str, Any], place: str) -> Any:
+    return found(**arguments)
 
 
-def _walk(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    yield key, config
-    if isinstance(config, Mapping):
-        for name, value in config.items():
-            yield from _walk(value, str(name))
-    elif isinstance(config, list):
-        for value in config:
-            yield from _walk(value)
+def _known_transform(config: Mapping[str, Any], place: str) -> Any:
+    """The class of a transform; only of MONAI or of this package, since a model file must run no code."""
+    target, reader = config["_target_"], config.get("reader")
+    found = _located(str(target))
+    if found is None:
+        raise NotPlainError(f"{target!r} is not a transform of MONAI or of this package")
+    if "_mode_" in config:
+        raise NotPlainError(f"{place} has the mode {config['_mode_']!r}")
+    if not (reader is None or _is_known_reader(reader)):
+        raise NotPlainError(f"the reader {reader!r} is not one of MONAI's")
+    return found
 
 
-def _is_known_transform(target: Any) -> bool:
-    name = str(target)
+def _located(name: str) -> Any:
     if "." not in name:
         name = f"monai.transforms.{name}"
     if not name.startswith(("monai.transforms.", "radimagenet_monai.")):
-        return False
+        return None
     try:
-        located: Any = pydoc.locate(name)
+        found: Any = pydoc.locate(name)
     except pydoc.ErrorDuringImport:
-        return False
-    return (
-        inspect.isclass(located)
-        and issubclass(located, Transform)
-        and located.__module__.startswith(("monai.transforms.", "radimagenet_monai."))
-        and not located.__name__.startswith(_REFUSED)
+        return None
+    is_known = (
+        inspect.isclass(found)
+        and issubclass(found, Transform)
+        and found.__module__.startswith(("monai.transforms.", "radimagenet_monai."))
+        and not found.__name__.startswith(_REFUSED)
     )
+    return found if is_known else None
 
 
 def _is_known_reader(value: Any) -> bool:
