@@ -65,18 +65,16 @@ if TYPE_CHECKING:
     from radimagenet_monai.engine.start.run_folder import RunFolder as RunFolder
     from radimagenet_monai.engine.start.run_folder import require_unused as require_unused
     from radimagenet_monai.engine.step import TrainingStep as TrainingStep
-    from radimagenet_monai.engine.trained.components import architecture_facts as architecture_facts
     from radimagenet_monai.engine.trained.components import component_facts as component_facts
-    from radimagenet_monai.engine.trained.components import weights_facts as weights_facts
     from radimagenet_monai.engine.trained.intensity import intensity_facts as intensity_facts
     from radimagenet_monai.engine.trained.intensity import require_trained_intensity as require_trained_intensity
     from radimagenet_monai.engine.trained.model_file import load_model as load_model
     from radimagenet_monai.engine.trained.model_file import operating_points as operating_points
     from radimagenet_monai.engine.trained.model_file import trained_fact as trained_fact
     from radimagenet_monai.engine.trained.plane import require_plane as require_plane
-    from radimagenet_monai.engine.trained.preprocessing import augmentation_facts as augmentation_facts
-    from radimagenet_monai.engine.trained.preprocessing import preprocessing_facts as preprocessing_facts
     from radimagenet_monai.engine.trained.preprocessing import trained_preprocessing as trained_preprocessing
+    from radimagenet_monai.engine.trained.settings import evaluation_settings as evaluation_settings
+    from radimagenet_monai.engine.trained.settings import training_settings as training_settings
 
 _MODULE_OF = {
     "AreaUnderROC": "outputs.predictions",
@@ -108,12 +106,11 @@ _MODULE_OF = {
     "TrainingCheckpoint": "handlers.checkpoint",
     "TrainingStep": "step",
     "WeightAverage": "handlers.weight_average",
-    "architecture_facts": "trained.components",
-    "augmentation_facts": "trained.preprocessing",
     "check_keys": "start.config_keys",
     "compile_network": "compilation",
     "component_facts": "trained.components",
     "data_source": "handlers.run_record",
+    "evaluation_settings": "trained.settings",
     "expected_body_parts": "handlers.run_record",
     "intensity_facts": "trained.intensity",
     "is_first_process": "distributed",
@@ -125,7 +122,6 @@ _MODULE_OF = {
     "operating_points": "trained.model_file",
     "parameter_groups": "schedule.weight_decay",
     "parse_flag": "radimagenet_monai.core.flags",
-    "preprocessing_facts": "trained.preprocessing",
     "require_classes": "start.preflight",
     "require_image_size": "start.preflight",
     "require_images": "start.preflight",
@@ -139,8 +135,8 @@ _MODULE_OF = {
     "stop_process_group": "distributed",
     "trained_fact": "trained.model_file",
     "trained_preprocessing": "trained.preprocessing",
+    "training_settings": "trained.settings",
     "unwrap_network": "distributed",
-    "weights_facts": "trained.components",
     "wrap_network": "distributed",
 }
 

@@ -135,7 +135,7 @@ def test_python_raises(bundle: Path) -> None:
         ("train", "network_def#wieghts", "--network_def::weights"),
         ("train", "train#dataloader#num_worker", "--train::dataloader::num_workers"),
         ("train", "train#handlers#5#intervall", "--train::handlers::5::interval"),
-        ("train", "settings#arch", "--settings::architecture"),
+        ("train", "settings#bundle_versions", "--settings::bundle_version"),
         ("train", "lr", "--learning_rate"),
         ("train", "epochs", "--max_epochs"),
         ("train", "arch", "--architecture"),

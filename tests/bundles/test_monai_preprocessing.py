@@ -239,9 +239,9 @@ def test_a_foreign_loader_is_warned_about_once(
 def test_every_bundle_runs_its_own_preprocessing(bundle: Path) -> None:
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "train.json")
-    assert parser.get_parsed_content("settings::preprocessing") is None
-    assert parser.get_parsed_content("settings::augmentation") is None
-    assert parser.get_parsed_content("settings::intensity") is not None
+    settings = parser.get_parsed_content("settings")
+    assert settings["preprocessing"] is settings["augmentation"] is None
+    assert settings["intensity"] is not None
 
 
 def test_the_configs_of_the_how_to_page_run() -> None:

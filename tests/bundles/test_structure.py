@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from bundle_runs import BUNDLES, copy_bundle
-from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, create_workflow, verify_metadata, verify_net_in_out
 
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.cli import main
 from radimagenet_monai.collection.check import check_bundle
 from radimagenet_monai.collection.render import released_tasks, stale_files
+from radimagenet_monai.engine.trained.settings import SETTINGS
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +31,27 @@ def test_bundle_is_rendered_from_the_catalogue(bundle: Path) -> None:
     assert stale_files(bundle, get_task(bundle.name)) == []
     assert "_v" not in bundle.name
     assert not (bundle / "scripts").exists()
+
+
+# They say where something is, how fast or how carefully a run works, or what is recorded elsewhere, as the plane is.
+NOT_SETTINGS = {
+    *("bundle_root", "dataset_dir", "datalist", "output_dir", "store_dir", "checkpoint", "mlflow", "imports"),
+    *("device", "num_workers", "sync_batch_norm", "channels_last", "compile", "network", "tensorboard", "overlays"),
+    *("resume", "overwrite", "checkpoint_minutes", "val_interval", "measure_rates", "unreadable"),
+    *("allow_modality_mismatch", "ct_region", "plane", "evaluated_network", "initialize", "run", "handlers"),
+}
+
+
+@every_bundle
+@pytest.mark.parametrize("config", ["train", "evaluate"])
+def test_what_changes_a_result_is_recorded(bundle: Path, config: str) -> None:
+    content = json.loads((bundle / "configs" / f"{config}.json").read_text())
+    keys = {key for key, value in content.items() if not isinstance(value, dict)}
+    assert keys - NOT_SETTINGS <= set(SETTINGS), "add a new key to SETTINGS, or to NOT_SETTINGS here"
+    parser = ConfigParser(content)
+    assert list(parser.get_parsed_content("settings"))[2:][: len(keys & set(SETTINGS))] == [
+        key for key in SETTINGS if key in keys
+    ]
 
 
 @every_bundle

@@ -302,7 +302,6 @@ radimagenet_monai.engine.require_trained_intensity: model<
 radimagenet_monai.engine.require_unused: folder> bundle_root^
 radimagenet_monai.engine.require_writable: *folders^
 radimagenet_monai.engine.trained_fact: model<
-radimagenet_monai.engine.weights_facts: weights<
 radimagenet_monai.engine.trained_preprocessing: transforms() model<
 radimagenet_monai.weights.identify_weights: architecture weights<
 """.replace("\\\n", ""),
