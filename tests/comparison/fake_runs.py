@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ BREAST = "breast_mass_us_classification"
 TWO = ("first=random", "second=random")
 PLANTED = "PLANTED"
 """In every patient id and file name; no analysis may hold it."""
+
+read_once = functools.cache(read_records)
+"""The tables of a comparison are never written anew, and each is that of many runs."""
 
 Scores = Callable[[Run, pd.DataFrame], np.ndarray]
 """Probabilities (n, classes) of the test rows of a run."""
@@ -100,7 +104,7 @@ class FakeComparison:
 
     def _predict(self, run: Run, scores: Scores, place: Path, unreadable: Sequence[int]) -> None:
         task = get_task(self.plan.task)
-        frame = read_records(records_path(self.out, run.fold, run.fraction))
+        frame = read_once(records_path(self.out, run.fold, run.fraction))
         findings = task.findings or None
         items = to_datalist(frame, self.root, self.plan.classes, "test", run.fold, check_files=False, findings=findings)
         predicted = scores(run, frame.iloc[[item["record"] for item in items]])

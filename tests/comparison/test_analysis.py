@@ -15,7 +15,7 @@ from scipy.stats import nct, norm, ttest_1samp
 from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score
 
-from radimagenet_monai.comparison.analysis import measures
+from radimagenet_monai.comparison.analysis import measures, selected
 from radimagenet_monai.comparison.analysis.analysis import ANALYSIS_FILE, analyze
 from radimagenet_monai.comparison.jobs import FAILED, RUNS_FOLDER
 from radimagenet_monai.comparison.plan import Run
@@ -25,6 +25,13 @@ from radimagenet_monai.statistics.auc.discrimination import compare_discriminati
 from radimagenet_monai.statistics.resampling.cross_validation import corrected_resampled_test
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the band of a ROC curve, which no test here looks at."""
+    monkeypatch.setattr(selected, "_RESAMPLES", 5)
+
 
 THREE = ("first=random", "second=random", "third=random")
 
@@ -209,7 +216,8 @@ def test_findings_are_compared_by_the_first_one(tmp_path: Path) -> None:
     assert_plain(analysis)
 
 
-def test_three_classes_are_compared_by_the_macro_auc(tmp_path: Path) -> None:
+def test_three_classes_are_compared_by_the_macro_auc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_RESAMPLES", 50)
     classes = ("a", "b", "c")
     comparison = FakeComparison.planned(tmp_path, made_records(90, classes=classes), classes=classes, folds=3)
 

@@ -13,6 +13,7 @@ import pytest
 from fake_runs import FakeComparison, drawn, made_records
 
 from radimagenet_monai.catalog.tasks import NOT_A_DEVICE, TASKS, get_task
+from radimagenet_monai.comparison.analysis import selected
 from radimagenet_monai.comparison.analysis.analysis import ANALYSIS_FILE, analyze
 from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, RUNS_FOLDER
 from radimagenet_monai.comparison.plan import PLAN_FILE
@@ -22,6 +23,13 @@ from radimagenet_monai.phantoms import write_phantom
 from radimagenet_monai.report.comparison.report import write_comparison_report
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the band of a ROC curve, which no test here looks at."""
+    monkeypatch.setattr(selected, "_RESAMPLES", 5)
+
 
 CT = "sarscov2_ct_classification"
 # Claims about initializations, or about trainings that were not made.

@@ -62,7 +62,7 @@ def test_the_choice_is_that_of_a_plain_search() -> None:
     st.lists(st.integers(0, 6), min_size=12, max_size=40),
     st.lists(st.integers(0, 1), min_size=40, max_size=40),
 )
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_no_patient_is_in_two_inner_folds(seed: int, patients: list[int], labels: list[int]) -> None:
     names, truth = np.array([f"p{number}" for number in patients]), np.array(labels[: len(patients)])
     if len(np.unique(truth)) < 2:

@@ -417,7 +417,7 @@ cells = st.fixed_dictionaries(
 
 
 @given(st.lists(cells, min_size=1, max_size=12), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_the_verdict_is_that_of_all_pairs_in_any_order(rows: list[dict[str, Any]], random: Any) -> None:
     """Against the definition, pair by pair."""
 

@@ -199,7 +199,7 @@ def slow_match(name: str, names: list[str], files: list[str]) -> str:
     return ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(names=PATHS, files=PATHS, folder=st.sampled_from(["", "root/", "x/y/"]))
 def test_matches_follow_the_rule(names: list[str], files: list[str], folder: str) -> None:
     files = [folder + file for file in files]

@@ -270,7 +270,7 @@ def test_prepared_and_loaded(pictures: Path, tmp_path: Path) -> None:
 CELLS = st.text(st.sampled_from('ab/.\\;,"\n\u00e9 1#'), max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     header=st.lists(
         st.sampled_from(["image", "path", "label", "class", "split", "mask", "frame", "fold", "x", ""]),

@@ -134,7 +134,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=80), JSON.map(lambda value: case((1, json.dumps(value)))).map(str.encode)))
 def test_any_file_is_a_case_or_refused(tmp_path: Path, content: bytes) -> None:
     try:

@@ -63,7 +63,7 @@ def test_all_near_pairs_are_found_and_no_others(workers: int) -> None:
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 256), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_any_threshold_on_any_hashes(count: int, share: float, most: int, seed: int) -> None:
     bits = np.random.default_rng(seed).random((count, 256)) < share
     assert set(found_pairs(pack_hashes(bits), most)) == brute_force(bits, most)

@@ -111,7 +111,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_records(tmp_path / "latin.csv")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120) | st.text(string.printable, max_size=120).map(str.encode))
 def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.csv"
@@ -127,7 +127,7 @@ def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, content: bytes) -> N
 CELLS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r\n"), max_size=8)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

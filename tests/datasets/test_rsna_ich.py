@@ -282,7 +282,7 @@ LABEL_ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(LABEL_ROWS)
 def test_labels_are_settled_as_the_rules_say(drawn: list[tuple[str, str, str]]) -> None:
     """Against the rules spelled out with sets, one slice at a time."""

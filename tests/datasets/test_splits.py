@@ -28,7 +28,7 @@ def carriers(patients: list[list[str]]) -> int:
     return min(sum(label in images for images in patients) for label in {label for p in patients for label in p})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(PATIENTS, st.integers(0, 5), st.randoms(use_true_random=False))
 def test_splits_are_disjoint_complete_and_independent_of_row_order(patients, seed, random) -> None:
     labels, groups = table(patients)
@@ -44,7 +44,7 @@ def test_splits_are_disjoint_complete_and_independent_of_row_order(patients, see
     np.testing.assert_array_equal(assign_splits(labels[order], groups[order], seed=seed), splits[order])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6)), min_size=10, max_size=40), st.integers(2, 5))
 def test_every_fold_has_every_class(patients: list[tuple[str, int]], folds: int) -> None:
     labels, groups = table([[label] * count for label, count in patients])

@@ -61,7 +61,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         read_text_table(tmp_path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=60), st.text('a,;"\n\r\t\ufeff ', max_size=40).map(str.encode)))
 def test_any_bytes_are_a_table_or_refused(tmp_path: Path, content: bytes) -> None:
     try:

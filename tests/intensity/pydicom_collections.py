@@ -78,6 +78,7 @@ def canonical_row(name: str, policy: str, transform: AutoIntensityd, path: Path)
     }
 
 
+@functools.lru_cache(maxsize=4)
 def decoded(path: Path) -> tuple[np.ndarray, Dataset]:
     """All frames as pydicom alone decodes them, and a data set that says what they are."""
     dataset = pydicom.dcmread(path, force=True)

@@ -290,7 +290,7 @@ def test_a_whole_stream_passes_and_one_of_another_size_does_not(name):
 
 
 @pytest.mark.parametrize("name", [name for name in STREAMS if "RLE" not in name])
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(part=st.floats(0, 0.98))
 def test_a_stream_cut_anywhere_is_noticed(name, part):
     data, frame = encoded(name)
@@ -298,7 +298,7 @@ def test_a_stream_cut_anywhere_is_noticed(name, part):
         STREAMS[name](data[: int(len(data) * part)], frame)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(data=st.binary(max_size=200), check=st.sampled_from(sorted(set(STREAMS.values()), key=lambda f: f.__name__)))
 def test_no_bytes_make_the_checks_fail_otherwise(data, check):
     for head in (b"", b"\xff\xd8\xff", b"\xff\x4f\xff\x51\x00\x29"):

@@ -98,7 +98,7 @@ def test_the_convention_spelled_out():
     assert upright(-x, -y, z).flip_columns
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=9, max_size=9))
 def test_any_rotation_is_shown_as_nibabel_shows_it(numbers):
     basis, _ = np.linalg.qr(np.array(numbers).reshape(3, 3) + 1e-3 * np.eye(3))

@@ -243,7 +243,7 @@ def test_a_cut_compressed_stream_is_refused(tmp_path: Path) -> None:
         read_image(metaimage(tmp_path / "a.mha", VOXELS, data[:-9], CompressedData="True"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_header_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
     path = tmp_path_factory.mktemp("meta") / "a.mha"

@@ -123,7 +123,7 @@ def test_a_picture_of_impossible_size_is_refused_before_memory_is_taken(tmp_path
 NUMBERS = st.one_of(hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.floating_dtypes(sizes=(16, 32, 64)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(
     pixels=hnp.arrays(NUMBERS, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6)),
     fortran=st.booleans(),

@@ -289,7 +289,7 @@ def test_nrrd_files_that_cannot_be_meant_are_refused(tmp_path, fields):
         read_image(nrrd(tmp_path / "a.nrrd", VOXELS, **fields))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_nrrd_header_raises_anything_else(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("nrrd") / "a.nrrd"

@@ -228,7 +228,7 @@ def test_bad_input_is_named() -> None:
         bootstrap_interval(mean, data, confidence=95)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=30).filter(
         lambda rows: (

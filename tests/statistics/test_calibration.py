@@ -197,7 +197,7 @@ def test_a_slope_from_one_patient_has_no_interval() -> None:
 # Every patient is right and wrong alike: the variance is zero but for rounding.
 @example([(True, 0), (True, 0.1), (False, 0), (False, 0.1)])
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0, 1e-9, 0.1, 0.3, 0.5, 0.9, 1])), min_size=1, max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_whatever_comes_there_is_a_number_or_a_reason(images: list[tuple[bool, float]]) -> None:
     labels, probabilities = zip(*images, strict=True)
     found = evaluate_calibration(

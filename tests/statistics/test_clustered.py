@@ -158,7 +158,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(rows.filter(lambda given: len({row[0] for row in given}) == 2))
 def test_never_nan_whatever_the_clusters(given: list[tuple[bool, int, int, int]]) -> None:
     labels, first, second, clusters = (np.array(column) for column in zip(*given, strict=True))

@@ -27,7 +27,7 @@ def test_equals_dcurves() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_limits(images: list[tuple[bool, int]]) -> None:
     labels = np.array([label for label, _ in images])
     values = np.array([value / 20 for _, value in images])

@@ -69,7 +69,7 @@ def test_equals_definition_and_sklearn(seed: int, levels: int | None) -> None:
     assert comparison.p == pytest.approx(stats.chi2.sf(chi_square, 2), rel=1e-8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=30).filter(
         lambda rows: len({row[0] for row in rows}) == 2

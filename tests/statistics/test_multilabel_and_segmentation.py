@@ -59,7 +59,7 @@ def test_findings_of_another_number_are_refused() -> None:
         evaluate_findings(np.zeros((4, 2)), np.zeros((4, 3)), ["a", "b"], {"a": 0.5, "b": 0.5})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.floats(0.0, 0.95))
 def test_overlap_is_monais(seed: int, filled: float, found: float) -> None:
     rng = np.random.default_rng(seed)

@@ -34,7 +34,7 @@ def test_equals_p_adjust_of_r() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_tests_not_made_stay_out_and_order_is_kept(p_values: list[float | None]) -> None:
     adjusted = holm(p_values)
     assert [value is None for value in adjusted] == [value is None for value in p_values]

@@ -13,7 +13,7 @@ from radimagenet_monai.core.errors import RadImageNetError
 from radimagenet_monai.statistics.proportions import clustered_wilson, operating_point, wilson
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(st.integers(1, 400), st.data(), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_wilson_equals_scipy(total: int, data: st.DataObject, confidence: float) -> None:
     successes = data.draw(st.integers(0, total))

@@ -40,7 +40,7 @@ def test_the_correction_is_that_of_the_paper() -> None:
     st.lists(st.floats(-1, 1), min_size=2, max_size=30).filter(lambda values: np.ptp(values) > 1e-6),
     st.floats(0.01, 2),
 )
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_interval_and_p_agree_and_the_sign_is_that_of_the_first_model(values: list[float], share: float) -> None:
     found = corrected_resampled_test(values, share)
     turned = corrected_resampled_test([-value for value in values], share)

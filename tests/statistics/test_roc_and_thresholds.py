@@ -20,7 +20,7 @@ TABLES = st.lists(
 ).filter(lambda rows: len({row[0] for row in rows}) == 2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(TABLES)
 def test_curve_and_precision_equal_sklearn(rows: list[tuple[bool, float]]) -> None:
     labels, scores = (np.array(column) for column in zip(*rows, strict=True))
@@ -32,7 +32,7 @@ def test_curve_and_precision_equal_sklearn(rows: list[tuple[bool, float]]) -> No
     assert average_precision(labels, scores) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(TABLES)
 def test_youden_threshold_is_the_best_there_is(rows: list[tuple[bool, float]]) -> None:
     labels, scores = (np.array(column) for column in zip(*rows, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import importlib.util
 import os
 import subprocess
 import sys
@@ -77,6 +78,21 @@ def test_different_settings_differ():
     assert not collisions
 
 
+def test_equal_settings_are_equal_at_other_addresses():
+    spec = importlib.util.spec_from_file_location(__name__, __file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert [fingerprint(value) for value in again.DIFFERENT] == [fingerprint(value) for value in DIFFERENT]
+
+
+def test_the_order_within_a_set_is_nothing():
+    one, other = {0, 8}, {8, 0}
+    assert list(one) != list(other)
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(frozenset(one)) == fingerprint(frozenset(other))
+
+
+@pytest.mark.long
 def test_equal_settings_are_equal_in_another_process():
     """Also under another hash seed, which changes the order of sets and the addresses in every repr."""
     script = f"import {__name__} as t; print(*[t.fingerprint(value) for value in t.DIFFERENT], sep='\\n')"

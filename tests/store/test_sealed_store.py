@@ -100,7 +100,7 @@ def outcome(make: object) -> object:
         return type(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(
     frame=frames(),
     classes=st.sampled_from([None, CLASSES, CLASSES[::-1], CLASSES[:2]]),

@@ -618,6 +618,8 @@ def _listed_before(frame: pd.DataFrame, repeated: pd.Series, rows: np.ndarray) -
 def _refuse_straddling(frame: pd.DataFrame, column: str, rows: np.ndarray, source: str) -> None:
     """Refuse a patient on both sides of a split, which would make the test set easier than new patients."""
     known = (frame["patient_id"] != "") & frame[column].notna() & (frame[column] != "")
+    if not known.any():
+        return
     pairs = frame.loc[known, ["patient_id", column]].drop_duplicates()
     # 007 and 7 may be one patient or two; on one side of a split it makes no difference.
     pairs["patient_id"] = mapped(pairs["patient_id"], lambda name: without_zeros(identity(name)))
