@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -40,10 +41,15 @@ def room_of(module: str) -> str:
     return parts[1] if inside else parts[0]
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported_modules(path: Path) -> set[str]:
     """Modules of the package that a file imports anywhere: also in functions, for types, or by a lazy export."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -55,6 +61,7 @@ def imported_modules(path: Path) -> set[str]:
     return {name for name in found if name.partition(".")[0] == PACKAGE.name}
 
 
+@functools.cache
 def rooms() -> dict[str, set[str]]:
     """Rooms that each room imports."""
     graph: dict[str, set[str]] = {}
@@ -83,7 +90,7 @@ def test_itk_is_imported_by_what_needs_it() -> None:
     imports = [
         path.name
         for path in PACKAGE.rglob("*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in parsed(path).body
         if isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == "itk" for alias in node.names)
     ]
     assert imports == []
@@ -91,7 +98,7 @@ def test_itk_is_imported_by_what_needs_it() -> None:
 
 def test_lazy_names_are_those_that_type_checkers_see() -> None:
     for path in PACKAGE.rglob("__init__.py"):
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = parsed(path).body
         blocks = [node.body for node in body if isinstance(node, ast.If)]
         module = importlib.import_module(".".join([PACKAGE.name, *path.parent.relative_to(PACKAGE).parts]))
         if blocks and hasattr(module, "_MODULE_OF"):

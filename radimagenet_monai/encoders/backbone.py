@@ -45,6 +45,8 @@ class Backbone(nn.Module):
 
 def initialize_convolutions(network: nn.Module) -> None:
     """Draw convolutions from He's normal distribution (He et al. 2015), batch norms as identity, in place."""
+    if next(network.parameters()).is_meta:
+        return  # no values, but torch would import its compiler to draw them
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from batch_norm_statistics import settle_batch_norm
+from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.models import build_classifier, build_unet
@@ -16,18 +17,20 @@ pytestmark = pytest.mark.slow
 
 ALL = list(ARCHITECTURES)
 BUILD = {"classifier": build_classifier, "unet": build_unet}
-# An export takes up to a quarter of a minute. In a quick run one stands for all; the bundles' tests export U-Nets too.
-QUICK = ("classifier", "resnet50")
+# An export takes up to a quarter of a minute. In a quick run one without most layers stands for all.
 ONNX_CASES = [
-    pytest.param(kind, architecture, marks=() if (kind, architecture) == QUICK else pytest.mark.long)
-    for kind in BUILD
-    for architecture in ALL
+    ("classifier", "shallow"),
+    *(pytest.param(kind, name, marks=pytest.mark.long) for kind in BUILD for name in ALL),
 ]
 
 
 def network_of(kind: str, architecture: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    network = BUILD[kind](architecture, num_classes=2)
+    if architecture == "shallow":
+        with shallow_densenet():
+            network = BUILD[kind]("densenet121", num_classes=2)
+    else:
+        network = BUILD[kind](architecture, num_classes=2)
     settle_batch_norm(network)
     return network.eval()
 
@@ -38,12 +41,15 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-# `test_encoder.py` scripts every encoder; what holds them is the same for all.
-QUICK_SCRIPTS = (("classifier", "densenet121"), ("unet", "resnet50"), ("unet", "inceptionv3"))
+# `test_encoder.py` scripts every encoder; what holds them is the same for all, but for the pyramid without padding.
+QUICK_SCRIPT = ("unet", "inceptionv3")
 SCRIPTS = [
-    pytest.param(kind, name, marks=() if (kind, name) in QUICK_SCRIPTS else pytest.mark.long)
-    for kind in BUILD
-    for name in ALL
+    *((kind, "shallow") for kind in BUILD),
+    *(
+        pytest.param(kind, name, marks=() if (kind, name) == QUICK_SCRIPT else pytest.mark.long)
+        for kind in BUILD
+        for name in ALL
+    ),
 ]
 
 

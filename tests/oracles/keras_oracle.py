@@ -40,7 +40,9 @@ def keras_application(architecture: str, include_top: bool = False, session_laye
     generator = np.random.default_rng(0)
     draw: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
         # He's deviation keeps the size of activations, and so their differences, through a hundred layers.
-        "kernel": lambda shape: generator.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape),
+        "kernel": lambda shape: (
+            generator.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+        ),
         "bias": lambda shape: generator.normal(0, 0.1, shape),
         "gamma": lambda shape: generator.uniform(0.5, 1.5, shape),
         "beta": lambda shape: generator.normal(0, 0.1, shape),
@@ -49,7 +51,7 @@ def keras_application(architecture: str, include_top: bool = False, session_laye
     }
     for layer in model.layers:
         for variable in layer.weights:
-            variable.assign(draw[variable.name](tuple(variable.shape)).astype("float32"))
+            variable.assign(draw[variable.name](tuple(variable.shape)).astype("float32", copy=False))
     return model
 
 

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.slow
 NAME = "densenet121"
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder file as a pretraining bundle writes it."""
     torch.manual_seed(0)
-    path = tmp_path / "encoder.safetensors"
+    path = tmp_path_factory.mktemp("trained") / "encoder.safetensors"
     save_encoder(path, build_classifier(NAME), {"bundle": "a test", "epoch": 1, "weights": "random"})
     return path
 

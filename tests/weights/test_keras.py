@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from radimagenet_monai import load_encoder
 from radimagenet_monai.core.errors import WeightsError
 from radimagenet_monai.encoders.architectures import ARCHITECTURES
 from radimagenet_monai.encoders.encoder import Encoder
+from radimagenet_monai.encoders.input_norm import InputNorm
 from radimagenet_monai.encoders.spec import InputConvention, NetworkVariant
 from radimagenet_monai.weights.catalogue import CATALOGUE
 from radimagenet_monai.weights.importers.import_file import ImportReport, import_weights
@@ -65,7 +67,6 @@ def application(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp(request.param)
     model = keras_oracle.keras_application(request.param, session_layers=2)
     model.save(folder / "model.h5")
-    model.save_weights(folder / "only.weights.h5")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RADIMAGENET_HOME", str(folder))
         report = import_weights(folder / "model.h5", f"{request.param}.radimagenet_keras")
@@ -77,9 +78,16 @@ def application(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def with_spec(application: Application, tag: str, convention: InputConvention | None = None) -> Encoder:
     """The same tensors under another specification of the catalogue."""
     spec = CATALOGUE[f"{application.architecture}.{tag}"]
-    encoder = Encoder(application.architecture, replace(spec, convention=convention or spec.convention)).eval()
-    encoder.backbone.load_state_dict(application.encoder.backbone.state_dict())
+    encoder = deepcopy(application.encoder)
+    encoder.input_norm = InputNorm(convention or spec.convention)
+    encoder.backbone.apply_variant(spec.variant)
     return encoder
+
+
+def only(*quick: str) -> pytest.MarkDecorator:
+    """Applications that stand for the others in a quick run."""
+    names = [pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in ALL]
+    return pytest.mark.parametrize("application", names, indirect=True)
 
 
 # In a quick run smaller sizes with the same remainders, which is what padding depends on.
@@ -103,6 +111,8 @@ def test_features_with_the_imagenet_convention_equal_those_of_keras(
     assert relative_error(features(with_spec(application, "imagenet_keras"), part), expected) <= 1e-4
 
 
+# That of an application is right by the tests above.
+@only("resnet50")
 def test_another_convention_is_measurably_wrong(application: Application, picture: np.ndarray) -> None:
     part = picture[:128, :128]
     expected = features(application.encoder, part)
@@ -111,6 +121,7 @@ def test_another_convention_is_measurably_wrong(application: Application, pictur
         assert relative_error(features(swapped, part), expected) > 1e-2, tag
 
 
+@only("resnet50", "inceptionv3")
 def test_another_variant_of_the_network_is_measurably_wrong(application: Application, picture: np.ndarray) -> None:
     part = picture[:128, :128]
     expected = features(application.encoder, part)
@@ -126,23 +137,29 @@ def test_another_variant_of_the_network_is_measurably_wrong(application: Applica
         assert relative_error(features(encoder, part), expected) > 1e-3, other
 
 
-@pytest.mark.parametrize("form", ["weights alone", "weights alone, unnamed", "keras 2"])
-def test_every_form_of_file_gives_the_same_tensors(application: Application, tmp_path: Path, form: str) -> None:
+def test_the_form_of_the_published_files_gives_the_same_tensors(application: Application, tmp_path: Path) -> None:
     """Bit for bit those of ``model.h5``, whose features are compared above."""
-    other = tmp_path / "other"
-    if form == "keras 2":
-        keras_oracle.as_keras_2(application.folder / "model.h5", other, first_number=94)
-    else:
-        shutil.copyfile(application.folder / "only.weights.h5", other)
-    if form == "weights alone, unnamed":
-        with h5py.File(other, "r+") as file:
-            file.visititems(lambda _, item: item.attrs.pop("name", None) and None)
-    found = read_keras(other)
+    keras_oracle.as_keras_2(application.folder / "model.h5", tmp_path / "other", first_number=94)
+    assert_same_tensors(tmp_path / "other", application)
+
+
+@only("densenet121", "inceptionv3")
+def test_every_form_of_file_gives_the_same_tensors(application: Application, tmp_path: Path) -> None:
+    """Weights alone, with and without the names of layers."""
+    other = tmp_path / "only.weights.h5"
+    application.model.save_weights(other)
+    assert_same_tensors(other, application)
+    with h5py.File(other, "r+") as file:
+        file.visititems(lambda _, item: item.attrs.pop("name", None) and None)
+    assert_same_tensors(other, application)
+
+
+def assert_same_tensors(path: Path, application: Application) -> None:
+    found = read_keras(path)
     expected = application.encoder.backbone.state_dict()
     assert found.architecture == application.architecture
     assert found.tensors.keys() == expected.keys()
     assert all(torch.equal(found.tensors[key], expected[key]) for key in expected)
-    other.unlink()
 
 
 def test_layers_stand_in_the_order_of_keras(application: Application) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -50,9 +51,19 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def imported(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RADIMAGENET_HOME", str(folder))
+        return import_weights(file, NAME).stored.path
+
+
 @pytest.fixture
-def stored(file: Path, store: Path) -> Path:
-    return import_weights(file, NAME).stored.path
+def stored(imported: Path, store: Path) -> Path:
+    """The imported file in the store of the test."""
+    store.mkdir(parents=True)
+    return Path(shutil.copy2(imported, store))
 
 
 def test_catalogue_is_complete() -> None:

@@ -10,7 +10,6 @@ from types import TracebackType
 
 from radimagenet_monai.core.errors import RadImageNetError, one_line
 from radimagenet_monai.core.flags import with_known_flags
-from radimagenet_monai.engine.distributed import is_lost_process
 
 _keys: set[str] = set()
 """Keys of the config that this process runs; empty: not known."""
@@ -41,7 +40,7 @@ def user_error_line(error: BaseException) -> str | None:
             return f"error: {seen}"
         if isinstance(seen, OSError):
             return f"error: {_describe_os_error(seen)}"
-        if is_lost_process(seen):
+        if _is_lost_process(seen):
             cause = one_line(seen).split(". ")[0]
             return (
                 f"error: another process of this run has ended or cannot be reached ({cause}); what it printed says "
@@ -59,6 +58,14 @@ def exit_status(error: BaseException) -> int:
             return seen.exit_status
         seen = seen.__cause__ or seen.__context__
     return 1
+
+
+def _is_lost_process(error: BaseException) -> bool:
+    if "torch.distributed" not in sys.modules:  # takes seconds to import, and no run had several processes without it
+        return False
+    from radimagenet_monai.engine.distributed import is_lost_process
+
+    return is_lost_process(error)
 
 
 def _describe_os_error(error: OSError) -> str:
