@@ -40,10 +40,10 @@ def test_names_of_packages_that_are_gone() -> None:
 def test_an_old_name_first() -> None:
     """In a fresh process: importing by the old name must not load a module twice."""
     code = (
-        "from radimagenet_monai.training.distributed import is_distributed as old; "
-        "from radimagenet_monai.engine.distributed import is_distributed as new; "
-        "import radimagenet_monai.training.distributed as module; "
-        "assert old is new and module.__name__ == 'radimagenet_monai.engine.distributed'"
+        "from radimagenet_monai.evaluation.multiplicity import holm as old; "
+        "from radimagenet_monai.statistics.multiplicity import holm as new; "
+        "import radimagenet_monai.evaluation.multiplicity as module; "
+        "assert old is new and module.__name__ == 'radimagenet_monai.statistics.multiplicity'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -92,7 +92,7 @@ WRAPPED: dict[str, Callable[[State], dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED.keys())
-@pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])
+@pytest.mark.parametrize("architecture", ["resnet50", pytest.param("densenet121", marks=pytest.mark.long)])
 def test_any_common_prefix_is_taken_off(
     networks: dict[str, nn.Module], architecture: str, wrapped: Callable[[State], object], tmp_path: Path
 ) -> None:

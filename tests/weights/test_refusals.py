@@ -88,6 +88,18 @@ def write_keras(path: Path, state: dict[str, Tensor]) -> None:
                 group.create_dataset(f"{layer.name}/{part}:0", data=array)
 
 
+@pytest.fixture(scope="module")
+def whole(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A sound file of each kind, not to be changed in place."""
+    folder = tmp_path_factory.mktemp("whole")
+    paths = {kind: folder / kind for kind in ("torch", "legacy", "safetensors", "keras")}
+    write_keras(paths["keras"], state)
+    save_file(state, paths["safetensors"])
+    torch.save(state, paths["torch"])
+    torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
+    return paths
+
+
 def change(state: dict[str, Tensor], **changes: Tensor | None) -> dict[str, Tensor]:
     changed = {**state, **changes}
     return {name: tensor for name, tensor in changed.items() if tensor is not None}
@@ -171,20 +183,18 @@ def link_elsewhere(file: h5py.File) -> None:
     ],
 )
 def test_keras_file_that_does_not_fit(
-    state: dict[str, Tensor], edit: Callable[[h5py.File], None], words: str, tmp_path: Path, filled_store: Path
+    whole: dict[str, Path], edit: Callable[[h5py.File], None], words: str, tmp_path: Path, filled_store: Path
 ) -> None:
     path = tmp_path / "bad.h5"
-    write_keras(path, state)
+    shutil.copyfile(whole["keras"], path)
     with h5py.File(path, "r+") as file:
         edit(file)
     assert words in refused(path, filled_store, "radimagenet_keras")
 
 
-def test_the_unchanged_files_of_these_tests_are_accepted(state: dict[str, Tensor], tmp_path: Path) -> None:
-    write_keras(tmp_path / "good.h5", state)
-    import_weights(tmp_path / "good.h5", "radimagenet_keras")
-    torch.save(state, tmp_path / "good.pth")
-    import_weights(tmp_path / "good.pth", "radimagenet_torch")
+def test_the_unchanged_files_of_these_tests_are_accepted(whole: dict[str, Path]) -> None:
+    import_weights(whole["keras"], "radimagenet_keras")
+    import_weights(whole["torch"], "radimagenet_torch")
 
 
 def test_h5_of_another_architecture(tmp_path: Path, filled_store: Path) -> None:
@@ -210,30 +220,16 @@ def test_torch_file_of_another_architecture(tmp_path: Path, filled_store: Path) 
 
 @pytest.mark.parametrize("kind", ["torch", "legacy", "safetensors", "keras"])
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.99])
-def test_truncated_file(state: dict[str, Tensor], kind: str, share: float, tmp_path: Path, filled_store: Path) -> None:
-    path = tmp_path / "cut"
-    if kind == "keras":
-        write_keras(path, state)
-    elif kind == "safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path, _use_new_zipfile_serialization=kind == "torch")
-    data = path.read_bytes()
+def test_truncated_file(whole: dict[str, Path], kind: str, share: float, tmp_path: Path, filled_store: Path) -> None:
+    path, data = tmp_path / "cut", whole[kind].read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     refused(path, filled_store)
 
 
 @pytest.mark.parametrize("kind", ["torch", "safetensors", "keras"])
-def test_changed_bytes_are_read_or_refused(state: dict[str, Tensor], kind: str, tmp_path: Path) -> None:
+def test_changed_bytes_are_read_or_refused(whole: dict[str, Path], kind: str, tmp_path: Path) -> None:
     """Where a file describes itself: at its beginning, and for torch and HDF5 also at its end."""
-    path = tmp_path / "changed"
-    if kind == "keras":
-        write_keras(path, state)
-    elif kind == "safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path)
-    data, generator = path.read_bytes(), np.random.default_rng(0)
+    path, data, generator = tmp_path / "changed", whole[kind].read_bytes(), np.random.default_rng(0)
     outcomes = set()
     for _ in range(12):
         changed = bytearray(data)
