@@ -25,12 +25,18 @@ some_encoders = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("architecture", ALL)
-@pytest.mark.parametrize("channels", [1, 3])
+# How many channels there are is a matter of the input normalization, the same for all.
+@pytest.mark.parametrize(
+    ("architecture", "channels"),
+    [
+        *((name, 1) for name in ALL),
+        *(pytest.param(name, 3, marks=() if name == ALL[1] else pytest.mark.long) for name in ALL),
+    ],
+)
 def test_output_has_the_size_of_the_input(architecture: str, channels: int) -> None:
     network = build_unet(architecture, num_classes=3).eval()
     with torch.no_grad():
-        for size in ((250, 230), (64, 32), (33, 1)):
+        for size in ((122, 102), (64, 32), (33, 1)):
             assert network(torch.rand(1, channels, *size)).shape == (1, 3, *size)
 
 
