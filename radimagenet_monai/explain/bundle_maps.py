@@ -79,6 +79,33 @@ class MapSettings:
     batch_size: int = 16
 
 
+@dataclass(frozen=True)
+class RecordsPart:
+    """Part of a records table whose images are explained.
+
+    Attributes
+    ----------
+    frame
+        The whole table.
+    root
+        Folder that its paths are relative to.
+    split, fold
+        As for `to_datalist`; ``"all"`` takes every row.
+    limit
+        Maximum number of images, evenly spaced.
+    """
+
+    frame: pd.DataFrame
+    root: str | os.PathLike[str]
+    split: str = "test"
+    fold: int | None = None
+    limit: int | None = None
+
+    def items(self) -> list[dict[str, Any]]:
+        """The items of the images, with their class name as ``label_name`` if known."""
+        return limited(records_items(self.frame, self.root, self.split, self.fold), self.limit)
+
+
 @dataclass
 class ExplainedCase:
     """One image with its map.
@@ -168,10 +195,11 @@ def localize(
     table = table_of(records)
     frame = read_records(table, classifier.classes, require_label=False)
     root = root_of(table, frame, root)
-    items = limited(records_items(frame, root, split, fold), limit)
+    part = RecordsPart(frame, root, split, fold, limit)
+    items = part.items()
     if not any(item.get("mask") for item in items):
         raise RecordsError(f"{table}: no row of split '{split}' has a mask; fill the mask column")
-    chosen, origin = find_threshold(classifier, frame, root, split, fold, maps, threshold, limit, progress)
+    chosen, origin = find_threshold(classifier, part, maps, threshold, progress)
     cases = list(strip_pictures(explain_images(classifier, items, maps, progress=progress)))
     return collect(classifier, cases, frame, root, chosen, origin)
 
@@ -209,23 +237,18 @@ def explain_images(
 
 def find_threshold(
     classifier: TrainedClassifier,
-    frame: pd.DataFrame,
-    root: str | os.PathLike[str],
-    split: str,
-    fold: int | None,
+    part: RecordsPart,
     maps: MapSettings,
     given: float | None = None,
-    limit: int | None = None,
     progress: bool = True,
 ) -> tuple[float, str]:
     """The threshold of Dice and IoU, and its origin in words: given, chosen on validation cases, or fixed."""
     if given is not None:
         return float(given), "given"
-    if split not in ("validation", "all"):
+    if part.split not in ("validation", "all"):
         try:
-            items = limited(
-                [item for item in records_items(frame, root, "validation", fold) if item.get("mask")], limit
-            )
+            items = records_items(part.frame, part.root, "validation", part.fold)
+            items = limited([item for item in items if item.get("mask")], part.limit)
         except RecordsError:
             items = []  # the table has no validation part, or not all of its files are here
         cases = [

@@ -27,6 +27,7 @@ from radimagenet_monai.explain.bundle_maps import (
     ExplainedCase,
     Localized,
     MapSettings,
+    RecordsPart,
     collect,
     explain_images,
     find_threshold,
@@ -118,7 +119,8 @@ def explain(
     items = limited(items, limit)
     masked = any(item.get("mask") for item in items)
     if frame is not None and masked:
-        chosen, origin = find_threshold(classifier, frame, root, split, fold, maps, threshold, limit, progress)
+        part = RecordsPart(frame, root, split, fold, limit)
+        chosen, origin = find_threshold(classifier, part, maps, threshold, progress)
     else:
         chosen, origin = (0.5, "fixed beforehand") if threshold is None else (float(threshold), "given")
 
