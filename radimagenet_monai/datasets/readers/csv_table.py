@@ -39,7 +39,7 @@ from radimagenet_monai.datasets.tables.cells import (
     without_nothing,
 )
 from radimagenet_monai.datasets.tables.disk_names import DiskNames
-from radimagenet_monai.datasets.tables.frame_column import with_frames
+from radimagenet_monai.datasets.tables.frame_column import FrameColumn, with_frames
 from radimagenet_monai.datasets.tables.spellings import SPLIT_SPELLINGS, map_labels, map_splits, plain
 from radimagenet_monai.datasets.tables.text_table import read_text_table
 from radimagenet_monai.io.discovery.left_out import LeftOut
@@ -202,10 +202,9 @@ def read_csv(
         frame["split"] = map_splits(frame["split"], str(path), way_out, frame[ROW].tolist())
     frame = _with_patients(frame, root, patient_from_header, patient_salt, progress, notes)
     if "frame" in frame.columns:
-        column = frame.attrs["columns"]["frame"]
-        stated = bool(frame_column) or plain(column) == "frame"
-        rows = frame[ROW]
-        frame = with_frames(frame, root, rows, str(path), column, str(first_frame), stated, notes, progress, plane)
+        name = frame.attrs["columns"]["frame"]
+        column = FrameColumn(str(path), name, frame[ROW], stated=bool(frame_column) or plain(name) == "frame")
+        frame = with_frames(frame, root, column, str(first_frame), notes, progress, plane)
     if modality:
         frame["modality"] = modality
     frame = state_frames(frame, root)

@@ -186,7 +186,8 @@ def read_mrnet(
         raise RecordsError(
             f"'{folder}': no exam has both a {plane} series and a label of {target}; complete the folder"
         )
-    frame = _divide(frame, exams, target, not authors_csv, seed, fractions, folds, official, notes)
+    division = _Division(seed, fractions, folds, official)
+    frame = _divide(frame, exams, target, not authors_csv, division, notes)
     for name in TARGETS:
         values = {exam: str(info.labels.get(name, "")) for exam, info in exams.items()}
         frame[name] = [values.get(int(exam), "") for exam in frame["exam"]]
@@ -211,6 +212,16 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
 class _Exam:
     part: str  # one of PARTS
     labels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Division:
+    """How exams are divided, see `read_mrnet`."""
+
+    seed: int
+    fractions: Sequence[float]
+    folds: int
+    official: bool
 
 
 def _find_folder(root: Path) -> Path | None:
@@ -377,10 +388,7 @@ def _divide(
     exams: Mapping[int, _Exam],
     target: Target,
     from_tables: bool,
-    seed: int,
-    fractions: Sequence[float],
-    folds: int,
-    official: bool,
+    division: _Division,
     notes: list[str],
 ) -> pd.DataFrame:
     """Split and fold by exam: from the authors' files, the official parts, or our own division."""
@@ -407,18 +415,19 @@ def _divide(
     for column in ("split", "fold"):
         if column in frame.columns:
             table[column] = table["exam"].map(frame.drop_duplicates("exam").set_index("exam")[column])
-    if official and "split" not in table.columns:
+    if division.official and "split" not in table.columns:
         in_train = np.array([part_of[int(exam)] == "train" for exam in table["exam"]])
         if in_train.all() or not in_train.any():
             notes.append("only one of train and valid is there: its exams were divided into train, validation and test")
         else:
-            share = fractions[0] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] else 1.0
+            training, validation = division.fractions[:2]
+            share = training / (training + validation) if training + validation else 1.0
             table["split"] = "test"
             train = table[in_train]
             table.loc[in_train, "split"] = assign_splits(
-                train["label"], train["patient_id"], (share, 1 - share, 0.0), seed
+                train["label"], train["patient_id"], (share, 1 - share, 0.0), division.seed
             )
-    table = divide(table, notes, seed, fractions, folds).set_index("exam")
+    table = divide(table, notes, division.seed, division.fractions, division.folds).set_index("exam")
     for column in ("split", "fold"):
         if column in table.columns:
             frame[column] = frame["exam"].map(table[column])
