@@ -27,7 +27,7 @@ from radimagenet_monai.collection.verification.allowed import (
     components,
     functions,
 )
-from radimagenet_monai.collection.verification.config_code import config_findings, config_problems
+from radimagenet_monai.collection.verification.config_code import config_findings
 from radimagenet_monai.collection.verification.config_values import as_evaluated
 from radimagenet_monai.collection.verification.expressions import MAX_EXPRESSION_CHARACTERS
 from radimagenet_monai.core.moved import exports_of_first_release
@@ -73,6 +73,12 @@ TRICKS: dict[str, Any] = {
     "import runs by itself": {"imports": ["$import planted_module"], "x": "$1"},
     "part of another file": {"x": "%planted.json::x"},
 }
+
+
+def config_problems(data: bytes, paths: bool = True) -> list[str]:
+    """Sentences about one JSON config, with or without paths that lead out of the bundle."""
+    files = {"config": data}
+    return [finding.sentence for finding in config_findings(files, () if paths else files)["config"]]
 
 
 def written(config: Any, canary: Path) -> bytes:

@@ -37,20 +37,6 @@ from radimagenet_monai.collection.verification.places import dangerous_text, is_
 _SPECIAL_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_meta_"}
 
 
-def config_problems(data: bytes, paths: bool = True) -> list[str]:
-    """Disallowed parts of one JSON config, one sentence with the place for each; nothing is executed.
-
-    Parameters
-    ----------
-    data
-        Content of the file. It must be UTF-8 JSON without duplicate keys, and neither too large nor too deeply nested.
-    paths
-        Whether paths that lead out of the bundle are problems too; in ``metadata.json`` they are only text.
-    """
-    files = {"config": data}
-    return [finding.sentence for finding in config_findings(files, () if paths else files)["config"]]
-
-
 def config_findings(files: Mapping[str, bytes], prose: Iterable[str] = ()) -> Findings:
     """Disallowed parts of a bundle's JSON files, by file.
 

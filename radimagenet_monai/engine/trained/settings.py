@@ -32,7 +32,7 @@ def training_settings(
     validation: Steps,
     training: Steps,
     augmentation: Any,
-    **further: Any,
+    further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The settings of a training: `SETTINGS`, components and image preparation, as JSON values.
 
@@ -48,7 +48,7 @@ def training_settings(
         Intensity policy and augmentation of the run, see `intensity_facts` and `augmentation_facts`.
     validation, training
         Transforms of validation and training, see `preprocessing_facts`.
-    **further
+    further
         Further settings to record.
     """
     settings = evaluation_settings(bundle, bundle_version)
@@ -62,17 +62,17 @@ def training_settings(
     settings["intensity"] = intensity_facts(intensity, validation)
     settings["preprocessing"] = preprocessing_facts(validation, intensity, training)
     settings["augmentation"] = augmentation_facts(augmentation, training)
-    return settings | further
+    return settings | dict(further or {})
 
 
-def evaluation_settings(bundle: str, bundle_version: str, **further: Any) -> dict[str, Any]:
+def evaluation_settings(bundle: str, bundle_version: str, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The settings of an evaluation: `SETTINGS` that its config has.
 
     Taken from the `ConfigParser` that evaluates this call.
 
     Parameters
     ----------
-    bundle, bundle_version, **further
+    bundle, bundle_version, further
         See `training_settings`.
     """
     parser = evaluating_parser()
@@ -82,4 +82,4 @@ def evaluation_settings(bundle: str, bundle_version: str, **further: Any) -> dic
             settings[key] = parser.get_parsed_content(key)
     if "amp" in settings:  # text, from a command line
         settings["amp"] = parse_flag(settings["amp"])
-    return settings | further
+    return settings | dict(further or {})
