@@ -388,7 +388,7 @@ def test_without_pixels_the_tables_own_hashes_are_compared(clean: Path, table: p
 
 
 def test_all_are_counted_where_many_are_found(clean: Path) -> None:
-    rows = 5000
+    rows = 2200
     frame = pd.DataFrame(
         {
             "image": [f"{row // 2}-{row % 2}.png" for row in range(rows)],

@@ -85,6 +85,16 @@ def analysis() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def short(analysis: dict[str, Any]) -> dict[str, Any]:
+    """The same without the curves, whose pictures take longest."""
+    return {
+        **analysis,
+        "learning_curve": [],
+        "performance": [{**row, "pooled": None} for row in analysis["performance"]],
+    }
+
+
+@pytest.fixture(scope="module")
 def folder(analysis: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("comparison")
     (place / "overlays").mkdir()
@@ -193,11 +203,11 @@ def test_gallery_pictures_are_shown_small_and_unnamed(folder: Path) -> None:
     assert "0001.png" not in everything(folder)
 
 
-def test_a_gallery_shows_no_picture_from_elsewhere(tmp_path: Path, analysis: dict[str, Any]) -> None:
+def test_a_gallery_shows_no_picture_from_elsewhere(tmp_path: Path, short: dict[str, Any]) -> None:
     cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((9, 9, 3), np.uint8))
-    model = {**analysis["localization"][0]}
+    model = {**short["localization"][0]}
     model["gallery"] = [{**model["gallery"][0], "overlay": "../secret.png"}]
-    text = write(tmp_path / "inside", {**analysis, "localization": [model]})
+    text = write(tmp_path / "inside", {**short, "localization": [model]})
     assert "heat map over the image" not in text
 
 
@@ -231,8 +241,8 @@ def planted(analysis: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_no_patient_is_named(tmp_path: Path, analysis: dict[str, Any]) -> None:
-    text = write(tmp_path, planted(analysis))
+def test_no_patient_is_named(tmp_path: Path, short: dict[str, Any]) -> None:
+    text = write(tmp_path, planted(short))
     found = everything(tmp_path)
     assert [name for name in PLANTED if name in found] == []
     page = Page(text).text
@@ -242,8 +252,8 @@ def test_no_patient_is_named(tmp_path: Path, analysis: dict[str, Any]) -> None:
     assert "no label" in page
 
 
-def test_file_names_of_failures_are_shown_when_asked_for(tmp_path: Path, analysis: dict[str, Any]) -> None:
-    (tmp_path / "analysis.json").write_text(json.dumps(planted(analysis)))
+def test_file_names_of_failures_are_shown_when_asked_for(tmp_path: Path, short: dict[str, Any]) -> None:
+    (tmp_path / "analysis.json").write_text(json.dumps(planted(short)))
     report(str(tmp_path), show_ids=True)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert "IM_0007.dcm: cannot be read (decode): cut short" in page
@@ -372,9 +382,9 @@ def test_several_tasks_share_a_page_and_a_family_of_tests(tmp_path: Path, capsys
     assert (tmp_path / "knee" / "report.html").is_file()
 
 
-def test_a_report_may_go_elsewhere(tmp_path: Path, analysis: dict[str, Any]) -> None:
+def test_a_report_may_go_elsewhere(tmp_path: Path, short: dict[str, Any]) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "analysis.json").write_text(json.dumps({**analysis, "localization": None}))
+    (tmp_path / "in" / "analysis.json").write_text(json.dumps({**short, "localization": None}))
     assert write_comparison_report(tmp_path / "in", tmp_path / "out") == tmp_path / "out" / "report.html"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["csv", "report.html", "report.json"]
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["analysis.json"]

@@ -99,8 +99,8 @@ def test_the_fast_way_gives_the_same_numbers() -> None:
     data = two_classes(1)
     patients = np.repeat(np.arange(27), 3)[:80]
     for clusters in (None, patients):
-        fast = bootstrap_interval(AucStatistic(), data, clusters=clusters, strata=data["labels"], repeats=300)
-        slow = bootstrap_interval(auc, data, clusters=clusters, strata=data["labels"], repeats=300)
+        fast = bootstrap_interval(AucStatistic(), data, clusters=clusters, strata=data["labels"], repeats=100)
+        slow = bootstrap_interval(auc, data, clusters=clusters, strata=data["labels"], repeats=100)
         for name in ("estimate", "low", "high", "standard_error"):
             assert getattr(fast, name) == pytest.approx(getattr(slow, name), abs=1e-12)
 

@@ -417,7 +417,7 @@ def test_kill_at_any_moment_leaves_no_half_store(records, slow_picture, store_di
     duration = time.monotonic() - started
     expected = tree(tmp_path / "reference")
     # Wherever a kill falls, even before the start or after the end.
-    for moment in np.random.default_rng(5).uniform(0, duration, 8):
+    for moment in np.random.default_rng(5).uniform(0, duration, 4):
         builder = multiprocessing.get_context("fork").Process(target=build, args=(records, slow_picture, store_dir))
         builder.start()
         time.sleep(moment)
