@@ -62,16 +62,3 @@ def run_command(bundle: Path, config: str, cwd: Path, **overrides: Any) -> subpr
     """Run a config as a user does, in a fork of a process that has imported everything; DenseNet121 is shallow."""
     arguments, environment = command(bundle, config, overrides), {**os.environ, "PYTHONUNBUFFERED": "1"}
     return forks.run(arguments, cwd=cwd, env=environment, first=make_shallow)
-
-
-def run_process(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess:
-    """Run a command line in a process of its own."""
-    return subprocess.run(
-        arguments,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        check=False,
-    )

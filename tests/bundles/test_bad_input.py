@@ -10,7 +10,7 @@ from typing import Any
 
 import forks
 import pytest
-from bundle_runs import TINY, command, copy_bundle, run_command, run_process
+from bundle_runs import TINY, command, copy_bundle, run_command
 from shallow_densenet import make_shallow
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_checkpoint_of_another_architecture(trained: Path, busi: Path, tmp_path:
 
 
 def test_evaluation_before_training(bundle: Path, busi: Path, tmp_path: Path) -> None:
-    done = run_process(command(bundle, "evaluate", {"dataset_dir": busi, "num_workers": 0}), tmp_path)
+    done = run_command(bundle, "evaluate", tmp_path, dataset_dir=busi, num_workers=0)
     assert_one_clear_line(done, "model.pt", "does not exist", "train the bundle first")
     assert not (bundle / "output").exists()
 

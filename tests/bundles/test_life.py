@@ -6,19 +6,20 @@ import csv
 import json
 import os
 import re
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
+import forks
 import numpy as np
 import onnxruntime
 import pydicom
 import pytest
 import torch
-from bundle_runs import TINY, copy_bundle, run_command, run_workflow
+from bundle_runs import TINY, command, copy_bundle, run_command, run_workflow
 from monai.bundle import ckpt_export, load, onnx_export
+from processes import PATIENCE
 from pydicom.data import get_testdata_file
-from shallow_densenet import shallow_densenet
+from shallow_densenet import make_shallow, shallow_densenet
 from sklearn.metrics import roc_auc_score
 
 from radimagenet_monai.engine.trained.model_file import load_model
@@ -210,23 +211,22 @@ def test_two_processes_train_one_network(busi: Path, tmp_path: Path) -> None:
     bundle = copy_bundle(NAME, tmp_path)
     configs = [str(bundle / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")]
     overrides = {**TINY, "dataset_dir": busi, "max_epochs": 1, "freeze": "encoder"}
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-            *("-m", "monai.bundle", "run", "--config_file", str(configs), "--bundle_root", str(bundle)),
-            *(part for key, value in overrides.items() for part in (f"--{key}", str(value))),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = [str(configs) if part.endswith("train.json") else part for part in command(bundle, "train", overrides)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # What torchrun sets; `test_ranks.py` starts torchrun itself.
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        forks.Popen(
+            arguments, cwd=tmp_path, env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank}, first=make_shallow
+        )
+        for rank in "01"
+    ]
+    outputs = [rank.communicate(PATIENCE) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
     run = json.loads((bundle / "output" / "run.json").read_text())
     assert (run["status"], run["processes"]) == ("completed", 2)
-    assert done.stdout.count("training epoch 1/1") == 1, "every process talks"
+    assert sum(out.count("training epoch 1/1") for out, _ in outputs) == 1, "every process talks"
     checkpoint = torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)
     # 63 training images in two halves of 31, batches of 8.
     assert checkpoint["epoch_length"] == 4
