@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from bundle_runs import BUNDLES, copy_bundle
 from monai.bundle import ConfigParser, create_workflow, verify_metadata, verify_net_in_out
 
@@ -71,7 +72,15 @@ every_network = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def unfilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are whatever was in memory: for tests that look at no value, drawing them takes most of the time."""
+    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "trunc_normal_", "xavier_uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 @every_network
+@pytest.mark.usefixtures("unfilled")
 @pytest.mark.parametrize(
     ("config", "kind"), [("train", "train"), ("evaluate", "inference"), ("inference", "inference")]
 )
@@ -87,6 +96,7 @@ def test_properties_are_complete_without_any_data(bundle: Path, config: str, kin
 
 
 @every_network
+@pytest.mark.usefixtures("unfilled")
 @pytest.mark.parametrize("config", [pytest.param("train", marks=pytest.mark.long), "inference"])
 def test_network_fits_its_metadata(bundle: Path, config: str) -> None:
     verify_net_in_out(
