@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "out"
     with shallow_densenet(), forked_commands(make_shallow), forked_pools():
-        return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=165, folds=1)
+        return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=1, pretraining_epochs=1)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,6 @@ ARCHITECTURE = "densenet121"
 _MARKER = ".radimagenet-demo"
 _NEW_IMAGES = 12
 _SHOWN = 12
-_PRETRAINING_EPOCHS = 3
 _COMPARED_EPOCHS, _COMPARED_SIZE = 5, 64
 
 
@@ -49,6 +48,7 @@ def run_demo(
     seed: int = 0,
     pretraining_images: int = 165 * 8,
     folds: int = 5,
+    pretraining_epochs: int = 3,
 ) -> Path:
     """Run the demo in the folder ``out`` and return the path of its last report, the comparison's.
 
@@ -62,6 +62,8 @@ def run_demo(
         Number of images of the 165-class phantom used to pretrain the compared encoder.
     folds
         Number of folds of the comparison.
+    pretraining_epochs
+        Number of epochs of that pretraining.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def run_demo(
     print(f"  {page}", flush=True)
 
     _step(6, f"pretraining {ARCHITECTURE} on a phantom of RadImageNet's 165 classes")
-    encoder = _pretrain(out, pretraining_images, seed)
+    encoder = _pretrain(out, pretraining_images, pretraining_epochs, seed)
 
     _step(7, "which initialization is better on the breast phantoms, random or pretrained?")
     report = compare(
@@ -124,13 +126,13 @@ def run_demo(
     return report
 
 
-def _pretrain(out: Path, images: int, seed: int) -> Path:
+def _pretrain(out: Path, images: int, epochs: int, seed: int) -> Path:
     """Pretrain for a few epochs on small images: enough for features that separate classes."""
     data = write_phantom("radimagenet", out / "radimagenet_phantom", patients=images, size=64, seed=seed, workers=2)
     records, _ = prepare("radimagenet", data, out / "radimagenet_prepared", seed)
     (bundle,) = write_bundles(out / "bundles", [f"radimagenet_{ARCHITECTURE}_pretraining"])
     training = {"dataset_dir": data, "datalist": records, "image_size": 64, "batch_size": 32, "learning_rate": 1e-3}
-    training |= {"max_epochs": _PRETRAINING_EPOCHS, "seed": seed}
+    training |= {"max_epochs": epochs, "seed": seed}
     run_bundle(bundle, "train", training, out / "logs" / "pretrain.log")
     return bundle / "models" / "encoder.safetensors"
 
