@@ -20,6 +20,7 @@ def prepare(
     out: str,
     seed: Whole = 0,
     audit: Literal["auto", "true", "false"] = "auto",
+    overwrite: bool = False,
     **options: Any,
 ) -> None:
     """Turn a dataset, as published by its authors, into records.csv with patient-disjoint splits and folds; audit it.
@@ -33,11 +34,12 @@ def prepare(
         out: folder that receives records.csv, summary.json, audit.html and audit.json.
         seed: random seed of the split.
         audit: auto reads the images of up to 20 000; true reads any number; false leaves the audit out.
+        overwrite: replace the records of other data in out.
         options: options of the dataset, see docs/reference/datasets; an unknown one is refused, listing the valid ones.
     """
     from radimagenet_monai.datasets.registry import prepare as write_prepared
 
-    table, facts = write_prepared(str(name), str(root), str(out), seed, **options)
+    table, facts = write_prepared(str(name), str(root), str(out), seed, overwrite, **options)
     exams = f", {facts['exams']} exams" if "exams" in facts else ""
     print(f"{facts['images']} images of {facts['patients'] or 'unknown'} patients{exams}: {_counts(facts['labels'])}")
     print(f"split: {_counts(facts['splits'])}")

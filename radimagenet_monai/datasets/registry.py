@@ -126,11 +126,17 @@ def read_dataset(name: str, root: str | os.PathLike[str], seed: int = 0, **optio
 
 
 def prepare(
-    name: str, root: str | os.PathLike[str], out: str | os.PathLike[str], seed: int = 0, **options: Any
+    name: str,
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    seed: int = 0,
+    overwrite: bool = False,
+    **options: Any,
 ) -> tuple[Path, dict[str, Any]]:
     """Read the dataset ``name`` in ``root`` and write ``records.csv`` and ``summary.json`` into ``out``.
 
-    Image paths in the table are relative to ``root``. ``options`` are options of the dataset's reader.
+    Image paths in the table are relative to ``root``. ``options`` are options of the dataset's reader. Preparing the
+    same folder again replaces its table; that of other data only with ``overwrite``.
 
     Returns
     -------
@@ -144,9 +150,11 @@ def prepare(
     ConfigurationError
         For an unknown dataset or option.
     RecordsError
-        For a folder that does not contain the dataset, and for masks in own data that hold several labels without a
-        statement which are the lesion.
+        For a folder that does not contain the dataset, for masks in own data that hold several labels without a
+        statement which are the lesion, and where ``out`` holds the records of other data.
     """
+    if not overwrite:
+        _require_own_table(name, root, Path(out))
     frame, white = with_white_level(read_dataset(name, root, seed, **options), root)
     if "left_out" not in frame.attrs:
         left_out = _not_listed(frame, root)
@@ -169,6 +177,22 @@ def prepare(
     write_records(frame, out / RECORDS_FILE)
     atomic_write_text(out / SUMMARY_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return out / RECORDS_FILE, facts
+
+
+def _require_own_table(name: str, root: str | os.PathLike[str], out: Path) -> None:
+    """Refuse to replace a table that was not prepared from this dataset in this folder."""
+    table = out / RECORDS_FILE
+    if not table.exists():
+        return
+    try:
+        facts = dict(json.loads((out / SUMMARY_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        facts = {}
+    if (facts.get("dataset"), facts.get("root")) != (name, str(Path(root).resolve())):
+        whose = f"of {facts['dataset']} in '{facts.get('root')}'" if facts.get("dataset") else "of unknown origin"
+        raise RecordsError(
+            f"'{table}' holds the records {whose}; choose another --out, or replace them with --overwrite true"
+        )
 
 
 def _options_of_labels(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

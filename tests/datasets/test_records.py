@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.datasets import prepare
 from radimagenet_monai.datasets.records.table import (
     RECORD_COLUMNS,
     check_records,
@@ -23,6 +25,7 @@ from radimagenet_monai.datasets.records.table import (
     to_datalist,
     write_records,
 )
+from radimagenet_monai.phantoms import write_phantom
 
 pytestmark = pytest.mark.slow
 
@@ -306,3 +309,21 @@ def test_exam_and_modality_stay_with_their_items() -> None:
     assert (first["exam"], second["modality"]) == ("1", "CT")
     assert "modality" not in first
     assert "exam" not in second
+
+
+def test_records_of_other_data_are_not_replaced_unasked(tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        write_phantom("busi", tmp_path / number, patients=20, seed=1, size=(48, 64), progress=False)
+    table, _ = prepare("busi", tmp_path / "1", tmp_path / "out", progress=False)
+    before = table.read_bytes()
+    prepare("busi", tmp_path / "1", tmp_path / "out", progress=False)
+    assert table.read_bytes() == before
+    for name, root in (("busi", tmp_path / "2"), ("folder", tmp_path / "1")):
+        with pytest.raises(RecordsError, match=r"holds the records of busi in '.*/1'.*--overwrite true"):
+            prepare(name, root, tmp_path / "out")
+    assert table.read_bytes() == before
+    (tmp_path / "out" / "summary.json").unlink()
+    with pytest.raises(RecordsError, match="of unknown origin"):
+        prepare("busi", tmp_path / "1", tmp_path / "out")
+    prepare("busi", tmp_path / "2", tmp_path / "out", overwrite=True, progress=False)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["root"] == str(tmp_path / "2")
