@@ -90,6 +90,9 @@ def test_the_order_within_a_set_is_nothing():
     assert list(one) != list(other)
     assert fingerprint(one) == fingerprint(other)
     assert fingerprint(frozenset(one)) == fingerprint(frozenset(other))
+    # Also where the compiler makes a constant of it; compiled together, the two would be one constant.
+    functions = [eval(f"lambda number: number in {numbers}") for numbers in ("{0, 8}", "{8, 0}")]
+    assert fingerprint(functions[0]) == fingerprint(functions[1])
 
 
 @pytest.mark.long
