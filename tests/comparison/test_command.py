@@ -1,4 +1,7 @@
-"""``radimagenet compare`` as a person meets it: from a records table to a report, twice, and what it refuses."""
+"""``radimagenet compare`` as a person meets it: from a records table to a report, twice, and what it refuses.
+
+Nothing that it writes to be shown holds patients, names of files, or folders of the machine.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,66 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import forked_commands, forked_pools
 from small_comparison import arguments_of, write_small_phantom
 
 from radimagenet_monai.cli import main
 from radimagenet_monai.comparison import compare
 from radimagenet_monai.comparison.jobs import Job, write_result
 from radimagenet_monai.datasets.records.table import read_records, write_records
+from radimagenet_monai.report.comparison.report import write_comparison_report
 
 pytestmark = pytest.mark.slow
 
 
+PATIENT, FILE, HOME = "MUELLER", "ZEBRASCAN", "janedoe"
+
+# Working files of the person who compares; SECURITY.md says so.
+WITH_PATHS = {"comparison.json", "roots.env"}
+WITH_NAMES = {"predictions.csv", "predictions.json"}
+WITH_PATIENTS = "records"
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_phantom(tmp_path_factory.mktemp("data"))
+    """The small phantom with names planted in folders, files and patients."""
+    data = write_small_phantom(tmp_path_factory.mktemp("homes") / HOME / "data")
+    table = data / "prepared" / "records.csv"
+    frame = read_records(table)
+    (data / "busi" / "scans").mkdir()
+    for row, name in enumerate(frame["image"]):
+        (data / "busi" / name).rename(data / "busi" / "scans" / f"{FILE}{row:03d}.png")
+    frame["image"] = [f"scans/{FILE}{row:03d}.png" for row in range(len(frame))]
+    frame["patient_id"] = [f"{PATIENT}{row:03d}" for row in range(len(frame))]
+    frame["mask"], frame["sha256"] = "", ""
+    write_records(frame, table)
+    return data
+
+
+def typed(data: Path, out: Path, *more: str, protocol: str = "probe") -> None:
+    """The command, given at home."""
+    arguments = arguments_of(data, out, *more, protocol=protocol)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(data.parent))
+        patch.setattr("sys.argv", ["radimagenet", *arguments])
+        main([*arguments, "--workers", "1"])
 
 
 @pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(data: Path) -> Path:
     """The folder of a finished comparison by the probe."""
-    out = tmp_path_factory.mktemp("comparison") / "out"
-    main(arguments_of(data, out, "--workers", "1"))
-    return out
+    typed(data, data.parent / "out")
+    return data.parent / "out"
+
+
+@pytest.fixture(scope="module", params=["probe", pytest.param("quick", marks=pytest.mark.long)])
+def shown(request: pytest.FixtureRequest, data: Path) -> Path:
+    """The folder of a finished comparison by each protocol."""
+    if request.param == "probe":
+        return Path(request.getfixturevalue("finished"))
+    with forked_pools(), forked_commands():
+        typed(data, data.parent / "quick", "--epochs", "1", protocol="quick")
+    return data.parent / "quick"
 
 
 def test_it_ends_in_an_analysis_and_a_report(finished: Path, data: Path) -> None:
@@ -53,7 +95,7 @@ def test_given_again_nothing_is_repeated_and_the_report_is_the_same(
     before = {path: path.read_bytes() for path in paths}
     times = {path: path.stat().st_mtime_ns for path in finished.glob("runs/*/result.json")}
     assert len(times) == 6
-    main(arguments_of(data, finished, "--workers", "1"))
+    typed(data, finished)
     assert "6 runs, 6 of them finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert {path: path.read_bytes() for path in paths} == before
@@ -83,6 +125,34 @@ def test_an_initialization_is_added_without_repeating_the_others(finished: Path,
     assert len(analysis["runs"]) == 9
     assert len(analysis["differences"]) == 3
     assert any("random and again gave the same results" in sentence for sentence in analysis["sentences"])
+
+
+def files_with(folder: Path, planted: str) -> set[Path]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder) for path in files if planted.encode() in path.read_bytes()}
+
+
+def test_names_are_only_where_they_have_to_be(shown: Path) -> None:
+    assert {path.name for path in files_with(shown, HOME)} == WITH_PATHS
+    assert {path.parts[0] for path in files_with(shown, PATIENT)} == {WITH_PATIENTS}
+    found = files_with(shown, FILE)
+    assert {path.name for path in found if path.parts[0] != WITH_PATIENTS} <= WITH_NAMES
+
+
+def test_the_report_says_how_to_repeat_it_all_the_same(shown: Path) -> None:
+    page = (shown / "report.html").read_text()
+    assert "${COMPARISON}" in page
+    assert "${WEIGHTS_trained}" in page
+    assert (shown / "roots.env").read_text().count("=") >= 3
+
+
+def test_folders_in_an_analysis_of_an_earlier_version_stay_out_of_the_report(shown: Path, tmp_path: Path) -> None:
+    text = (shown / "analysis.json").read_text()
+    old = text.replace("${COMPARISON}", f"/home/{HOME}/out").replace('"encoder.safetensors"', f'"/home/{HOME}/e.pt"')
+    assert old != text
+    (tmp_path / "analysis.json").write_text(old)
+    write_comparison_report(tmp_path)
+    assert {path.name for path in files_with(tmp_path, HOME)} == {"analysis.json"}
 
 
 def stopped(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
