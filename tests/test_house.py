@@ -225,6 +225,12 @@ def test_documents_link_to_what_exists() -> None:
     assert broken == []
 
 
+def test_tests_named_in_documents_exist() -> None:
+    for page in [*tracked("*.md"), *tracked("radimagenet_monai/**/*.py")]:
+        for place in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / place).exists(), f"{page.name}: {place}"
+
+
 def test_readme_names_commands_that_exist() -> None:
     from radimagenet_monai.cli import COMMANDS
 
