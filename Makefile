@@ -17,7 +17,7 @@ NO_DEPS := $(shell grep -E '^($(NO_DEPS))==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # A process a core, each test file in one of them; the networks are small, so one thread each is fastest. In the order of
-# the folders: the files that take longest come first.
+# collection: the files that take longest come first, see tests/conftest.py.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds lint bench clean

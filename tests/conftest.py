@@ -22,6 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="of the tests marked `learns`, which hold for any")
 
 
+# The rooms whose files take longest, so that at the end no process is left alone with one of them.
+LONGEST_FIRST = ("commands", "bundles", "weights", "models", "comparison", "explain", "encoders", "store", "datasets")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {room: number for number, room in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
 @pytest.fixture
 def forked_pools() -> Iterator[None]:
     """Pools whose processes start at once, see `forks`."""
