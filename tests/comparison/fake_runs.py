@@ -27,7 +27,7 @@ PLANTED = "PLANTED"
 """In every patient id and file name; no analysis may hold it."""
 
 read_once = functools.cache(read_records)
-"""The tables of a comparison are never written anew, and each is that of many runs."""
+"""Records tables already read; a comparison does not change them, and many runs share one."""
 
 Scores = Callable[[Run, pd.DataFrame], np.ndarray]
 """Probabilities (n, classes) of the test rows of a run."""

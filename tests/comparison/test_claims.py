@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the band of a ROC curve, which no test here looks at."""
+    """Few resamples for the confidence band of the ROC curve, which no test here checks."""
     monkeypatch.setattr(selected, "_RESAMPLES", 5)
 
 
