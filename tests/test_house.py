@@ -85,6 +85,11 @@ def test_phantoms_are_for_commands_and_tests() -> None:
     assert {room for room, imported in rooms().items() if "phantoms" in imported} <= {"cli", "commands"}
 
 
+def test_integrations_are_for_commands() -> None:
+    """Nothing else may come to need what a clinic's tools bring along."""
+    assert {room for room, imported in rooms().items() if "integrations" in imported} <= {"cli", "commands"}
+
+
 def test_itk_is_imported_by_what_needs_it() -> None:
     """Inside the function that calls N4."""
     imports = [

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from radimagenet_monai.catalog.codes import TASK_CODES, TaskCodes
 from radimagenet_monai.catalog.datasets import DATASETS as DATASETS
 from radimagenet_monai.catalog.datasets import Certainty as Certainty
 from radimagenet_monai.catalog.datasets import Count as Count
@@ -83,6 +84,9 @@ class Task:
         Channels of the canonical image: 1, or 3 for three CT windows.
     classes
         Class names in index order; in a two-class task the positive class is last.
+    codes
+        SNOMED CT and DICOM codes of the findings, for DICOM output; a task of this collection has them from
+        `radimagenet_monai.catalog.codes.TASK_CODES`.
     released
         Whether ``bundles/<name>`` exists in this version.
     module
@@ -117,8 +121,11 @@ class Task:
     reported_gain: str | None = None
     released: bool = True
     module: str = ""
+    codes: TaskCodes = field(default_factory=TaskCodes)
 
     def __post_init__(self) -> None:
+        if self.codes == TaskCodes():
+            object.__setattr__(self, "codes", TASK_CODES.get(self.name, TaskCodes()))
         if "_v" in self.name:
             raise ConfigurationError(
                 f"the name of task '{self.name}' contains _v, where MONAI cuts the name of a bundle"

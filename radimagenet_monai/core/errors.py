@@ -79,3 +79,7 @@ class StoreError(RadImageNetError):
 
 class TrainingError(RadImageNetError):
     """Training that cannot continue, for example because of a NaN or infinite loss."""
+
+
+class DicomOutputError(RadImageNetError):
+    """A DICOM object that cannot be made from its source, or that a DICOMweb server does not give or take."""
