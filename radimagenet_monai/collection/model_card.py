@@ -9,6 +9,7 @@ from typing import Any
 
 from radimagenet_monai.catalog.tasks import Kind, Task
 from radimagenet_monai.collection.bundle_files import BundleError
+from radimagenet_monai.engine.trained.stated_facts import CARD_ROW, stated_card
 
 GIT_ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("onnx", "pt"))
 """Which files the hub keeps in its large file storage."""
@@ -19,7 +20,6 @@ _PIPELINES = {
     Kind.PRETRAINING: "image-classification",
 }
 
-_CARD_ROW = "| Weights in this bundle |"
 _NO_WEIGHTS = "This bundle holds no images and no weights derived from images of this dataset."
 _WEIGHTS = (
     "This bundle holds no images. It holds weights in models/; the terms of the images that they were trained on apply."
@@ -46,7 +46,7 @@ def front_matter(task: Task, has_weights: bool) -> str:
     return "\n".join(["---", *lines, "---", "", ""])
 
 
-def state_weights(card: str, facts: Mapping[str, Any], sha256: str) -> str:
+def state_weights(card: str, facts: Mapping[str, Any]) -> str:
     """The model card ``docs/README.md``, with the row on weights stating those in the bundle.
 
     Raises
@@ -54,18 +54,10 @@ def state_weights(card: str, facts: Mapping[str, Any], sha256: str) -> str:
     BundleError
         If the card has no such row.
     """
-    lines = card.splitlines(keepends=True)
-    rows = [index for index, line in enumerate(lines) if line.startswith(_CARD_ROW)]
-    if len(rows) != 1:
-        raise BundleError(f"docs/README.md has no row '{_CARD_ROW}' in which a release could state the weights")
-    known = ", ".join(
-        f"{title} {facts[key]}"
-        for key, title in (("architecture", "architecture"), ("weights", "started from"), ("epoch", "epoch"))
-        if facts.get(key) is not None
-    )
-    about = f"`models/model.pt`{f' ({known})' if known else ''}, SHA-256 `{sha256}`"
-    lines[rows[0]] = f"{_CARD_ROW} {about} |\n"
-    return "".join(lines)
+    stated = stated_card(card, facts)
+    if stated is None:
+        raise BundleError(f"docs/README.md has no row '{CARD_ROW}' in which a release could state the weights")
+    return stated
 
 
 def state_data_license(text: str) -> str:

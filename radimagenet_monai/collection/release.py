@@ -31,6 +31,7 @@ from radimagenet_monai.core.atomic import scratch_folder
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.datasets.records.data_source import described
+from radimagenet_monai.engine.trained.stated_facts import state_trained_facts
 
 WeightsChoice = Literal["auto", "include", "leave"]
 
@@ -179,10 +180,11 @@ def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
         _write_text(folder / MODEL_FACTS, json.dumps(facts, indent=2) + "\n")
     _describe_data(name, folder, facts)
     for path, change in (
-        ("docs/README.md", lambda text: state_weights(text, facts, file_digest(folder / MODEL_FILE))),
+        ("docs/README.md", lambda text: state_weights(text, {**facts, "sha256": file_digest(folder / MODEL_FILE)})),
         ("docs/data_license.txt", state_data_license),
     ):
         _write_text(folder / path, change((folder / path).read_text(encoding="utf-8")))
+    state_trained_facts(folder)
 
 
 def _describe_data(name: str, folder: Path, facts: Mapping[str, Any]) -> None:

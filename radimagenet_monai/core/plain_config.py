@@ -21,6 +21,7 @@ SPECIAL = ("_target_", "_mode_")
 
 Locate = Callable[[Mapping[str, Any], str], Any]
 
+_OWN = __name__.partition(".")[0] + "."
 _NOT_RECORDED = ("_desc_", "_requires_")
 
 
@@ -143,3 +144,8 @@ def rebuilt(
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in config.items() if key not in SPECIAL}
+
+
+def is_own(config: Any) -> bool:
+    """Whether the config of a component, or its absence, stands for one of this package."""
+    return not isinstance(config, Mapping) or str(config.get("_target_", _OWN)).startswith(_OWN)

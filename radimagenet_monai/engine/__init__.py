@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     )
     from radimagenet_monai.engine.outputs.writers import EvaluationWriter as EvaluationWriter
     from radimagenet_monai.engine.outputs.writers import PredictionWriter as PredictionWriter
+    from radimagenet_monai.engine.postprocessing import AggregateSlicesd as AggregateSlicesd
+    from radimagenet_monai.engine.postprocessing import RestoreMaskd as RestoreMaskd
     from radimagenet_monai.engine.schedule.learning_rate import LearningRateSchedule as LearningRateSchedule
     from radimagenet_monai.engine.schedule.weight_decay import parameter_groups as parameter_groups
     from radimagenet_monai.engine.start.config_keys import check_keys as check_keys
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.engine.trained.settings import training_settings as training_settings
 
 _MODULE_OF = {
+    "AggregateSlicesd": "postprocessing",
     "AreaUnderROC": "outputs.predictions",
     "AutocastInferer": "inferer",
     "BestModel": "handlers.checkpoint",
@@ -95,6 +98,7 @@ _MODULE_OF = {
     "PredictionCollector": "outputs.predictions",
     "PredictionWriter": "outputs.writers",
     "Progress": "handlers.progress",
+    "RestoreMaskd": "postprocessing",
     "RunFolder": "start.run_folder",
     "RunRecord": "handlers.run_record",
     "SeedIterations": "handlers.determinism",

@@ -85,6 +85,13 @@ class Upright:
         """``pixels`` (slices, rows, columns, ...) with every slice upright and the slices in order. A view."""
         return self.slices(pixels[::-1] if self.flip_slices else pixels)
 
+    def stored(self, frames: np.ndarray) -> np.ndarray:
+        """Upright ``frames`` (slices, rows, columns, ...) of a volume as they are stored: undoes `volume`. A view."""
+        rows = slice(None, None, -1 if self.flip_rows else 1)
+        columns = slice(None, None, -1 if self.flip_columns else 1)
+        pixels = frames[:: -1 if self.flip_slices else 1, rows, columns]
+        return pixels.swapaxes(1, 2) if self.transpose else pixels
+
     def spacing(self, rows: float, columns: float) -> tuple[float, float]:
         """The stored distances between rows and between columns, in display order."""
         return (columns, rows) if self.transpose else (rows, columns)

@@ -10,9 +10,28 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from radimagenet_monai.core.errors import UnreadableImageError
-from radimagenet_monai.io.geometry import Plane
+from radimagenet_monai.io.geometry import Plane, Upright
 
 Source = Literal["dicom", "volume", "picture", "array"]
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """The voxels of a volume as its file stores them.
+
+    Attributes
+    ----------
+    affine
+        (4, 4) float64 from voxel (x, y, z, 1) to LPS mm.
+    axis
+        Axis of the slices that were read: 0 for x, 1 for y, 2 for z.
+    turn
+        How these slices were turned upright.
+    """
+
+    affine: np.ndarray
+    axis: int
+    turn: Upright
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class NativeImage:
     in_order
         Whether the frames of each volume follow each other in space, in either direction, as far as positions are
         known. False for a multi-frame object stored in another order, since its frames keep their numbers.
+    voxels
+        For a volume, its voxels as stored, which `radimagenet_monai.io.voxels` fills from frames; otherwise ``None``.
     """
 
     path: str
@@ -63,6 +84,7 @@ class NativeImage:
     volumes: int = 1
     notes: tuple[str, ...] = ()
     in_order: bool = True
+    voxels: VoxelGrid | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])

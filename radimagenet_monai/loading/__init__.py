@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from radimagenet_monai.loading.sampler import EpochBatches as EpochBatches
     from radimagenet_monai.loading.sampler import EpochSampler as EpochSampler
     from radimagenet_monai.loading.sampler import SampleKey as SampleKey
+    from radimagenet_monai.loading.whole_image import EachSlice as EachSlice
 
 _MODULE_OF = {
     "AffineAugmentation": "augmentation",
     "AppendMaskd": "radimagenet_monai.datasets.masks.channel",
+    "EachSlice": "whole_image",
     "EpochBatches": "sampler",
     "EpochLoader": "loader",
     "EpochSampler": "sampler",

@@ -18,14 +18,13 @@ from typing import Any
 from torch import nn
 
 from radimagenet_monai.core.errors import ConfigurationError, one_line
-from radimagenet_monai.core.plain_config import SPECIAL, NotPlainError, rebuilt, require_known
+from radimagenet_monai.core.plain_config import SPECIAL, NotPlainError, is_own, rebuilt, require_known
 from radimagenet_monai.models.classifier import build_classifier
 from radimagenet_monai.models.unet import build_unet
 
 LIBRARIES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "timm", "torch.nn", "torchvision")
 """Packages whose networks a model may name."""
 
-_OWN = __name__.partition(".")[0] + "."
 _NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*", re.ASCII)
 # They only say which weights to begin with; the trained ones are loaded afterwards.
 _NO_INITIAL_WEIGHTS = {"pretrained": False, "use_pretrained": False, "weights": None, "weights_backbone": None}
@@ -35,11 +34,6 @@ _INITIAL_WEIGHTS = {
 }
 _PLACE = "network_def"
 _WAY_OUT = "give --network_def as in training"
-
-
-def is_own(config: Any) -> bool:
-    """Whether the config of a network, or its absence, stands for one of this package."""
-    return not isinstance(config, Mapping) or str(config.get("_target_", _OWN)).startswith(_OWN)
 
 
 def name_of(config: Mapping[str, Any]) -> str:

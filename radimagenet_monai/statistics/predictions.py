@@ -152,7 +152,7 @@ def by_exam(table: PredictionTable, data: Sequence[Mapping[str, Any]], rule: str
     for row, index in enumerate(table.index.tolist()):
         exams.setdefault(exam_of(data[index], index), []).append(row)
     members = list(exams.values())
-    probabilities = np.stack([_combined(table.probabilities[rows], rule, table.exclusive) for rows in members])
+    probabilities = np.stack([combined_slices(table.probabilities[rows], rule, table.exclusive) for rows in members])
     labels = None
     if table.labels is not None:
         labels = np.stack([_common_label(table.labels[rows], table.probabilities.shape[1]) for rows in members])
@@ -205,7 +205,8 @@ def _first(array: np.ndarray, wrong: np.ndarray) -> Any:
     return f"{array[position]} at position {position}"
 
 
-def _combined(probabilities: np.ndarray, rule: str, exclusive: bool) -> np.ndarray:
+def combined_slices(probabilities: np.ndarray, rule: str, exclusive: bool) -> np.ndarray:
+    """Probabilities (slices, classes) of one exam as one row (classes,); ``rule`` is ``"mean"`` or ``"max"``."""
     if rule == "mean":
         return probabilities.mean(axis=0)
     return probabilities[probabilities[:, -1].argmax()] if exclusive else probabilities.max(axis=0)

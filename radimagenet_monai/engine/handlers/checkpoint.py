@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from radimagenet_monai.core.atomic import atomic_write_bytes
 from radimagenet_monai.core.errors import ConfigurationError, WeightsError
+from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.engine.distributed import is_distributed, process_count, rank, unwrap_network
 from radimagenet_monai.engine.handlers.finite_loss import StopOnNonFiniteLoss
 from radimagenet_monai.engine.handlers.run_record import hash_datalist
@@ -30,7 +31,6 @@ from radimagenet_monai.engine.trained.components import in_words, same_setting
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.engine.trained.model_file import load_torch_file, save_model
 from radimagenet_monai.engine.trained.plane import planes_of
-from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 from radimagenet_monai.statistics.thresholds import youden_threshold
 from radimagenet_monai.weights.strict import load_strictly

@@ -22,12 +22,12 @@ from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.core.errors import one_line
 from radimagenet_monai.core.named_roots import without_folders
+from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.datasets.records.data_source import described, source_of_bundle
 from radimagenet_monai.datasets.records.table import frame_number
 from radimagenet_monai.engine.distributed import rank, unwrap_network
 from radimagenet_monai.engine.stop_signal import RunStopped
 from radimagenet_monai.engine.trained.model_file import trained_fact
-from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.store.sealed.records import SealedRecords
 
 RUN_FILE = "run.json"

@@ -49,8 +49,9 @@ class MaskWriter:
     an image's header is written. As many images as ``overlays`` says, evenly spaced over the data, are drawn into the
     folder of that name: the predicted outline in orange, the reference in blue.
 
-    Expects MONAI's decollated output with ``pred`` (2, h, w) as probabilities, and ``index``, ``image``, ``geometry``
-    and ``spacing`` in the batch.
+    Expects MONAI's decollated output with ``pred``, either (2, h, w) as probabilities, or (1, rows, columns), a mask
+    restored by `radimagenet_monai.engine.RestoreMaskd`; and ``index``, ``image``, ``geometry`` and ``spacing`` in the
+    batch.
 
     Parameters
     ----------
@@ -121,10 +122,13 @@ class MaskWriter:
                 self._questions[index] = str(item[QUESTIONS])
             if row["problem"]:
                 continue
-            probability = np.asarray(output["pred"][LESION].detach().float().cpu())
+            predicted = np.asarray(output["pred"].detach().float().cpu())
             geometry = [int(value) for value in item[GEOMETRY]]
             content = [int(value) for value in item[CONTENT]] if CONTENT in item else None
-            mask = restore_mask(probability, geometry, self.threshold, content)
+            is_restored = len(predicted) == 1  # by the bundle's postprocessing
+            mask = (
+                predicted[0] > 0 if is_restored else restore_mask(predicted[LESION], geometry, self.threshold, content)
+            )
             name = self._names[index]
             _write_png(self.folder / MASKS_FOLDER / name, mask.astype(np.uint8) * 255)
             row.update(

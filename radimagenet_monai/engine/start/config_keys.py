@@ -23,9 +23,10 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.core.flags import flag, names, nearest, number, one_of, optional, text, whole
+from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.engine.start.error_lines import note_keys, show_errors_in_one_line
 from radimagenet_monai.engine.trained.model_file import trained_fact
-from radimagenet_monai.models.recorded import is_own, name_of
+from radimagenet_monai.models.recorded import name_of
 
 Check = Callable[[Any], str | None]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError
+from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.encoders.architectures import get_architecture
 from radimagenet_monai.engine.distributed import rank
 from radimagenet_monai.loading.native_dataset import left_out_of
-from radimagenet_monai.models.recorded import is_own
 from radimagenet_monai.statistics.predictions import PredictionTable, by_exam
 from radimagenet_monai.store.sealed.records import SealedRecords
 from radimagenet_monai.store.sealed.sealing import is_sealed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from radimagenet_monai.core.named_roots import without_folders
 from radimagenet_monai.engine.distributed import gather_objects, rank
 from radimagenet_monai.engine.handlers.checkpoint import CHECKPOINT_NAME, MAY_CHANGE, in_short
 from radimagenet_monai.engine.trained.components import same_setting
+from radimagenet_monai.engine.trained.stated_facts import state_trained_facts
+
+logger = logging.getLogger(__name__)
 
 LOCK_NAME = ".training.lock"
 MODEL_NAME, FACTS_NAME, ENCODER_NAME = "model.pt", "model.json", "encoder.safetensors"
@@ -29,7 +33,8 @@ class RunFolder:
     Attach it as the first handler of the trainer. When the run starts it takes a lock, which the system releases
     however the process ends, and then refuses a used folder like `require_unused`. When the run is complete,
     ``model.pt``, ``model.json`` and, for pretraining, ``encoder.safetensors`` are copied into ``models``, each
-    atomically. A run that is stopped, fails or is killed leaves ``models`` unchanged.
+    atomically, and the bundle's configs state what the training decided (`state_trained_facts`). A run that is stopped,
+    fails or is killed leaves the bundle unchanged.
 
     Parameters
     ----------
@@ -97,8 +102,16 @@ class RunFolder:
                     source, target = self.folder / name, self.models / name
                     if source.is_file() and not (target.exists() and source.samefile(target)):
                         atomic_copy(source, target)
+                self._state_facts()
             finally:
                 self._lock.release()
+
+    def _state_facts(self) -> None:
+        """Also in the bundle's configs and documents; a bundle that cannot be written still has its model."""
+        try:
+            state_trained_facts(self.models.parent)
+        except OSError as error:
+            logger.warning("what this training decided stays in %s alone: %s", self.models / FACTS_NAME, error)
 
     def _release(self, engine: Any, error: BaseException) -> None:
         # Called before the handler that records the failure and raises it again.

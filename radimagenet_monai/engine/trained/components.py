@@ -12,10 +12,10 @@ import torch
 from monai.bundle import ConfigParser
 
 from radimagenet_monai.core.errors import ConfigurationError
-from radimagenet_monai.core.plain_config import LEFT_OUT, RESOLVED, is_plain, recorded
+from radimagenet_monai.core.plain_config import LEFT_OUT, RESOLVED, is_own, is_plain, recorded
 from radimagenet_monai.engine.distributed import rank
 from radimagenet_monai.engine.start.config_keys import evaluating_parser
-from radimagenet_monai.models.recorded import is_own, name_of, why_not_rebuilt
+from radimagenet_monai.models.recorded import name_of, why_not_rebuilt
 
 logger = logging.getLogger(__name__)
 

@@ -53,7 +53,7 @@ def load_model(path: str | os.PathLike[str], network: nn.Module, architecture: s
     """
     path = Path(path)
     state = load_torch_file(path)
-    facts = _read_facts(path)
+    facts = read_facts(path)
     if not facts:
         logger.warning(
             "%s has no %s beside it: its classes, image size and intensities are taken to be those of this config",
@@ -99,7 +99,7 @@ def trained_fact(model: str | os.PathLike[str], name: str, default: Any) -> Any:
     path = Path(model)
     if path.is_dir() or not path.suffix:
         path = path / "models" / "model.pt"
-    return _read_facts(path).get(name, default)
+    return read_facts(path).get(name, default)
 
 
 def operating_points(
@@ -123,7 +123,7 @@ def operating_points(
     """
     if threshold is not None:
         return {name: float(threshold) for name in names}
-    facts = _read_facts(model)
+    facts = read_facts(model)
     known = dict(facts.get("thresholds") or {})
     if "threshold" in facts and len(names) == 1:
         known[names[0]] = facts["threshold"]
@@ -146,7 +146,14 @@ def _facts_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def _read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The facts beside a ``model.pt``; empty if there are none.
+
+    Raises
+    ------
+    WeightsError
+        If they are no JSON object.
+    """
     facts = _facts_path(path)
     try:
         return dict(json.loads(facts.read_text(encoding="utf-8")))

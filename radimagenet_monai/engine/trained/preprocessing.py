@@ -30,6 +30,7 @@ from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.loading.augmentation import AffineAugmentation
 from radimagenet_monai.loading.random_steps import Steps, deterministic, flattened, is_random, split_where_random
 from radimagenet_monai.loading.resize import ResizeCanonicald
+from radimagenet_monai.loading.whole_image import EachSlice
 from radimagenet_monai.store.fingerprint import describe_transform, digest
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,10 @@ def trained_preprocessing(
     transforms: Sequence[Callable[..., Any]],
     model: str | os.PathLike[str],
     intensity: Callable[..., Any] | None = None,
+    slices: str | None = None,
+    plane: str = "acquired",
+    trained_plane: str | Sequence[str] | None = None,
+    white: str | None = None,
 ) -> Compose:
     """The transforms of a bundle, or those that the model was trained with where a config replaced the bundle's.
 
@@ -158,13 +163,22 @@ def trained_preprocessing(
         Path of ``model.pt`` or of the bundle folder.
     intensity
         Policy of this run, for preparations that refer to it.
+    slices, plane, trained_plane, white
+        If ``slices`` is given, the transforms also take whole images (`radimagenet_monai.loading.EachSlice`).
 
     Raises
     ------
     ConfigurationError
         If the model's preparation is known and cannot be built from ``model.json``.
     """
-    own = Compose(list(transforms))
+    steps = _trained_steps(Compose(list(transforms)), model, intensity)
+    if slices is None:
+        return steps
+    # Clients take the transforms out of a Compose and call them one by one.
+    return Compose([EachSlice(steps.transforms, slices, plane, trained_plane, white)])
+
+
+def _trained_steps(own: Compose, model: str | os.PathLike[str], intensity: Callable[..., Any] | None) -> Compose:
     facts = trained_fact(model, "preprocessing", None)
     if not facts:
         return own

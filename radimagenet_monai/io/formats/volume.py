@@ -27,7 +27,7 @@ from radimagenet_monai.io.geometry import (
     upright,
 )
 from radimagenet_monai.io.limits import MAX_DECODED_BYTES, require_affordable
-from radimagenet_monai.io.native_image import NativeImage
+from radimagenet_monai.io.native_image import NativeImage, VoxelGrid
 
 if TYPE_CHECKING:
     from nibabel.arrayproxy import ArrayProxy
@@ -370,4 +370,5 @@ def upright_volume(
         turn.plane,
         turned if placed and np.isfinite(turned).all() else None,
         len(volumes),
+        voxels=VoxelGrid(affine, axis, turn),
     )
