@@ -188,7 +188,7 @@ def test_weights_are_stated_where_there_are_any(trained: Path, tmp_path: Path) -
     card = (tmp_path / "release" / "huggingface" / NAME / "README.md").read_text(encoding="utf-8")
     digest = hashlib.sha256((trained / "models" / "model.pt").read_bytes()).hexdigest()
     assert (
-        "| Weights in this bundle | `models/model.pt` (architecture resnet50, started from random), "
+        "| Weights in this bundle | `models/model.pt` (architecture resnet50; started from random), "
         f"SHA-256 `{digest}` |" in card
     )
     assert "untrained" not in card

@@ -140,7 +140,7 @@ def _stated_metadata(metadata: dict[str, Any], facts: Mapping[str, Any]) -> dict
         for entry in (layout.get(group) or {}).values():
             if size and len(entry.get("spatial_shape") or ()) == 2:
                 entry["spatial_shape"] = list(size)
-            if names and group != "inputs":
+            if names and group != "inputs" and entry.get("dtype") != "uint8":  # a label map has one channel
                 entry["channel_def"] = {str(index): str(name) for index, name in enumerate(names)}
                 entry["num_channels"] = len(names)
     if names:
