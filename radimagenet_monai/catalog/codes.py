@@ -29,19 +29,20 @@ class Code:
 
 @dataclass(frozen=True)
 class FindingCode:
-    """What an output of a classifier stands for, and where in the body it was looked for."""
+    """What an output of a classifier stands for, and where in the body it was looked for, if known."""
 
     code: Code
-    site: Code
+    site: Code | None = None
 
 
 @dataclass(frozen=True)
 class SegmentCode:
-    """Segmented property category and type of a mask's label (PS3.3 C.8.20.2), and the anatomic region."""
+    """Segmented property category and type of a mask's label (PS3.3 C.8.20.2), and the anatomic region,
+    if known."""
 
     category: Code
     type: Code
-    region: Code
+    region: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,11 @@ TASK_CODES: Mapping[str, TaskCodes] = {
 """Of the ten downstream tasks. A task of a plug-in states its own in ``Task.codes``."""
 
 
-def finding_code(codes: TaskCodes, name: str) -> Code:
-    """The code of an output, or a private one of its name, for classes of the user's own."""
-    known = codes.findings.get(name)
-    return private_code(name) if known is None else known.code
+def finding_code(codes: TaskCodes, name: str) -> FindingCode:
+    """The code and site of an output, or a private code of its name for classes of the user's own."""
+    return codes.findings.get(name) or FindingCode(private_code(name))
 
 
-def segment_code(codes: TaskCodes, name: str) -> tuple[Code, Code]:
-    """Category and type of a mask's label; "lesion" as such for labels of the user's own."""
-    known = codes.segments.get(name)
-    return (ABNORMAL_STRUCTURE, LESION) if known is None else (known.category, known.type)
+def segment_code(codes: TaskCodes, name: str) -> SegmentCode:
+    """The codes of a mask's label; a lesion of an unknown region for labels of the user's own."""
+    return codes.segments.get(name) or SegmentCode(ABNORMAL_STRUCTURE, LESION)

@@ -16,7 +16,10 @@ from collections.abc import Iterator, Sequence
 from radimagenet_monai.core.errors import UnreadableImageError
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|‘[^’]*’|“[^”]*”|`[^`]*`|['\"`‘“].*$", re.DOTALL)
-_LOGGERS = ("pydicom", "nibabel", "PIL", "openjpeg", "libjpeg", "pylibjpeg")
+_LOGGERS = (
+    *("pydicom", "nibabel", "PIL", "openjpeg", "libjpeg", "pylibjpeg"),
+    *("highdicom", "dicomweb_client", "retrying"),  # of `radimagenet_monai.integrations.dicom_output`
+)
 _MOST_CHARACTERS = 240
 
 _lock = threading.Lock()

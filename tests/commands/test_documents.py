@@ -126,10 +126,27 @@ PAGES: dict[str, Page] = {
             "comparison/report.html",
         ),
     ),
+    "docs/how-to/dicom_output.md": Page(
+        before={"read_image": "python make_clinic.py"},
+        not_run={"find_series": "needs an archive; tests/integrations/test_dicomweb.py runs it against Orthanc"},
+        leaves=("results/seg.dcm", "results/sr.dcm", "results/sc.dcm"),
+    ),
 }
 
 # What `before` calls: files that a reader has and we may not.
 SCRIPTS = {
+    "make_clinic.py": """
+from pathlib import Path
+import numpy as np
+import pydicom
+from clinic_images import lesion, order, series
+files, _ = series(Path("SERIES"))
+for file, mask in zip(files, lesion()[order(6)]):
+    dataset = pydicom.dcmread(file)
+    dataset.PixelData = np.where(mask, 300, 100).astype("<i2").tobytes()
+    dataset.save_as(file)
+Path("model.pt").write_bytes(b"a model")
+""",
     "make_weights.py": """
 import torch
 from keras_oracle import keras_application
@@ -230,7 +247,7 @@ def program(name: str) -> tuple[list[tuple[Block, str]], dict[str, str]]:
 
 def shell(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Type a text in a shell in which the commands of this environment are found first; the first failure ends it."""
-    paths = [str(ROOT), *(str(ROOT / "tests" / part) for part in ("", "oracles", "datasets", "io"))]
+    paths = [str(ROOT), *(str(ROOT / "tests" / part) for part in ("", "oracles", "datasets", "io", "integrations"))]
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

@@ -16,7 +16,7 @@ def stated() -> list[Code]:
     found = [value for module in (codes, report) for value in vars(module).values() if isinstance(value, Code)]
     found += [*report._VALUES.values(), *report._PROCEDURES.values()]
     for task in TASKS.values():
-        found += [code for finding in task.codes.findings.values() for code in (finding.code, finding.site)]
+        found += [code for finding in task.codes.findings.values() for code in (finding.code, finding.site) if code]
         found += [
             c for segment in task.codes.segments.values() for c in (segment.category, segment.type, segment.region)
         ]
@@ -54,9 +54,9 @@ def test_every_downstream_task_has_codes() -> None:
 
 def test_classes_of_the_users_own_get_private_codes() -> None:
     known = TASKS["breast_mass_us_classification"].codes
-    assert finding_code(known, "malignant").scheme == "SCT"
-    assert finding_code(known, "fibroadenoma") == Code("fibroadenoma", PRIVATE_SCHEME, "fibroadenoma")
-    assert segment_code(TaskCodes(), "cyst") == (codes.ABNORMAL_STRUCTURE, codes.LESION)
+    assert finding_code(known, "malignant") == codes.FindingCode(codes.MALIGNANT, codes.BREAST)
+    assert finding_code(known, "fibroadenoma").code == Code("fibroadenoma", PRIVATE_SCHEME, "fibroadenoma")
+    assert segment_code(TaskCodes(), "cyst") == codes.SegmentCode(codes.ABNORMAL_STRUCTURE, codes.LESION)
     names = ["a" * 80, "Läsion", "Läsionen", "??", "normal", "intraparenchymal hemorrhage", "a\\b"]
     made = [private_code(name) for name in names]
     assert len({code.value for code in made}) == len(names)

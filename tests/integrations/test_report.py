@@ -40,7 +40,7 @@ def test_highdicom_reads_what_was_found(tmp_path: Path) -> None:
         MALIGNANCY,
         Finding(
             "cyst",
-            finding_code(TASKS["breast_mass_us_classification"].codes, "cyst"),
+            finding_code(TASKS["breast_mass_us_classification"].codes, "cyst").code,
             0.2,
             0.5,
             "negative",
@@ -120,7 +120,7 @@ def test_frames_of_a_clip_are_referred_to_by_number(tmp_path: Path) -> None:
 def test_a_class_of_the_largest_probability_has_no_threshold_and_an_abstention_no_decision(tmp_path: Path) -> None:
     files, _ = series(tmp_path / "in")
     findings = [
-        Finding("Läsion", finding_code(TASKS["covid19_ct_classification"].codes, "Läsion"), 0.6, None, "positive"),
+        Finding("Läsion", finding_code(TASKS["covid19_ct_classification"].codes, "Läsion").code, 0.6, None, "positive"),
         Finding("malignant", MALIGNANT, 0.5, 0.5, "abstained"),
     ]
     path = write_report(files, findings, MODEL, tmp_path / "sr.dcm", CREATED)

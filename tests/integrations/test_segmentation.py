@@ -15,7 +15,7 @@ from clinic_images import SHAPE, all_text, changed, lesion, oblique, order, real
 
 from radimagenet_monai.catalog.codes import ABNORMAL_STRUCTURE, BREAST, MASS
 from radimagenet_monai.core.errors import DicomOutputError, RadImageNetError, UnreadableImageError
-from radimagenet_monai.integrations.dicom_output import Model, Segment, as_stored, write_segmentation
+from radimagenet_monai.integrations.dicom_output import Model, Segment, as_stored, files_in_order, write_segmentation
 from radimagenet_monai.io import read_image
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")
@@ -158,6 +158,10 @@ def test_masks_of_upright_slices_are_turned_back(tmp_path: Path, name: str) -> N
     by_slice = {int(number): mask for number, mask in zip(numbers, upright, strict=True)}
     in_order_of_files = np.stack([by_slice[int(number)] for number in order(6)])
     np.testing.assert_array_equal(as_stored(files, in_order_of_files), stored)
+    # The other way: the files in the order of the slices.
+    sorted_files = files_in_order(tmp_path / "in")
+    assert [int(pydicom.dcmread(file).InstanceNumber) - 1 for file in sorted_files] == numbers.tolist()
+    np.testing.assert_array_equal(as_stored(sorted_files, upright), lesion()[numbers])
 
 
 @pytest.mark.parametrize(

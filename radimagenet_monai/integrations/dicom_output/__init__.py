@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from radimagenet_monai.integrations.dicom_output.report import write_report
     from radimagenet_monai.integrations.dicom_output.secondary_capture import write_secondary_capture
     from radimagenet_monai.integrations.dicom_output.segmentation import write_segmentation
-    from radimagenet_monai.integrations.dicom_output.stored_order import as_stored
+    from radimagenet_monai.integrations.dicom_output.stored_order import as_stored, files_in_order
 
 _MODULE_OF = {
     "Finding": "contents",
@@ -36,6 +36,7 @@ _MODULE_OF = {
     "as_stored": "stored_order",
     "burn_outline": "overlay",
     "fetch_series": "dicomweb",
+    "files_in_order": "stored_order",
     "find_series": "dicomweb",
     "store_instances": "dicomweb",
     "write_report": "report",
@@ -52,6 +53,7 @@ __all__ = [
     "as_stored",
     "burn_outline",
     "fetch_series",
+    "files_in_order",
     "find_series",
     "store_instances",
     "write_report",

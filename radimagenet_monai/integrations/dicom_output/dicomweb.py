@@ -12,10 +12,18 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from radimagenet_monai.core.atomic import atomic_open
-from radimagenet_monai.core.errors import ConfigurationError, DicomOutputError, RadImageNetError, UsageError
+from radimagenet_monai.core.errors import (
+    ConfigurationError,
+    DicomOutputError,
+    RadImageNetError,
+    UnreadableImageError,
+    UsageError,
+)
 from radimagenet_monai.io.dicom.files import load_dataset
 from radimagenet_monai.io.failures import anonymous, quiet_libraries
 
+_PATIENCE = 60.0  # seconds until a server that is silent counts as gone
+_PAUSE = 250  # milliseconds before a busy server (429, 503) is asked again, doubled each time
 _UID = re.compile(r"\d+(\.\d+)*")
 _AS_STORED = (("application/dicom", "*"),)
 # Failure Reason (0008,1197), PS3.18 table I.2-2.
@@ -156,9 +164,8 @@ def fetch_series(
         raise DicomOutputError(f"{where}: it lists images of series {series_uid} without a valid SOP Instance UID")
     paths = {uid: Path(folder) / f"{uid}.dcm" for uid in uids}
     missing = {uid for uid, path in paths.items() if not path.is_file()}
-    bar = tqdm(total=len(uids), initial=len(uids) - len(missing), desc="Fetching", unit="file")
-    if not progress:
-        bar.disable = True
+    shown = None if progress else True
+    bar = tqdm(total=len(uids), initial=len(uids) - len(missing), desc="Fetching", unit="file", disable=shown)
     with bar, _talking(url), quiet_libraries():
         for dataset in _received(client, study_uid, series_uid, missing, len(uids)):
             uid = str(dataset.get("SOPInstanceUID"))
@@ -203,7 +210,7 @@ def store_instances(
     UnreadableImageError
         If a file is not DICOM; nothing is sent then.
     DicomOutputError
-        If the server cannot be reached.
+        If the server cannot be reached for the first file.
     ConfigurationError
         If dicomweb-client is not installed.
     """
@@ -211,11 +218,19 @@ def store_instances(
 
     paths = [os.fspath(file) for file in files]
     for path in paths:
-        load_dataset(path, header_only=True)
+        if "SOPClassUID" not in load_dataset(path, header_only=True, tags=["SOPClassUID"]):
+            raise UnreadableImageError(path, "header", "it is not a DICOM object, which would name its SOP Class UID")
     with _talking(url):
         client = _client(url, headers)
-    bar = tqdm(paths, desc="Storing", unit="file", disable=None if progress else True)
-    return [_stored(client, url, path) for path in bar]
+    answers: list[Stored] = []
+    for path in tqdm(paths, desc="Storing", unit="file", disable=None if progress else True):
+        try:
+            answers.append(_stored(client, url, path))
+        except DicomOutputError as error:
+            if not answers:
+                raise
+            answers.append(Stored(path, False, str(error)))  # what was stored before must not be forgotten
+    return answers
 
 
 def _stored(client: Any, url: str, path: str) -> Stored:
@@ -293,7 +308,9 @@ def _client(url: str, headers: Mapping[str, str] | None) -> Any:
     session = requests.Session()
     if parts.username:
         session.auth = (unquote(parts.username), unquote(parts.password or ""))
-    return DICOMwebClient(_shown(url).rstrip("/"), session=session, headers=dict(headers or {}))
+    client = DICOMwebClient(_shown(url).rstrip("/"), session=session, headers=dict(headers or {}), timeout=_PATIENCE)
+    client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=_PAUSE)
+    return client
 
 
 def _shown(url: str) -> str:
@@ -333,9 +350,11 @@ def _talking(url: str) -> Iterator[None]:
             404: "is this the root of its DICOMweb service, and are the UIDs right?",
         }.get(status, "see the server's log")
         raise DicomOutputError(f"{where}: it answers {status} {words}; {hint}") from None
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+            raise  # of the disk
+        if type(error).__name__ == "RetryError":
+            raise DicomOutputError(f"{where}: it is too busy to answer; try again later") from None
         raise DicomOutputError(
             f"{where}: it does not answer as a DICOMweb service does ({anonymous(error)}); is this the root of one?"
         ) from None

@@ -1,15 +1,38 @@
-"""Masks of upright images turned back to how their files store them."""
+"""From the slices that a reader shows, sorted and upright, back to the files and how they store them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from radimagenet_monai.core.errors import DicomOutputError
 from radimagenet_monai.integrations.dicom_output.source import Source, read_series
+from radimagenet_monai.io.dicom.files import load_dataset
+from radimagenet_monai.io.dicom.slice_facts import FACT_TAGS, slice_facts
 from radimagenet_monai.io.geometry import Upright, upright
+from radimagenet_monai.io.reader import dicom_files_below, series_of
+from radimagenet_monai.io.slice_order import natural, order_series
+
+
+def files_in_order(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files of a series in the order in which `radimagenet_monai.io.read_image` gives the slices of its folder.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the folder holds no series, or several, or two copies of a slice.
+    """
+    name = os.fspath(folder)
+    files = sorted(series_of(name, dicom_files_below(name)), key=natural)
+    facts = [slice_facts(load_dataset(file, header_only=True, tags=FACT_TAGS), file) for file in files]
+    if all(fact.orientation is not None for fact in facts):
+        # As the reader does: rounding differences must not make several stacks.
+        facts = [replace(fact, orientation=facts[0].orientation) for fact in facts]
+    return [Path(files[index]) for index in order_series(facts).flat]
 
 
 def as_stored(source_files: Sequence[str | os.PathLike[str]], masks: np.ndarray) -> np.ndarray:
