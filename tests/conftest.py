@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # `make test` draws the same examples each time, so that it fails for a change and not by chance;
 # `make test-search` draws new ones, and more, which is how the rare ones are found.
 # No deadlines: the machine may be busy.
-hypothesis.settings.register_profile("fixed", derandomize=True, max_examples=40, deadline=None)
+hypothesis.settings.register_profile("fixed", derandomize=True, max_examples=25, deadline=None)
 hypothesis.settings.register_profile("search", print_blob=True, max_examples=200, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 

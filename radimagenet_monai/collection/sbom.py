@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE = "radimagenet-monai"
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _Distribution(NamedTuple):
+    version: str
+    requires: tuple[str, ...]
+    license: str | None
 
 
 def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
@@ -23,7 +30,7 @@ def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
         SHA-256 of each archive of the release by its name.
     """
     installed = _required(PACKAGE)
-    root = _reference(PACKAGE, metadata.version(PACKAGE))
+    root = _reference(PACKAGE, _distribution(PACKAGE).version)
     libraries = [_library(name) for name in sorted(installed) if name != PACKAGE]
     files = [
         {"type": "file", "bom-ref": name, "name": name, "hashes": [{"alg": "SHA-256", "content": digest}]}
@@ -36,8 +43,8 @@ def bill_of_materials(archives: Mapping[str, str]) -> dict[str, Any]:
         "metadata": {"component": {**_library(PACKAGE), "type": "application"}},
         "components": [*files, *libraries],
         "dependencies": [
-            {"ref": root if name == PACKAGE else _reference(name, metadata.version(name)), "dependsOn": sorted(
-                _reference(other, metadata.version(other)) for other in installed[name]
+            {"ref": root if name == PACKAGE else _reference(name, _distribution(name).version), "dependsOn": sorted(
+                _reference(other, _distribution(other).version) for other in installed[name]
             )}
             for name in sorted(installed)
         ],
@@ -53,7 +60,7 @@ def _required(start: str) -> dict[str, set[str]]:
         if name in found:
             continue
         found[name] = set()
-        for line in metadata.requires(name) or []:
+        for line in _distribution(name).requires:
             requirement, _, marker = line.partition(";")
             matched = _REQUIREMENT.match(requirement.strip())
             if matched is None or "extra" in marker:
@@ -66,13 +73,13 @@ def _required(start: str) -> dict[str, set[str]]:
 
 
 def _library(name: str) -> dict[str, Any]:
-    version = metadata.version(name)
+    version = _distribution(name).version
     reference = _reference(name, version)
     component: dict[str, Any] = {
         "type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference
     }  # fmt: skip
-    if expressions := metadata.metadata(name).get_all("License-Expression"):
-        component["licenses"] = [{"expression": expressions[0]}]
+    if (license_expression := _distribution(name).license) is not None:
+        component["licenses"] = [{"expression": license_expression}]
     return component
 
 
@@ -86,7 +93,15 @@ def _normalized(name: str) -> str:
 
 def _is_installed(name: str) -> bool:
     try:
-        metadata.version(name)
+        _distribution(name)
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+@functools.cache
+def _distribution(name: str) -> _Distribution:
+    """What is read of an installed distribution; parsing its metadata takes milliseconds each time."""
+    found = metadata.distribution(name)
+    expressions = found.metadata.get_all("License-Expression") or [None]
+    return _Distribution(found.version, tuple(found.requires or ()), expressions[0])

@@ -27,6 +27,7 @@ def test_every_task_has_a_plan_and_a_bar_to_reach() -> None:
             assert plan.training["architecture"] == task.architecture
 
 
+@pytest.mark.long
 def test_one_bundle_is_rehearsed_once_and_the_table_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_clean_phantom_passes(clean: Path, table: pd.DataFrame) -> None:
             assert ((table["label"] == label) & (table["fold"] == int(fold))).sum() == count
 
 
+@pytest.mark.long
 def test_heads_of_different_patients_are_told_apart(tmp_path: Path) -> None:
     """Their outlines are much the same, so that many hashes are near."""
     root = write_rsna_ich_phantom(tmp_path, patients=16, progress=False)

@@ -348,6 +348,7 @@ def measured(root: Path, images: int) -> dict:
     return figures
 
 
+@pytest.mark.long
 def test_memory_for_a_row_is_small(tmp_path: Path) -> None:
     """From 20 000 to 60 000 rows the peak grows so little a row that 1.35 million stay below 1 GB."""
     few, many = measured(tmp_path / "few", 20_000), measured(tmp_path / "many", 60_000)

@@ -122,7 +122,9 @@ def test_smallest_image(architecture: str) -> None:
                 encoder(torch.rand(1, 1, 300, least - 1))
 
 
-@pytest.mark.parametrize("architecture", ALL)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=() if name == "densenet121" else pytest.mark.long) for name in ALL]
+)
 def test_state_dict_alone_rebuilds_convention_and_variant(architecture: str) -> None:
     """Weights of another convention, stride, epsilon and pooling load into a network built with the defaults."""
     usual = resolve_weights(architecture, "random").variant

@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 ALL = list(ARCHITECTURES)
 
 
+DAILY = [pytest.param(name, marks=() if name in ("resnet50", "densenet121") else pytest.mark.long) for name in ALL]
+
+
 @pytest.fixture(scope="module", params=ALL)
 def pair(request: pytest.FixtureRequest) -> tuple[str, torch.nn.Module, torch.nn.Module]:
     """Architecture, published network, and ours in that library's variant with its tensors."""
@@ -52,6 +55,7 @@ def test_features_equal_those_of_the_published_network(
     assert (features - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
+@pytest.mark.parametrize("pair", DAILY, indirect=True)
 def test_training_gives_the_gradients_and_statistics_of_the_published_network(
     pair: tuple[str, torch.nn.Module, torch.nn.Module],
 ) -> None:
@@ -68,6 +72,7 @@ def test_training_gives_the_gradients_and_statistics_of_the_published_network(
         torch.testing.assert_close(tensor, state[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("pair", DAILY, indirect=True)
 def test_our_state_loads_into_the_published_network(pair: tuple[str, torch.nn.Module, torch.nn.Module]) -> None:
     architecture, published, ours = pair
     features = without_head(architecture, published.state_dict())

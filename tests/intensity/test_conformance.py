@@ -28,7 +28,12 @@ FILES = all_files()
 
 with TABLE.open(newline="") as stream:
     COMMITTED = {(row["file"], row["policy"]): row for row in csv.DictReader(stream)}
-CANONICAL = sorted({row["file"] for row in COMMITTED.values() if row["outcome"] == "canonical"})
+# Their many frames take seconds.
+LARGE = ("pydicom-data/color3d_jpeg_baseline.dcm", "pydicom-data/emri_small_big_endian.dcm")
+CANONICAL = [
+    pytest.param(name, marks=pytest.mark.long if name in LARGE else ())
+    for name in sorted({row["file"] for row in COMMITTED.values() if row["outcome"] == "canonical"})
+]
 
 
 def test_table_lists_exactly_the_files_that_exist() -> None:

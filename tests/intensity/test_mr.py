@@ -182,6 +182,7 @@ def unevenness(out: np.ndarray, mask: np.ndarray) -> float:
     return float(out[mask].std() / out[mask].mean())
 
 
+@pytest.mark.long
 def test_n4_evens_out_a_bias_field() -> None:
     pixels, mask = phantom()
     plain = shown(MRPercentiled("image"), volume(pixels[np.newaxis]))[0]

@@ -15,6 +15,7 @@ from make_conformance_table import TABLE, conformance_rows
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom_files import pydicom_files
 
+from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.native_image import HEADER_KEYWORDS
 from radimagenet_monai.io.reader import read_image
 
@@ -58,8 +59,15 @@ def orientation(dataset, frame):
     return None
 
 
+@pytest.mark.long
 def test_the_committed_table_is_what_the_reader_does():
     assert conformance_rows() == ROWS
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["outcome"] != "read"], ids=lambda row: row["file"])
+def test_what_the_committed_table_refuses_is_refused(row):
+    with pytest.raises(UnreadableImageError):
+        read_image(FILES[row["file"]])
 
 
 def test_the_table_holds_every_file_and_reads_most_images():

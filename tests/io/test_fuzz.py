@@ -76,8 +76,8 @@ PYDICOM_DATA = [
     "mlut_18.dcm",
 ]
 # Mutants of a file are drawn by their number.
-QUICK = range(8)
-MORE = pytest.param(range(8, 20), marks=pytest.mark.long)
+QUICK = range(5)
+MORE = pytest.param(range(5, 20), marks=pytest.mark.long)
 
 
 def dicom_sources():

@@ -44,7 +44,9 @@ def trained_by_us(architecture: str) -> list[tuple[str, torch.nn.Module]]:
     ]
 
 
-@pytest.mark.parametrize("architecture", ALL)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=() if name == "resnet50" else pytest.mark.long) for name in ALL]
+)
 def test_last_ten_keras_layers_are_the_modules_left_trainable(architecture: str) -> None:
     """The same convolutions, by the shape of their kernels, and the same batch norms, by their channels."""
     theirs: Counter[tuple] = Counter()

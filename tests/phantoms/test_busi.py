@@ -104,6 +104,7 @@ def test_existing_data_are_not_overwritten(written: Path) -> None:
     assert digests(written) == before
 
 
+@pytest.mark.long
 def test_an_interrupted_run_leaves_no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -127,6 +128,7 @@ def uniform_scan(seed: int, echo: float = -12.0, excess: float = 0.0) -> np.ndar
     return scan(np.random.default_rng(seed), view, *maps, dynamic_range=52)
 
 
+@pytest.mark.long
 def test_speckle_of_uniform_tissue_is_fully_developed() -> None:
     """A log-compressed Rayleigh envelope has a standard deviation of 5.57 dB; n compounded looks make it smaller."""
     expected = {n: 10 / np.log(10) * np.sqrt(stats.loggamma(n).var()) for n in range(1, 5)}
@@ -137,6 +139,7 @@ def test_speckle_of_uniform_tissue_is_fully_developed() -> None:
         assert min(abs(measured - value) for value in expected.values()) < 0.15
 
 
+@pytest.mark.long
 def test_resolution_is_finer_along_the_beam() -> None:
     image = uniform_scan(0).astype(float)
     image -= image.mean()
@@ -145,6 +148,7 @@ def test_resolution_is_finer_along_the_beam() -> None:
     assert across > along + 0.15
 
 
+@pytest.mark.long
 def test_attenuation_darkens_with_depth() -> None:
     decibels = uniform_scan(0, excess=0.4).mean(axis=1) / 255 * 52
     # 0.4 dB/mm over 20 mm between a quarter and three quarters of 40 mm.
@@ -163,6 +167,7 @@ def studies() -> list[tuple[str, np.ndarray, np.ndarray]]:
     ]
 
 
+@pytest.mark.long
 def test_masks_lie_on_the_masses(studies: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     """Nearly every mass is darker than the tissue at its own depth on both sides, and more so than its mirror image."""
     darker = []
@@ -177,6 +182,7 @@ def test_masks_lie_on_the_masses(studies: list[tuple[str, np.ndarray, np.ndarray
     assert np.mean(darker) > 0.93
 
 
+@pytest.mark.long
 def test_margins_are_where_the_mask_ends(studies: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     """Shifting the masks by a tenth of the image separates mass from surroundings less well."""
 
@@ -191,6 +197,7 @@ def test_margins_are_where_the_mask_ends(studies: list[tuple[str, np.ndarray, np
     assert contrast(0) > 1.15 * max(contrast(10), contrast(-10))
 
 
+@pytest.mark.long
 def test_malignant_masses_shadow_and_benign_ones_enhance(studies: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     behind: dict[str, list[float]] = {"benign": [], "malignant": []}
     for finding, image, mask in studies:
@@ -204,6 +211,7 @@ def test_malignant_masses_shadow_and_benign_ones_enhance(studies: list[tuple[str
     assert np.mean(behind["malignant"]) < -10 < 0 < np.mean(behind["benign"])
 
 
+@pytest.mark.long
 def test_no_simple_number_solves_the_task(studies: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     malignant = np.array([finding == "malignant" for finding, _, _ in studies])
     numbers = {
@@ -220,6 +228,7 @@ def test_no_simple_number_solves_the_task(studies: list[tuple[str, np.ndarray, n
         assert abs(aucs[name] - 0.5) < 0.08, aucs
 
 
+@pytest.mark.long
 def test_masses_differ_in_shape_as_the_descriptors_say(studies: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
     """Taller than wide and irregular speak for malignancy without proving it."""
     aspect, solidity, malignant = [], [], []

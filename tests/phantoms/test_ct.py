@@ -71,6 +71,7 @@ def test_impossible_requests_leave_nothing(tmp_path: Path, name: str, options: d
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scanner", SCANNERS, ids=lambda scanner: scanner.manufacturer)
 def test_hounsfield_units_survive_every_scanner(tmp_path: Path, scanner: Scanner) -> None:
     """Against pydicom's own modality LUT."""
@@ -137,6 +138,7 @@ def heads() -> list[tuple[np.ndarray, np.ndarray]]:
     return [pair for number in range(1, 41) for pair in zip(*simulate(number, seed=5, size=80, slices=3), strict=True)]
 
 
+@pytest.mark.long
 def test_blood_is_dense_and_lies_where_its_name_says(heads: list[tuple[np.ndarray, np.ndarray]]) -> None:
     depth: dict[str, list[float]] = {subtype: [] for subtype in SUBTYPES}
     for image, blood in heads:
@@ -155,6 +157,7 @@ def test_blood_is_dense_and_lies_where_its_name_says(heads: list[tuple[np.ndarra
     )
 
 
+@pytest.mark.long
 def test_no_simple_number_finds_blood(heads: list[tuple[np.ndarray, np.ndarray]]) -> None:
     bleeds = [bool(blood.any()) for _, blood in heads]
     numbers = {
@@ -168,6 +171,7 @@ def test_no_simple_number_finds_blood(heads: list[tuple[np.ndarray, np.ndarray]]
     assert max(max(auc, 1 - auc) for auc in aucs.values()) < 0.88, aucs
 
 
+@pytest.mark.long
 def test_chest_has_the_densities_of_a_chest() -> None:
     for number in range(4):
         image, lesions, spacing = simulate_chest(np.random.default_rng(number), "none", 96, 3)
@@ -181,6 +185,7 @@ def test_chest_has_the_densities_of_a_chest() -> None:
         assert (image[:, 0, 0] < -900).all()
 
 
+@pytest.mark.long
 def test_viral_findings_are_bilateral_and_peripheral_bacterial_ones_are_not() -> None:
     both, density = {}, {}
     for disease in ("viral", "bacterial"):
@@ -222,6 +227,7 @@ def test_covid_series_are_sorted_by_position(written: dict[str, Path]) -> None:
     assert 0 < falling < len(folders)
 
 
+@pytest.mark.long
 def test_classes_come_in_their_shares() -> None:
     for seed in range(5):
         for count in (10, 40, 200):

@@ -87,6 +87,7 @@ def test_impossible_requests_leave_nothing(tmp_path: Path, options: dict, messag
     assert "ddti" in PHANTOMS
 
 
+@pytest.mark.long
 def test_numbers_of_images_and_classes(studies: list[ThyroidStudy]) -> None:
     images = [len(study.images) for study in studies]
     assert 1.08 < np.mean(images) < 1.35
@@ -96,6 +97,7 @@ def test_numbers_of_images_and_classes(studies: list[ThyroidStudy]) -> None:
     assert max(len(image.masks) for study in studies for image in study.images) == 2
 
 
+@pytest.mark.long
 def test_the_scan_is_found_in_its_frame(studies: list[ThyroidStudy]) -> None:
     """Text, gray bar and scale are cut off, and every nodule stays."""
     for study in studies:
@@ -113,6 +115,7 @@ def test_the_scan_is_found_in_its_frame(studies: list[ThyroidStudy]) -> None:
                 assert not mask[:, right:].any()
 
 
+@pytest.mark.long
 def test_nodules_differ_from_their_surroundings(studies: list[ThyroidStudy]) -> None:
     """Malignant ones are darker than the ring around them; shifted masks tell it less well."""
     contrast: dict[int, list[float]] = {0: [], 12: [], -12: []}
@@ -128,6 +131,7 @@ def test_nodules_differ_from_their_surroundings(studies: list[ThyroidStudy]) -> 
     assert np.mean(contrast[0]) > 1.5 * max(np.mean(contrast[12]), np.mean(contrast[-12]))
 
 
+@pytest.mark.long
 def test_no_simple_number_solves_the_task(studies: list[ThyroidStudy]) -> None:
     pairs = [(image, study.facts["tirads"] in MALIGNANT) for study in studies for image in study.images]
     malignant = [label for _, label in pairs]
@@ -144,6 +148,7 @@ def test_no_simple_number_solves_the_task(studies: list[ThyroidStudy]) -> None:
     assert max(max(auc, 1 - auc) for auc in aucs.values()) < 0.82, aucs
 
 
+@pytest.mark.long
 def test_the_words_say_what_was_drawn(studies: list[ThyroidStudy]) -> None:
     jaggedness: dict[str, list[float]] = {}
     for study in studies:

@@ -87,6 +87,7 @@ def test_exam_numbers_are_mrnets() -> None:
     assert min(exam for part, exam in places if part == "valid") == 1130
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_tears_come_in_their_shares_and_independently(seed: int) -> None:
     knees = [draw_knee(seed, number) for number in range(400)]
@@ -132,6 +133,7 @@ def change_of(finding: str) -> tuple[np.ndarray, ...]:
     return share.sum(axis=(1, 2)), share.sum(axis=(0, 2)), share.sum(axis=(0, 1))
 
 
+@pytest.mark.long
 def test_a_torn_ligament_shows_in_the_notch_at_the_middle() -> None:
     by_slice, by_row, by_column = change_of("acl_tear")
     assert by_slice[4:8].sum() > 0.6 * by_slice.sum()
@@ -139,6 +141,7 @@ def test_a_torn_ligament_shows_in_the_notch_at_the_middle() -> None:
     assert by_column[22:44].sum() > 0.6 * by_column.sum()
 
 
+@pytest.mark.long
 def test_a_torn_meniscus_shows_beside_the_middle_and_behind() -> None:
     by_slice, by_row, by_column = change_of("meniscal_tear")
     assert by_slice[[1, 2, 3, 4, 7, 8, 9, 10]].sum() > 0.8 * by_slice.sum()
@@ -146,6 +149,7 @@ def test_a_torn_meniscus_shows_beside_the_middle_and_behind() -> None:
     assert by_column[34:].sum() > 3 * by_column[:30].sum()
 
 
+@pytest.mark.long
 def test_planes_show_the_same_knee() -> None:
     """Points of the knee have much the same gray in each plane, and not when an axis is reversed."""
     knee = draw_knee(0, 3)
@@ -166,6 +170,7 @@ def test_planes_show_the_same_knee() -> None:
             assert likeness > np.corrcoef(sagittal, sampled(plane, order, **{axis: -1}))[0, 1] + 0.25
 
 
+@pytest.mark.long
 def test_no_simple_number_of_a_slice_tells_a_tear() -> None:
     """Means, spreads and bright voxels of the central slices leave most of the task to shape and place."""
     numbers: dict[str, list[float]] = {"mean": [], "standard deviation": [], "bright": [], "slices": []}

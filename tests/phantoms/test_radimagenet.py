@@ -104,6 +104,7 @@ def test_impossible_requests_leave_nothing(tmp_path: Path, options: dict) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_every_class_has_a_finding_of_its_own() -> None:
     assert set(FINDINGS) == {label.key for label in LABELS}
     seen = set()
@@ -117,6 +118,7 @@ def test_every_class_has_a_finding_of_its_own() -> None:
             assert site == "-" or any(site in sites for sites in SITES.values())
 
 
+@pytest.mark.long
 def test_findings_are_at_their_sites(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each class with a site: what drawing the finding changed lies about the site, in anatomical coordinates."""
     changes: list[tuple[float, float, float, float]] = []
@@ -145,6 +147,7 @@ def test_findings_are_at_their_sites(monkeypatch: pytest.MonkeyPatch) -> None:
     assert farthest.max() < 3.5
 
 
+@pytest.mark.long
 def test_modalities_look_like_themselves() -> None:
     """Air is black in CT, noise in MR air is Rician and not Gaussian, and speckle dominates ultrasound."""
 
@@ -166,6 +169,7 @@ def test_modalities_look_like_themselves() -> None:
         assert rough > 1.3 * smooth
 
 
+@pytest.mark.long
 def test_no_simple_number_tells_the_class() -> None:
     """Mean, spread and histogram find the region at best, not the finding."""
     labels = [label for label in LABELS if label.modality == "MR" and label.region_code == "knee"]

@@ -92,6 +92,7 @@ def test_files_are_written_in_every_way(written: Path) -> None:
     assert {header.ViewPosition for header in headers} == {"AP", "PA"}
 
 
+@pytest.mark.long
 def test_every_way_shows_the_same_image(tmp_path: Path) -> None:
     """Bones white and lungs black, whatever polarity, bits and window; a sigmoid bends the scale alone."""
     image, _, _ = simulate(4, seed=2, size=SIZE)
@@ -120,6 +121,7 @@ def test_the_reader_takes_them(written: Path) -> None:
         )
 
 
+@pytest.mark.long
 def test_boxes_hold_the_opacities(written: Path, radiographs: list[tuple[np.ndarray, np.ndarray, str]]) -> None:
     frame = read_rsna_pneumonia(written, folds=0, progress=False)
     drawn = sorted(
@@ -143,6 +145,7 @@ def test_boxes_hold_the_opacities(written: Path, radiographs: list[tuple[np.ndar
     assert min(inside) > 0.5
 
 
+@pytest.mark.long
 def test_opacities_whiten_the_lung(radiographs: list[tuple[np.ndarray, np.ndarray, str]]) -> None:
     """Inside the boxes images are whiter than normal ones in the same place; inside transposed boxes they are not."""
     normal = np.mean([image for image, _, finding in radiographs if finding == FINDINGS[0]], axis=0)
@@ -157,6 +160,7 @@ def test_opacities_whiten_the_lung(radiographs: list[tuple[np.ndarray, np.ndarra
     assert np.mean(gained) > np.mean(transposed) + 0.05
 
 
+@pytest.mark.long
 def test_no_simple_number_solves_the_task(radiographs: list[tuple[np.ndarray, np.ndarray, str]]) -> None:
     opaque = [finding == FINDINGS[2] for _, _, finding in radiographs]
     numbers = {

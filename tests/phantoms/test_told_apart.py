@@ -12,7 +12,17 @@ from radimagenet_monai.phantoms import PHANTOMS, write_phantom
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", [name for name in PHANTOMS if name not in ("radimagenet", "mrnet", "mr_nifti")])
+QUICK = ("busi", "rsna_pneumonia")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
+        for name in PHANTOMS
+        if name not in ("radimagenet", "mrnet", "mr_nifti")
+    ],
+)
 def test_every_phantom_says_so(name: str, tmp_path: Path) -> None:
     root = write_phantom(name, tmp_path, patients=6, seed=0, workers=1)
     assert is_phantom(root)

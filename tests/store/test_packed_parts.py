@@ -118,7 +118,7 @@ def pack_until_killed(records, transform, store_dir, num_workers, image: str) ->
     pack(records, transform, store_dir, num_workers, refuse_blank=True)
 
 
-@pytest.mark.parametrize("num_workers", [0, 3])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_what_is_killed_again_and_again_ends_with_the_same_bytes(
     records, read_picture, store_dir, tmp_path, num_workers
 ):
@@ -159,7 +159,7 @@ def interrupted_after(parts: int, records, transform, store_dir) -> None:
     pack(records, transform, store_dir)
 
 
-@pytest.mark.parametrize("parts", [1, 3, 5])
+@pytest.mark.parametrize("parts", [3, *(pytest.param(parts, marks=pytest.mark.long) for parts in (1, 5))])
 def test_unreadable_images_of_whole_parts_are_remembered(records, read_picture, store_dir, tmp_path, parts, calls):
     spoil(records, 2, 9, *range(12, 18), 30)
     pack(records, read_picture, tmp_path / "reference")

@@ -159,7 +159,7 @@ def test_item_may_be_written_to(records, read_picture, store_dir):
 
 def test_reuse_and_rebuild(records, read_picture, store_dir, calls):
     def opened(changed=records, transform=read_picture, size=SIZE, **options) -> int:
-        PackedDataset(changed, transform, store_dir, size, num_workers=2, **options)
+        PackedDataset(changed, transform, store_dir, size, num_workers=0, **options)
         return calls()
 
     assert opened() == 40
@@ -398,7 +398,7 @@ def check_killed_builder(builder, records, transform, store_dir, expected) -> No
     shutil.rmtree(store_dir)
 
 
-@pytest.mark.parametrize("position", [0, 13, 39])
+@pytest.mark.parametrize("position", [13, *(pytest.param(image, marks=pytest.mark.long) for image in (0, 39))])
 def test_kill_at_an_image_leaves_no_half_store(records, read_picture, store_dir, tmp_path, position):
     build(records, read_picture, tmp_path / "reference")
     builder = multiprocessing.get_context("fork").Process(
@@ -411,6 +411,7 @@ def test_kill_at_an_image_leaves_no_half_store(records, read_picture, store_dir,
     check_killed_builder(builder, records, read_picture, store_dir, tree(tmp_path / "reference"))
 
 
+@pytest.mark.long
 def test_kill_at_any_moment_leaves_no_half_store(records, slow_picture, store_dir, tmp_path):
     started = time.monotonic()
     build(records, slow_picture, tmp_path / "reference")
