@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from radimagenet_monai.core.errors import ConfigurationError, UnreadableImageError
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.engine.trained.intensity import require_trained_intensity
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points
 from radimagenet_monai.loading.resize import ResizeCanonicald
@@ -128,7 +129,7 @@ class TrainedClassifier:
         if self.exclusive and len(classes) == 2:
             given = parser.get_parsed_content("threshold")
             self._threshold = operating_points(checkpoint, classes[1:], given)[classes[1]]
-        self._to_canonical, self._resize = _split(list(preprocessing.transforms), config)
+        self._to_canonical, self._resize = _split(flattened(preprocessing), config)
 
     def prepare(self, item: Mapping[str, Any]) -> PreparedImage:
         """Read and preprocess one image.

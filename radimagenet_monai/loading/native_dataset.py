@@ -13,6 +13,7 @@ from monai.transforms import Compose
 from torch.utils.data import Dataset
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UnreadableImageError
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.datasets.readers.own_images import check_plane_option
 from radimagenet_monai.datasets.records.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.datasets.records.table import frame_number
@@ -25,7 +26,7 @@ from radimagenet_monai.io.discovery.left_out import LeftOut
 from radimagenet_monai.io.discovery.survey import ImageItem, is_dicom, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
 from radimagenet_monai.io.geometry import PLANES, PlaneChoice
-from radimagenet_monai.loading.random_steps import deterministic, flattened, split_where_random
+from radimagenet_monai.loading.random_steps import deterministic, split_where_random
 from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING, ResizeCanonicald
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store.packed_row import describe_failure

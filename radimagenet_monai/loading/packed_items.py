@@ -12,11 +12,12 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError, one_line
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.datasets.records.table import PLANE
 from radimagenet_monai.intensity.checks.plausibility import in_words
 from radimagenet_monai.intensity.checks.stated_modality import require_fitting_modality
 from radimagenet_monai.loading.augmentation import AffineAugmentation, warp_with_opencv
-from radimagenet_monai.loading.random_steps import RandomSteps, Steps, flattened
+from radimagenet_monai.loading.random_steps import RandomSteps, Steps
 from radimagenet_monai.loading.sampler import SampleKey
 from radimagenet_monai.store.mapped_images import ImageSource, MappedParts, rows_of_a_block
 from radimagenet_monai.store.packed_row import Progress

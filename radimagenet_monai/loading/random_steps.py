@@ -14,6 +14,7 @@ import torch
 from monai.transforms import Compose, OneOf, Randomizable, RandomizableTrait, RandomOrder, SomeOf
 
 from radimagenet_monai.core.errors import ConfigurationError, one_line
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.loading.augmentation import AffineAugmentation
 
 Steps = Callable[..., Any] | Sequence[Callable[..., Any]]
@@ -163,14 +164,3 @@ def split_where_random(transform: Steps) -> tuple[Callable[..., Any], list[Calla
 def deterministic(steps: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
     """The steps without the random ones."""
     return [step for step in steps if not is_random(step)]
-
-
-def flattened(transform: Any) -> list[Callable[..., Any]]:
-    """Steps of one transform, of a sequence of them, or of ``Compose`` s within each other."""
-    if transform is None:
-        return []
-    if isinstance(transform, Compose) and not isinstance(transform, OneOf | RandomOrder | SomeOf):
-        transform = transform.transforms
-    if isinstance(transform, Sequence):
-        return [step for part in transform for step in flattened(part)]
-    return [transform]

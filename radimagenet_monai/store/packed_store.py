@@ -55,6 +55,7 @@ from monai.transforms import Compose
 
 from radimagenet_monai.core.atomic import atomic_open, atomic_write_text
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, StoreError
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.core.workers import WorkerPool, available_cores, only_process
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.records.table import PLANE
@@ -513,8 +514,7 @@ class PackedStore:
 
 
 def _goes_by_region(transform: Any) -> bool:
-    steps = transform.transforms if isinstance(transform, Compose) else [transform]
-    return any(isinstance(step, AutoIntensityd) and step.goes_by_region for step in steps)
+    return any(isinstance(step, AutoIntensityd) and step.goes_by_region for step in flattened(transform))
 
 
 def _paths(value: Any) -> list[str]:

@@ -16,12 +16,12 @@ from monai.transforms import Compose
 from PIL import Image
 from written_series import write_nifti, write_nrrd, write_series
 
-from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.core.errors import IntensityError, RecordsError, UnreadableImageError
 from radimagenet_monai.engine import AggregateSlicesd, AutocastInferer, RestoreMaskd
 from radimagenet_monai.intensity import CTWindowd, UltrasoundLuminanced
 from radimagenet_monai.io import LoadNativeImaged, read_image
 from radimagenet_monai.io.voxels import frames_to_voxels
-from radimagenet_monai.loading import EachSlice, ResizeCanonicald
+from radimagenet_monai.loading import EachSlice, NativeDataset, ResizeCanonicald
 from radimagenet_monai.loading.whole_image import RESULT, USED_SLICES
 
 pytestmark = pytest.mark.slow
@@ -216,3 +216,14 @@ def test_pixels_that_are_not_square_keep_their_place(tmp_path: Path) -> None:
     lesion = voxels == LESION
     assert 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum()) > 0.9
     assert not mask[:, :, [0, 1, 4, 5]].any()
+
+
+@pytest.mark.parametrize("nested", [1, 2])
+def test_a_stated_modality_is_checked_within_composed_transforms(tmp_path: Path, nested: int) -> None:
+    """As deep as clients' transforms lie: ``Compose([EachSlice([...])])``."""
+    steps: Any = EachSlice([LoadNativeImaged("image"), CTWindowd("image", windows=["lung"])])
+    for _ in range(nested):
+        steps = Compose([steps])
+    records = [{"image": str(tmp_path / "a.png"), "modality": "MR"}]
+    with pytest.raises(IntensityError, match="the column 'modality' says MR"):
+        NativeDataset(records, steps, (1, 8, 8), image_size=8)

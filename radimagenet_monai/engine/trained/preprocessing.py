@@ -20,6 +20,7 @@ from monai.transforms import Compose, Transform
 
 from radimagenet_monai.core.errors import ConfigurationError, one_line
 from radimagenet_monai.core.plain_config import RESOLVED, NotPlainError, rebuilt, recorded, require_known
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.engine.distributed import is_first_process
 from radimagenet_monai.engine.start.config_keys import evaluating_parser
@@ -28,7 +29,7 @@ from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.loading.augmentation import AffineAugmentation
-from radimagenet_monai.loading.random_steps import Steps, deterministic, flattened, is_random, split_where_random
+from radimagenet_monai.loading.random_steps import Steps, deterministic, is_random, split_where_random
 from radimagenet_monai.loading.resize import ResizeCanonicald
 from radimagenet_monai.loading.whole_image import EachSlice
 from radimagenet_monai.store.fingerprint import describe_transform, digest

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from monai.transforms import Compose
-
 from radimagenet_monai.core.errors import IntensityError
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.intensity.checks.modality import POLICIES
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
 
@@ -62,8 +61,7 @@ def require_fitting_column(
 
 
 def _policies(transform: Callable[..., Any] | Sequence[Callable[..., Any]]) -> list[IntensityPolicyd]:
-    steps = transform.transforms if isinstance(transform, Compose) else transform
-    return [step for step in (steps if isinstance(steps, Sequence) else [steps]) if isinstance(step, IntensityPolicyd)]
+    return [step for step in flattened(transform) if isinstance(step, IntensityPolicyd)]
 
 
 def _wrong(policy: IntensityPolicyd, stated: Iterable[Any]) -> list[int]:
