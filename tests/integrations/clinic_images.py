@@ -15,8 +15,9 @@ from pydicom_files import pydicom_files
 from written_series import dicom_slice, save
 
 AXIAL = np.eye(3)
-SHAPE = (6, 20, 28)
-"""Slices, rows and columns of a made series: three sizes, so that nothing can be exchanged unnoticed."""
+SHAPE = (6, 21, 27)
+"""Slices, rows and columns of a made series: three sizes, so that nothing can be exchanged unnoticed, and
+slices of 567 pixels, so that their bits do not end with a byte."""
 
 
 def oblique() -> np.ndarray:

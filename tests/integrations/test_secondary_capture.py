@@ -22,7 +22,7 @@ MODEL = Model("breast_mass_us_segmentation", "0.2.0", "0f" * 32)
 CREATED = datetime.datetime(2026, 3, 2, 8, 30)
 
 
-def overlay(shape: tuple[int, int] = (20, 28)) -> np.ndarray:
+def overlay(shape: tuple[int, int] = (21, 27)) -> np.ndarray:
     picture = np.linspace(0, 1, shape[0] * shape[1]).reshape(shape)
     mask = np.zeros(shape, np.uint8)
     mask[4:12, 6:20] = 1

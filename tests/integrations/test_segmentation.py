@@ -342,7 +342,7 @@ def test_what_cannot_carry_one_is_refused_by_name(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"Rows": 10, "PixelData": bytes(10 * 28 * 2)}, "10 x 28 pixels"),
+        ({"Rows": 10, "PixelData": bytes(10 * 27 * 2)}, "10 x 27 pixels"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "orientation.*localizer"),
         ({"FrameOfReferenceUID": "1.2.3.4"}, "frame of reference is not that"),
         ({"FrameOfReferenceUID": None}, "only some files"),
@@ -371,8 +371,8 @@ def test_two_slices_at_one_place_are_refused(tmp_path: Path) -> None:
     ("masks", "message"),
     [
         (lesion().astype(np.int64), "int64"),
-        (lesion()[:4], r"\(4, 20, 28\)"),
-        (lesion().swapaxes(1, 2), r"\(6, 28, 20\)"),
+        (lesion()[:4], r"\(4, 21, 27\)"),
+        (lesion().swapaxes(1, 2), r"\(6, 27, 21\)"),
         (lesion() + 1, "labels up to 3, but 2 segments"),
     ],
 )

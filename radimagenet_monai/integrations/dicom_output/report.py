@@ -102,7 +102,7 @@ def write_report(
             coding_schemes=[private_scheme()],
             **equipment(model, "SR", created),
         )
-        finish(dataset, created)
+        finish(dataset, first, created)
     return save(dataset, out)
 
 

@@ -94,6 +94,7 @@ def _capture(
         instance_number=_number(header, frame),
         **equipment(model, "SC", created),
     )
+    dataset.copy_patient_and_study_information(header)  # the class itself takes a few elements only
     stored = picture.shape[:2] == source.shape
     dataset["PatientOrientation"].value = _orientation(header) if stored else None
     if stored and source.frames == 1 and "PixelSpacing" in header:
@@ -110,7 +111,7 @@ def _capture(
             if keyword in header:
                 setattr(dataset, keyword, header[keyword].value)
     dataset.SourceImageSequence = [_reference(source, frame)]
-    finish(dataset, created)
+    finish(dataset, header, created)
     return dataset
 
 

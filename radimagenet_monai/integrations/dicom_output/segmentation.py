@@ -215,7 +215,7 @@ def _segmentation(
     dimensions = derived_uid(instance, "dimensions")
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions
-    finish(dataset, created)
+    finish(dataset, first, created)
     return dataset
 
 

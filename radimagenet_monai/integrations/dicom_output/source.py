@@ -27,7 +27,7 @@ _STUDY = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyDescription"),
-    *("ReferringPhysicianName", "TimezoneOffsetFromUTC", "LongitudinalTemporalInformationModified"),
+    *("ReferringPhysicianName", "LongitudinalTemporalInformationModified"),
 )
 _IMAGE = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "InstanceNumber"),

@@ -108,10 +108,12 @@ def algorithm_parameters(model: Model) -> dict[str, str]:
     return {"model_sha256": model.sha256, "status": RESEARCH_ONLY.replace(",", " and")}
 
 
-def finish(dataset: Dataset, created: datetime.datetime) -> None:
-    """Give an object the stated time of creation and a character set that fits its texts."""
+def finish(dataset: Dataset, source: Dataset, created: datetime.datetime) -> None:
+    """Give an object the stated time of creation, what its source says of its dates, and a fitting character set."""
     from pydicom.valuerep import DA, DT, TM
 
+    if "LongitudinalTemporalInformationModified" in source:
+        dataset.LongitudinalTemporalInformationModified = source.LongitudinalTemporalInformationModified
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(created.date()), TM(created.time())
     for item in dataset.get("ContributingEquipmentSequence", []):
         if "ContributionDateTime" in item:
