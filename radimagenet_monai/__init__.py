@@ -13,6 +13,7 @@ from radimagenet_monai.core.moved import install
 from radimagenet_monai.core.version import __version__
 
 if TYPE_CHECKING:
+    from radimagenet_monai.integrations.prediction.run import predict
     from radimagenet_monai.models.classifier import build_classifier
     from radimagenet_monai.models.pretrained import load_encoder
     from radimagenet_monai.models.unet import build_unet
@@ -23,9 +24,10 @@ _MODULE_OF = {
     "build_unet": "models.unet",
     "list_weights": "weights.store",
     "load_encoder": "models.pretrained",
+    "predict": "integrations.prediction.run",
 }
 
-__all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder"]
+__all__ = ["__version__", "build_classifier", "build_unet", "list_weights", "load_encoder", "predict"]
 
 install()
 

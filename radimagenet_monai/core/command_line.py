@@ -212,13 +212,15 @@ def _bind(
     known = {item.name: item for item in parameters_of(command)}
     given: dict[str, str] = {}
     left = list(words)
-    if not has_words:
-        for item in known:
-            if not left:
-                break
+    # Behind ``*names`` a flag is named; before it, as without it, it may also stand in its place.
+    places = [item.name for item in signature.parameters.values() if item.kind is item.POSITIONAL_OR_KEYWORD]
+    for item in places if has_words else known:
+        if not left:
+            break
+        if not (has_words and item in flags):
             given[item] = left.pop(0)
-        if left:
-            raise UsageError(f"{name} does not take '{left[0]}'; a value with blanks needs quotes")
+    if left and not has_words:
+        raise UsageError(f"{name} does not take '{left[0]}'; a value with blanks needs quotes")
     further: dict[str, str] = {}
     for flag, text in flags.items():
         flag, text = _resolved(flag, text, known)
@@ -242,7 +244,9 @@ def _bind(
                 names = [*known, *extra]
                 raise UsageError(f"{options.owner} has no --{flag}: {did_you_mean(flag, names, '--')} Nothing was run")
             values[flag] = _converted(flag, text, extra[flag].hint)
-    return [str(word) for word in left] if has_words else [], values
+    if not has_words:
+        return [], values
+    return [*(values.pop(item) for item in places), *map(str, left)], values
 
 
 def _resolved(flag: str, text: str, known: Mapping[str, Parameter]) -> tuple[str, str]:

@@ -18,6 +18,9 @@ from radimagenet_monai.loading.resize import CONTENT
 from radimagenet_monai.loading.whole_image import USED_SLICES, UsedSlices
 from radimagenet_monai.statistics.predictions import check_exam_rule, combined_slices
 
+UPRIGHT_MASKS = "upright_masks"
+"""Key of an item: uint8 masks ``(slices, rows, columns)`` of the slices of a whole image, as a viewer shows them."""
+
 
 class AggregateSlicesd(MapTransform):
     """Combine the probabilities of the slices of a whole image to one answer, as ``exams.csv`` does.
@@ -59,8 +62,8 @@ class RestoreMaskd(MapTransform):
 
     For a whole image (`radimagenet_monai.loading.EachSlice`) a uint8 `MetaTensor` ``(1, x, y, z)`` in the image's own
     grid, with its affine to RAS mm: that of the file for a volume, that of the stack for a DICOM series, and
-    ``(1, columns, rows, 1)`` for a single picture. For a single slice, whose ``geometry`` a data set has left in the
-    item, ``(1, rows, columns)``, upright.
+    ``(1, columns, rows, 1)`` for a single picture; the masks of its slices are left under ``upright_masks``. For a
+    single slice, whose ``geometry`` a data set has left in the item, ``(1, rows, columns)``, upright.
 
     Parameters
     ----------
@@ -86,6 +89,7 @@ class RestoreMaskd(MapTransform):
                     for part, geometry, content in zip(slices, used.geometry, used.content, strict=True)
                 ]
                 voxels, affine = used.in_place(masks)
+                restored[UPRIGHT_MASKS] = masks
                 restored[key] = MetaTensor(torch.from_numpy(voxels[None]), affine=torch.from_numpy(affine))
             elif GEOMETRY in restored:
                 geometry = [int(value) for value in restored[GEOMETRY]]

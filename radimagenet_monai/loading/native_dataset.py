@@ -94,10 +94,39 @@ def list_native_images(
     ConfigurationError
         For an unknown rule or plane.
     """
+    if not root:
+        choose_slices(1, slices)
+        check_plane_option(plane)
+        return NativeImages()
+    images = find_native_images(root, slices, plane, trained_plane, white, body_parts)
+    if not images:
+        left_out = images.left_out
+        noted = f"; {'; '.join(left_out.notes[:3])}" if left_out else ""
+        raise RecordsError(
+            f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY{noted}"
+        )
+    return images
+
+
+def find_native_images(
+    root: str | os.PathLike[str],
+    slices: str = "all",
+    plane: str = "acquired",
+    trained_plane: str | Sequence[str] | None = None,
+    white: str | None = None,
+    body_parts: Sequence[str] = (),
+) -> NativeImages:
+    """As `list_native_images`, but empty for a folder in which everything is left out.
+
+    Raises
+    ------
+    UnreadableImageError
+        If ``root`` does not exist.
+    ConfigurationError
+        For an unknown rule or plane.
+    """
     choose_slices(1, slices)
     check_plane_option(plane)
-    if not root:
-        return NativeImages()
     found, left_out = survey(root)
     notes = _notes_of_one(root, plane, trained_plane)
     exams: dict[str, list[list[dict[str, Any]]]] = {}
@@ -126,11 +155,6 @@ def list_native_images(
             for path in dict.fromkeys(item["image"] for item in volume):
                 left_out.add(reason, path)
         images += choose_of_volumes(kept, slices) if kept else []
-    if not images:
-        noted = f"; {'; '.join(left_out.notes[:3])}" if left_out else ""
-        raise RecordsError(
-            f"'{os.fspath(root)}' holds no image; expected DICOM, NIfTI, NRRD, PNG, JPEG, TIFF or NPY{noted}"
-        )
     if slices == "all":
         images.sort(key=lambda image: (image["image"], image["frame"]))
     if white:

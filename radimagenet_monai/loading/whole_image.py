@@ -16,13 +16,14 @@ import torch
 from monai.transforms import Compose
 
 from radimagenet_monai.core.errors import RecordsError, UnreadableImageError
+from radimagenet_monai.io.dicom.files import read_dicom_series
 from radimagenet_monai.io.discovery.survey import series_volumes
 from radimagenet_monai.io.geometry import PlaneChoice
 from radimagenet_monai.io.native_image import NativeImage
 from radimagenet_monai.io.reader import read_frame
 from radimagenet_monai.io.voxels import frames_to_voxels
-from radimagenet_monai.loading.native_dataset import GEOMETRY, list_native_images
-from radimagenet_monai.loading.resize import CONTENT
+from radimagenet_monai.loading.native_dataset import DOUBT, GEOMETRY, list_native_images
+from radimagenet_monai.loading.resize import CONTENT, QUESTIONS
 from radimagenet_monai.store.packed_row import describe_failure
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ class UsedSlices:
         As `ResizeCanonicald` leaves them, one per slice; empty for a preprocessing without.
     unreadable
         Reasons why slices were left out, by file and frame.
+    questions
+        Doubts about the values of each slice, see `radimagenet_monai.intensity.checks.plausibility`; a sentence a line.
+    series
+        The files of a DICOM series in the order of ``places``; empty for a single file.
     """
 
     path: str
@@ -64,6 +69,8 @@ class UsedSlices:
     geometry: list[list[int]] = field(default_factory=list)
     content: list[list[int] | None] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    questions: list[str] = field(default_factory=list)
+    series: list[str] = field(default_factory=list)
 
     def in_place(self, masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Masks of the slices as voxels of the whole image, 0 where no slice was used; see `frames_to_voxels`.
@@ -73,7 +80,10 @@ class UsedSlices:
         masks
             (rows, columns) of the original size, one per slice.
         """
-        image, _ = read_frame(self.path, 0, self.plane)
+        if self.series:
+            image = read_dicom_series(self.path, self.series, self.plane, header_only=True)
+        else:
+            image = _image(self.path, self.plane)
         frames = np.zeros(image.pixels.shape[:3], masks[0].dtype)
         for place, mask in zip(self.places, masks, strict=True):
             if mask.shape != frames.shape[1:]:
@@ -148,12 +158,38 @@ class EachSlice(Compose):
         exams = {record["exam"] for record in found}
         if len(exams) > 1:
             raise RecordsError(f"'{path}' holds {len(exams)} images or series; give one, or use `radimagenet predict`")
+        return self.of_slices(found, path, item)
+
+    def of_slices(
+        self, listed: Sequence[Mapping[str, Any]], root: str | os.PathLike[str], item: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The slices of one image, or of one series, as a whole image.
+
+        Parameters
+        ----------
+        listed
+            Items of `radimagenet_monai.loading.native_dataset.list_native_images`, all of one exam.
+        root
+            The folder or file that was listed; a file stands for itself, also if it is part of a series.
+        item
+            Further entries of the result.
+
+        Raises
+        ------
+        UnreadableImageError
+            If no slice can be read.
+        """
+        item = dict(item or {})
         plane = cast(PlaneChoice, self.plane)
-        files = [record["image"] for record in found]
-        order = None
-        if Path(path).is_dir():
-            order = {name: place for place, name in enumerate(chain.from_iterable(series_volumes(files[0])))}
-        records = sorted(found, key=lambda record: _place(record, order))
+        files = [record["image"] for record in listed]
+        path, order = files[0], None
+        if Path(root).is_dir():
+            series = list(chain.from_iterable(series_volumes(files[0])))
+            if len(series) > 1 or Path(files[0]).parent == Path(root):
+                path = os.fspath(Path(files[0]).parent)
+            if len(series) > 1:
+                order = {name: place for place, name in enumerate(series)}
+        records = sorted((dict(record) for record in listed), key=lambda record: _place(record, order))
         results, kept, unreadable = [], [], {}
         for record in records:
             try:
@@ -166,10 +202,8 @@ class EachSlice(Compose):
                 name = f"{Path(record['image']).name}, frame {record['frame']}"
                 unreadable[name] = f"{failure.stage}: {failure.cause.removeprefix(record['image'] + ': ')}"
         if not results:
-            name, reason = next(iter(unreadable.items()))
-            raise UnreadableImageError(
-                path, "decode", f"none of its {len(records)} slices can be used; {name}: {reason}"
-            )
+            stage, _, cause = next(iter(unreadable.values())).partition(": ")
+            raise UnreadableImageError(path, stage, f"none of its {len(records)} slices can be used: {cause}")
         if unreadable:
             name, reason = next(iter(unreadable.items()))
             logger.warning(
@@ -190,6 +224,8 @@ class EachSlice(Compose):
             [[int(value) for value in result[GEOMETRY]] for result in results if GEOMETRY in result],
             [[int(value) for value in result[CONTENT]] if CONTENT in result else None for result in results],
             unreadable,
+            [_questions(record, result) for record, result in zip(kept, results, strict=True)],
+            list(order or ()),
         )
         images = [torch.as_tensor(result["image"]).as_subclass(torch.Tensor) for result in results]
         whole = dict(results[0])
@@ -204,6 +240,10 @@ class EachSlice(Compose):
 
 def _place(record: Mapping[str, Any], order: Mapping[str, int] | None) -> int:
     return int(record["frame"]) if order is None else order[record["image"]]
+
+
+def _questions(record: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    return "\n".join(filter(None, (record.get(DOUBT), result.get(QUESTIONS))))
 
 
 def _image(path: str, plane: PlaneChoice) -> NativeImage:

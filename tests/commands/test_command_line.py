@@ -28,6 +28,7 @@ VALUES = {
     "phantom": {"name": "busi"},
     "completion": {"shell": "bash"},
     "explain": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
+    "predict": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
 }
 
 

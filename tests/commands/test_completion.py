@@ -27,7 +27,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 def test_bash_offers_commands_subcommands_and_flags() -> None:
-    assert completed("radimagenet", "pre") == ["prepare"]
+    assert completed("radimagenet", "prep") == ["prepare"]
     assert {"info", "prepare", "compare", "bundles", "--help"} <= set(completed("radimagenet", ""))
     assert set(completed("radimagenet", "weights", "")) == {*COMMANDS["weights"], "--help"}
     assert completed("radimagenet", "compare", "--rec") == ["--records"]
@@ -57,7 +57,7 @@ def test_every_command_and_flag_is_in_the_script(shell: str, capsys: pytest.Capt
 
 ASKED = {
     "zsh": "source {script}; print ${{_comps[radimagenet]}}",
-    "fish": "source {script}; complete -C 'radimagenet pre'; complete -C 'radimagenet weights imp';"
+    "fish": "source {script}; complete -C 'radimagenet prep'; complete -C 'radimagenet weights imp';"
     " complete -C 'radimagenet compare --rec'; complete -C 'radimagenet audit rec'",
 }
 ANSWERS = {"zsh": ["_bash_complete"], "fish": ["prepare", "import", "--records", "records.csv"]}

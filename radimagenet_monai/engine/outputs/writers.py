@@ -198,39 +198,64 @@ class PredictionWriter:
     def _result(
         self, table: PredictionTable, position: int, thresholds: Mapping[str, float], failed: bool
     ) -> dict[str, Any]:
-        """Probabilities, decisions and labels of a row."""
-        probabilities = table.probabilities[position]
         label = None if table.labels is None else table.labels[position]
-        if self.findings:
-            return self._findings_result(probabilities, label, thresholds, failed)
-        row: dict[str, Any] = {}
-        if len(self.classes) <= _MOST_COLUMNS:
-            for name, probability in zip(self.classes, probabilities, strict=True):
-                row[f"probability_{name}"] = None if failed else _digits(probability)
-        else:
-            for place, number in enumerate(np.argsort(-probabilities, kind="stable")[:TOP].tolist(), start=1):
-                row[f"top{place}"] = None if failed else self.classes[number]
-                row[f"probability_top{place}"] = None if failed else _digits(probabilities[number])
-        threshold = thresholds.get(self.classes[-1]) if len(self.classes) == 2 else None
-        if threshold is not None:
-            row["threshold"] = _digits(threshold)
-        row["decision"] = None if failed else self.classes[_decide(probabilities, threshold)]
-        if label is not None:
-            row["label"] = self.classes[int(label)]
-        return row
+        probabilities = None if failed else table.probabilities[position]
+        return prediction_columns(probabilities, self.classes, self.findings, thresholds, label)
 
-    def _findings_result(
-        self, probabilities: np.ndarray, label: np.ndarray | None, thresholds: Mapping[str, float], failed: bool
-    ) -> dict[str, Any]:
-        row: dict[str, Any] = {}
-        for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
-            row[f"probability_{name}"] = None if failed else _digits(probability)
-        for name, probability in zip(self.findings, probabilities.tolist(), strict=True):
-            row[f"decision_{name}"] = None if failed else int(probability >= thresholds[name])
-        if label is not None:
-            for name, value in zip(self.findings, label.tolist(), strict=True):
-                row[f"label_{name}"] = None if np.isnan(value) else int(value)
-        return row
+
+def prediction_columns(
+    probabilities: np.ndarray | None,
+    classes: Sequence[str],
+    findings: Sequence[str],
+    thresholds: Mapping[str, float],
+    label: Any = None,
+) -> dict[str, Any]:
+    """Probabilities, decisions and label of a row of ``predictions.csv``.
+
+    Parameters
+    ----------
+    probabilities
+        ``(outputs,)``; ``None`` for an image without a prediction, whose columns are then empty.
+    classes, findings
+        Names of the outputs; findings, which may occur together, are used instead of classes.
+    thresholds
+        By name of what is decided on, from `radimagenet_monai.engine.trained.model_file.operating_points`.
+    label
+        True class or findings, if known.
+    """
+    if findings:
+        return _findings_columns(probabilities, findings, thresholds, label)
+    row: dict[str, Any] = {}
+    if len(classes) <= _MOST_COLUMNS:
+        for number, name in enumerate(classes):
+            row[f"probability_{name}"] = None if probabilities is None else digits(probabilities[number])
+    else:
+        order = range(TOP) if probabilities is None else np.argsort(-probabilities, kind="stable")[:TOP].tolist()
+        for place, number in enumerate(order, start=1):
+            row[f"top{place}"] = None if probabilities is None else classes[number]
+            row[f"probability_top{place}"] = None if probabilities is None else digits(probabilities[number])
+    threshold = thresholds.get(classes[-1]) if len(classes) == 2 else None
+    if threshold is not None:
+        row["threshold"] = digits(threshold)
+    row["decision"] = None if probabilities is None else classes[_decide(probabilities, threshold)]
+    if label is not None:
+        row["label"] = classes[int(label)]
+    return row
+
+
+def _findings_columns(
+    probabilities: np.ndarray | None, findings: Sequence[str], thresholds: Mapping[str, float], label: Any
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    values = [None] * len(findings) if probabilities is None else probabilities.tolist()
+    for name, probability in zip(findings, values, strict=True):
+        row[f"probability_{name}"] = None if probability is None else digits(probability)
+    for name, probability in zip(findings, values, strict=True):
+        row[f"decision_{name}"] = None if probability is None else int(probability >= thresholds[name])
+    if label is not None:
+        for name, value in zip(findings, label.tolist(), strict=True):
+            row[f"label_{name}"] = None if np.isnan(value) else int(value)
+    return row
 
 
 class EvaluationWriter:
@@ -368,7 +393,7 @@ def report_problems(problems: Sequence[str], images: int, folder: Path) -> None:
     )
 
 
-def _digits(value: Any) -> float:
+def digits(value: Any) -> float:
     """Round to nine significant digits, so that probabilities near 0 and 1 keep their order in few characters."""
     return float(f"{float(value):.9g}")
 

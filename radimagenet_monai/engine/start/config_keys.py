@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from radimagenet_monai.core.errors import UsageError
-from radimagenet_monai.core.flags import flag, names, nearest, number, one_of, optional, text, whole
+from radimagenet_monai.core.flags import did_you_mean, flag, names, nearest, number, one_of, optional, text, whole
 from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.engine.start.error_lines import note_keys, show_errors_in_one_line
 from radimagenet_monai.engine.trained.model_file import trained_fact
@@ -156,6 +156,20 @@ def check_keys(config: str) -> None:
     _checked.add(call.parser)
     if call.loaded:
         _take_trained_facts(call.parser, call.loaded)
+
+
+def check_settings(base: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a config's top-level keys do not know, or of the wrong type.
+
+    Raises
+    ------
+    UsageError
+        Names the nearest known key, or what was expected.
+    """
+    for key in settings:
+        if key not in base:
+            raise UsageError(f"unknown key --{key}: {did_you_mean(key, list(base), '--')} Nothing was run")
+    _check_values(base, {**base, **settings})
 
 
 def evaluating_parser() -> ConfigParser | None:

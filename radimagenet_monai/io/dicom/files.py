@@ -132,7 +132,9 @@ def read_dicom_file(path: str, plane: PlaneChoice = "acquired") -> NativeImage:
     return _in_plane(_placed_image(path, pixels, headers, own, volumes, notes), plane, volumes)
 
 
-def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acquired") -> NativeImage:
+def read_dicom_series(
+    path: str, files: Sequence[str], plane: PlaneChoice = "acquired", header_only: bool = False
+) -> NativeImage:
     """Read the single-frame files of one series as one volume.
 
     `radimagenet_monai.io.slice_order.order_slices` sorts the slices by their position along the normal, in the slice
@@ -146,6 +148,8 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
         DICOM files of one Series Instance UID.
     plane
         Plane of the slices. A plane other than the acquired one needs slices that form a regular stack.
+    header_only
+        Read the geometry alone: pixels are zeros, and damaged ones do no harm.
 
     Raises
     ------
@@ -159,8 +163,8 @@ def read_dicom_series(path: str, files: Sequence[str], plane: PlaneChoice = "acq
     notes: list[str] = []
     total = 0
     for file in sorted(files, key=natural):
-        dataset = load_dataset(file)
-        pixels, headers = _decode(file, dataset, notes)
+        dataset = load_dataset(file, header_only=header_only)
+        pixels, headers = (_blank if header_only else _decode)(file, dataset, notes)
         if len(pixels) != 1:
             raise UnreadableImageError(
                 file, "geometry", f"a series of {len(files)} files holds a multi-frame file; give one file at a time"
@@ -437,6 +441,13 @@ def _decode(path: str, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarr
         if frame.samples > 1:
             header.PlanarConfiguration = 0
     return pixels, headers
+
+
+def _blank(path: str, dataset: FileDataset, notes: list[str]) -> tuple[np.ndarray, list[Dataset]]:
+    """As `_decode`, with zeros for pixels."""
+    with stage(path, "header"):
+        frames, frame = _image_size(path, dataset)
+        return np.zeros((frames, frame.rows, frame.columns), np.uint8), _frame_headers(path, dataset, frames, notes)
 
 
 def _require_image(path: str, dataset: Dataset) -> None:

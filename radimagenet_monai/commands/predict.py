@@ -1,0 +1,92 @@
+"""``radimagenet predict``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from radimagenet_monai.core.command_line import Options, Parameter
+from radimagenet_monai.core.errors import ConfigurationError
+
+
+def predict(
+    bundle: str,
+    *paths: str,
+    out: str,
+    masks: Literal["auto", "nifti", "png", "none"] = "auto",
+    group: Literal["series", "study"] = "series",
+    names: Literal["files", "paths"] = "files",
+    report: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> None:
+    """Run a trained bundle on files, folders, DICOM series, ZIP archives and volumes.
+
+    Writes predictions.csv, predictions.json, left_out.csv, masks and report.html. Research use only. Other options are
+    keys of the bundle's inference.json, such as --device cpu, --slices, --plane, --threshold or
+    --allow_modality_mismatch true.
+
+    Args:
+        bundle: folder of a trained bundle.
+        paths: files or folders, in any mixture.
+        out: folder for the results.
+        masks: nifti, in the image's own grid and affine; png, one per slice; auto, NIfTI but for pictures; or none.
+        group: series, one answer for each series or file; study, one for all series of a DICOM study.
+        names: what the outputs call a file: files, its own name; paths, its path, whose folders may name patients.
+        report: write report.html.
+        resume: go on with a prediction that was killed.
+        overwrite: replace the results of an earlier prediction.
+        settings: keys of the bundle's inference.json.
+    """
+    from radimagenet_monai.integrations.prediction.run import predict as run
+    from radimagenet_monai.integrations.prediction.summary import summary_lines
+
+    predictions = run(
+        bundle,
+        paths,
+        out,
+        masks=masks,
+        group=group,
+        names=names,
+        report=report,
+        resume=resume,
+        overwrite=overwrite,
+        progress=True,
+        settings=settings,
+    )
+    for line in summary_lines(out, predictions, names):
+        print(line)
+
+
+_OF_A_RUN = ("bundle_root", "dataset_dir", "output_dir", "seed", "num_workers", "unreadable", "overlays", "batch_size")
+"""Keys of inference.json that say nothing to a prediction study by study."""
+
+
+def _predict_options(given: Mapping[str, Any]) -> Options:
+    config = Path(str(given["bundle"])) / "configs" / "inference.json"
+    if not config.is_file():
+        raise ConfigurationError(f"'{given['bundle']}' has no configs/inference.json; give the folder of a bundle")
+    known = {
+        key: value
+        for key, value in json.loads(config.read_text(encoding="utf-8")).items()
+        if key not in _OF_A_RUN and not isinstance(value, list | dict)
+    }
+    simple = (bool, int, float, str)
+    return Options(
+        "radimagenet predict",
+        tuple(
+            Parameter(name, type(value) if isinstance(value, simple) and not _is_expression(value) else Any, value)
+            for name, value in known.items()
+        ),
+    )
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("$")
+
+
+COMMANDS = {"predict": predict}
+OPTIONS = {"predict": _predict_options}
