@@ -204,6 +204,7 @@ def test_a_pretraining_killed_within_an_epoch_ends_bit_identical(
     assert [key for key, value in theirs["network"].items() if not torch.equal(value, ours["network"][key])] == []
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_weights(uninterrupted: Path, place: dict[str, Any], tmp_path: Path) -> None:
     bundle = copy_bundle(NAME, tmp_path)
     run_workflow(bundle, "train", **{**place, "seed": 1})

@@ -85,7 +85,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "component": (
         _edit("configs/inference.json", '"Activationsd"', '"os.system"'),
-        "configs/inference.json: postprocessing::_target_: the component 'os.system'",
+        "configs/inference.json: postprocessing::transforms::0::_target_: the component 'os.system'",
     ),
     "code in metadata": (
         _edit("configs/metadata.json", '"supported_apps": {}', '"supported_apps": {"x": "$1 + exit()"}'),

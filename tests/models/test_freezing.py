@@ -77,6 +77,7 @@ def test_the_one_layer_of_inceptionv3_follows_the_pooled_branch() -> None:
     assert BACKBONES["inceptionv3"].last_10_keras_layers == ("Mixed_7c.branch_pool.bn",)
 
 
+@pytest.mark.long
 def test_the_batch_norms_of_inceptionresnetv2_end_the_branches_of_its_last_block() -> None:
     layers = {layer.name: layer for layer in trained_by_keras("inceptionresnetv2")}
     ends = [producer(tensor._keras_history.operation) for tensor in layers["block8_10_mixed"].input]

@@ -75,6 +75,7 @@ def test_classes_of_one_size_are_told_of_and_drawn_without_raw_markup(tmp_path: 
     assert not [drawing for drawing in drawings if b"mathdefault" in drawing]
 
 
+@pytest.mark.long
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     write_evaluation(tmp_path, images=300, classes=CLASSES[:9])
     first = write_run_report(tmp_path).read_bytes()

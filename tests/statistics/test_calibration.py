@@ -130,6 +130,7 @@ def test_what_is_wrong_is_measured() -> None:
     assert shifted.ece == pytest.approx(0.125, abs=0.02)
 
 
+@pytest.mark.long
 def test_patients_with_several_images_need_the_sandwich() -> None:
     """Each image is calibrated, but labels agree within a patient more than images of different patients would."""
     rng = np.random.default_rng(8)

@@ -30,7 +30,12 @@ SIZE = 160
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.long if name == "inceptionresnetv2" else ()) for name in ARCHITECTURES
+    ],
+)
 def published(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
     return request.param, settled_network(request.param)
 
