@@ -20,6 +20,30 @@ SHAPE = (6, 21, 27)
 slices of 567 pixels, so that their bits do not end with a byte."""
 
 
+REAL = [
+    *(
+        "pydicom/CT_small.dcm",
+        "pydicom/MR_small_bigendian.dcm",
+        "pydicom-data/US1_J2KR.dcm",
+        "pydicom-data/RG1_UNCR.dcm",
+    ),
+    *(
+        pytest.param(name, marks=pytest.mark.long)
+        for name in (
+            *(
+                "pydicom/MR_small.dcm",
+                "pydicom/JPEG2000.dcm",
+                "pydicom/JPEG-lossy.dcm",
+                "pydicom/examples_rgb_color.dcm",
+            ),
+            *("pydicom-data/US1_UNCI.dcm", "pydicom-data/MR2_J2KI.dcm", "pydicom-data/explicit_VR-UN.dcm"),
+            *("pydicom-data/gdcm-US-ALOKA-16_big.dcm", "pydicom-data/RG3_J2KR.dcm"),
+        )
+    ),
+]
+"""CT, MR, ultrasound and radiographs: little and big endian, implicit, JPEG, MONOCHROME1."""
+
+
 def oblique() -> np.ndarray:
     """Directions (columns are the steps of column, row, slice) of a slice turned about two axes."""
     return np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]) @ np.array(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from clinic_images import changed, program, real, series, standard_errors
+from clinic_images import REAL, changed, program, real, series, standard_errors
 
 from radimagenet_monai.catalog.codes import BREAST, MALIGNANT, finding_code
 from radimagenet_monai.catalog.tasks import TASKS
@@ -91,18 +91,7 @@ def test_dcmtk_prints_it(tmp_path: Path) -> None:
         assert text in done.stdout, text
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "pydicom/CT_small.dcm",
-            "pydicom/MR_small_bigendian.dcm",
-            "pydicom-data/US1_J2KR.dcm",
-            "pydicom/693_J2KI.dcm",
-        ),
-        *("pydicom-data/RG1_UNCR.dcm", "pydicom/JPEG-lossy.dcm", "pydicom-data/explicit_VR-UN.dcm"),
-    ],
-)
+@pytest.mark.parametrize("name", REAL)
 def test_reports_on_real_images_follow_the_standard(tmp_path: Path, name: str) -> None:
     path = write_report([real(name)], [MALIGNANCY], MODEL, tmp_path / "sr.dcm", CREATED)
     assert standard_errors(path) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from clinic_images import lesion, oblique, order, real, series, standard_errors
+from clinic_images import REAL, lesion, oblique, order, real, series, standard_errors
 from scipy.ndimage import binary_dilation
 
 from radimagenet_monai.core.errors import DicomOutputError
@@ -48,18 +48,7 @@ def test_the_picture_comes_back_in_the_same_study(tmp_path: Path) -> None:
     assert standard_errors(path) == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "pydicom/CT_small.dcm",
-            "pydicom/MR_small_bigendian.dcm",
-            "pydicom-data/US1_J2KR.dcm",
-            "pydicom/693_J2KI.dcm",
-        ),
-        *("pydicom-data/RG1_UNCR.dcm", "pydicom/JPEG-lossy.dcm", "pydicom-data/explicit_VR-UN.dcm"),
-    ],
-)
+@pytest.mark.parametrize("name", REAL)
 def test_captures_of_real_images_follow_the_standard(tmp_path: Path, name: str) -> None:
     header = pydicom.dcmread(real(name), stop_before_pixels=True)
     picture = overlay((header.Rows, header.Columns))

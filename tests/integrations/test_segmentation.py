@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from clinic_images import SHAPE, all_text, changed, lesion, oblique, order, real, series, standard_errors
+from clinic_images import REAL, SHAPE, all_text, changed, lesion, oblique, order, real, series, standard_errors
 
 from radimagenet_monai.catalog.codes import ABNORMAL_STRUCTURE, BREAST, MASS
 from radimagenet_monai.core.errors import DicomOutputError, RadImageNetError, UnreadableImageError
@@ -135,13 +135,16 @@ def test_a_wrong_mask_is_told_from_the_right_one(tmp_path: Path, turn: Any) -> N
     assert not np.array_equal(masks_of(path, uids_of(files)), masks)
 
 
-@pytest.mark.parametrize("name", ["axial", "oblique", "sagittal from the left", "coronal from the back"])
+@pytest.mark.parametrize(
+    "name", ["axial", "oblique", "sagittal from the left", "sagittal on its side", "coronal from the back"]
+)
 def test_masks_of_upright_slices_are_turned_back(tmp_path: Path, name: str) -> None:
     """What `read_image` shows, by the order and orientation that it chose itself."""
     directions = {
         "axial": np.eye(3),
         "oblique": oblique(),
         "sagittal from the left": np.array([[0, 0, -1.0], [-1, 0, 0], [0, 1, 0]]),
+        "sagittal on its side": np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]),
         "coronal from the back": np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]),
     }[name]
     files, _ = series(tmp_path / "in", directions)
@@ -164,15 +167,7 @@ def test_masks_of_upright_slices_are_turned_back(tmp_path: Path, name: str) -> N
     np.testing.assert_array_equal(as_stored(sorted_files, upright), lesion()[numbers])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("pydicom/CT_small.dcm", "pydicom/MR_small.dcm", "pydicom/MR_small_bigendian.dcm", "pydicom/JPEG2000.dcm"),
-        *("pydicom-data/US1_UNCI.dcm", "pydicom-data/US1_J2KR.dcm", "pydicom/examples_rgb_color.dcm"),
-        *("pydicom-data/RG1_UNCR.dcm", "pydicom-data/MR2_J2KI.dcm", "pydicom-data/explicit_VR-UN.dcm"),
-        *("pydicom/JPEG-lossy.dcm", "pydicom-data/gdcm-US-ALOKA-16_big.dcm"),
-    ],
-)
+@pytest.mark.parametrize("name", REAL)
 def test_real_images_carry_a_segmentation(tmp_path: Path, name: str) -> None:
     """CT, MR, ultrasound and radiographs: little and big endian, implicit, JPEG, MONOCHROME1."""
     header = pydicom.dcmread(real(name), stop_before_pixels=True)

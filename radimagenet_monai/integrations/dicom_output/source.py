@@ -93,7 +93,6 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     name = os.fspath(path)
     full = load_dataset(name, header_only=True, tags=(*_STUDY, *_IMAGE, "SpecificCharacterSet"))
     with stage(name, "header"):
-        full.decode()
         frames = number_of_frames(full)
         header, dropped = _valid(full)
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Rows", "Columns"):
