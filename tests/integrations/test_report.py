@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from clinic_images import REAL, changed, program, real, series, standard_errors
@@ -14,7 +16,14 @@ from clinic_images import REAL, changed, program, real, series, standard_errors
 from radimagenet_monai.catalog.codes import BREAST, MALIGNANT, finding_code
 from radimagenet_monai.catalog.tasks import TASKS
 from radimagenet_monai.core.errors import DicomOutputError
-from radimagenet_monai.integrations.dicom_output import Finding, Model, write_report
+from radimagenet_monai.integrations.dicom_output import (
+    Finding,
+    Model,
+    Segment,
+    write_report,
+    write_secondary_capture,
+    write_segmentation,
+)
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")
 pytestmark = pytest.mark.slow
@@ -158,3 +167,21 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DicomOutputError, match="not the SHA-256"):
         Model("m", "1", "abc")
     assert not (tmp_path / "sr.dcm").exists()
+
+
+@pytest.mark.parametrize("write", ["report", "capture", "segmentation"])
+def test_retired_classes_are_refused_with_the_way_out(tmp_path: Path, write: str) -> None:
+    """An ultrasound image of the 1990s."""
+    old = real("pydicom-data/color-pl.dcm")
+    shape = tuple(pydicom.dcmread(old, stop_before_pixels=True)[keyword].value for keyword in ("Rows", "Columns"))
+    writers: dict[str, Callable[[], object]] = {
+        "report": lambda: write_report([old], [MALIGNANCY], MODEL, tmp_path / "x.dcm"),
+        "capture": lambda: write_secondary_capture(
+            old, np.zeros((4, 4, 3), np.uint8), MODEL, tmp_path / "x.dcm", frame=None
+        ),
+        "segmentation": lambda: write_segmentation(
+            [old], np.zeros((1, *shape), np.uint8), [Segment("lesion")], MODEL, tmp_path / "x.dcm"
+        ),
+    }
+    with pytest.raises(DicomOutputError, match=r"color-pl\.dcm.*'Ultrasound Image Storage', which is retired.*NIfTI"):
+        writers[write]()

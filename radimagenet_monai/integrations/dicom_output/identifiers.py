@@ -6,7 +6,7 @@ identifiers, the usual choice, would give a new series each time.
 
 The series follows from the source series, the model file and the kind of object. The instance follows also from what it
 says, because DICOM forbids one identifier for two contents (PS3.5 chapter 9): a mask or a probability that changed, for
-example with another threshold, is another instance of that same series.
+example with another threshold, is another instance of that same series. The time of creation is not counted.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def write_report(
 
         first = sources[0].header
         series = derived_uid(str(first.SeriesInstanceUID), model.sha256, "SR")
-        instance = derived_uid(series, sorted(source.uid for source in sources), [_said(f, sources) for f in findings])
+        ordered = sorted(source.uid for source in sources)
+        said = [_said(finding, sources) for finding in findings]
+        instance = derived_uid(series, ordered, said, model.name, model.version)
         content = highdicom.sr.MeasurementReport(
             observation_context=_observer(model),
             procedure_reported=coded(_PROCEDURES.get(str(first.get("Modality")), _IMAGING)),
@@ -107,9 +110,11 @@ def write_report(
 
 
 def _said(finding: Finding, sources: Sequence[Source]) -> str:
+    """What a finding says, for its identifiers: the seventh digit of a probability may differ between processors."""
     images = sorted(sources[index].uid for index in _images(finding, sources))
-    facts = (finding.name, finding.code, f"{finding.probability:.6f}", finding.threshold, finding.decision)
-    return repr((*facts, finding.site, images, finding.frames))
+    site = None if finding.site is None else astuple(finding.site)
+    facts = (finding.name, astuple(finding.code), f"{finding.probability:.6f}", finding.threshold, finding.decision)
+    return repr((*facts, site, images, finding.frames))
 
 
 def _images(finding: Finding, sources: Sequence[Source]) -> Sequence[int]:

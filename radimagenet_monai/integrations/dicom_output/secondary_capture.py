@@ -79,9 +79,8 @@ def _capture(
 
     header = source.header
     series = derived_uid(str(header.SeriesInstanceUID), model.sha256, "SC")
-    instance = derived_uid(
-        series, source.uid, str(frame), str(picture.shape), hashlib.sha256(picture.tobytes()).hexdigest()
-    )
+    content = [str(picture.shape), hashlib.sha256(picture.tobytes()).hexdigest()]
+    instance = derived_uid(series, source.uid, str(frame), content, model.name, model.version)
     dataset = highdicom.sc.SCImage.from_ref_dataset(
         ref_dataset=header,
         pixel_array=picture,

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ def _segmentation(
     # Labels by source, so that the order in which files are given does not matter.
     by_uid = np.argsort([source.uid for source in sources]) if len(sources) > 1 else slice(None)
     content = hashlib.sha256(masks[by_uid].tobytes()).hexdigest()
-    instance = derived_uid(series, ordered, str(frame), content, repr(tuple(segments)))
+    named = repr([astuple(segment) for segment in segments])
+    instance = derived_uid(series, ordered, str(frame), content, named, model.name, model.version)
     dataset = highdicom.seg.Segmentation(
         source_images=headers,
         pixel_array=masks,

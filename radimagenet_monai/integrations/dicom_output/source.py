@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import PersonName
 
 from radimagenet_monai.core.errors import DicomOutputError
 from radimagenet_monai.io.dicom.files import load_dataset, number_of_frames
@@ -213,9 +212,8 @@ def _value(keyword: str, kind: str, value: Any) -> Any:
     if kind == "SQ":
         return value if len(value) else None
     if keyword in _NAMES:
-        # Without its original bytes, which would be written whatever the character set of the result.
         text = str(value)
-        return PersonName(text) if len(text) <= _PLAIN["PN"] and "\\" not in text else None
+        return value if len(text) <= _PLAIN["PN"] and "\\" not in text else None
     if kind == "DA":
         return value if _parsed(str(value), "%Y%m%d") else None
     if kind == "TM":

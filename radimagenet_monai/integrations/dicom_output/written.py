@@ -51,8 +51,13 @@ def writing(path: str) -> Iterator[None]:
     except KeyError as error:
         if str(error.args[0]) in UID_dictionary:  # a UID of the standard, not of a patient
             kind = UID_dictionary[str(error.args[0])][0]
-            raise DicomOutputError(f"{path}: no DICOM object can refer to an image of the class '{kind}'") from None
-        raise DicomOutputError(f"{path}: its storage class is not one of the standard's images") from None
+            raise DicomOutputError(
+                f"{path}: no DICOM object can refer to an image of the class '{kind}', which is "
+                "retired or no image of a patient; write results as NIfTI, PNG or CSV"
+            ) from None
+        raise DicomOutputError(
+            f"{path}: its storage class is not one of the standard's images; write results as NIfTI, PNG or CSV"
+        ) from None
     except Exception as error:
         # "from None": the original message may quote a header value.
         raise DicomOutputError(
