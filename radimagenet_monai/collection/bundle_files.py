@@ -48,7 +48,8 @@ _FOLDERS = {"configs", "docs", "models"}
 
 # What runs and downloads leave in a bundle's folder. None of it is released or a config.
 _BY_PRODUCTS = re.compile(
-    r"(?:output|eval|store|\.cache|\.git|__pycache__)(?:/|\Z)|.*(?:\.part|/\.DS_Store|\.lock)\Z|\.DS_Store\Z", re.DOTALL
+    r"(?:output|eval|store|models/runtimes|\.cache|\.git|__pycache__)(?:/|\Z)|.*(?:\.part|/\.DS_Store|\.lock)\Z|\.DS_Store\Z",
+    re.DOTALL,
 )
 
 _SUMS_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")

@@ -11,8 +11,8 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Args:
         shell: bash, zsh or fish. For bash: source <(radimagenet completion bash)
     """
-    from radimagenet_monai.commands.completion_script import completion_script
     from radimagenet_monai.commands.tree import COMMANDS as ALL
+    from radimagenet_monai.core.completion_script import completion_script
 
     print(completion_script(ALL, "radimagenet", shell), end="")
 

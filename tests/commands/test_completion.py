@@ -11,8 +11,8 @@ import pytest
 from all_commands import ALL
 
 from radimagenet_monai.cli import COMMANDS, main
-from radimagenet_monai.commands.completion_script import SHELLS, completion_script
 from radimagenet_monai.core.command_line import parameters_of
+from radimagenet_monai.core.completion_script import SHELLS, completion_script
 
 
 def completed(*words: str) -> list[str]:

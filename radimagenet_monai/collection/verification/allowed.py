@@ -274,6 +274,7 @@ radimagenet_monai.loading.list_native_images: root<
 radimagenet_monai.loading.packed_dataset: data transform() store_dir>
 radimagenet_monai.datasets.bundle_datalist: dataset dataset_dir< datalist< classes split fold \
 options{target|classes|layout|slices|plane|modality|missing}
+radimagenet_monai.integrations.runtimes.runtime_network: name network checkpoint< amp
 radimagenet_monai.io.LoadNativeImaged:
 radimagenet_monai.models.UNet: architecture weights<
 radimagenet_monai.models.build_classifier: architecture num_classes weights<

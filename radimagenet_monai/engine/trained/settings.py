@@ -15,7 +15,7 @@ from radimagenet_monai.loading.random_steps import Steps
 
 SETTINGS = (
     *("architecture", "weights", "freeze", "classes", "findings", "aggregate", "image_size", "batch_size"),
-    *("learning_rate", "max_epochs", "threshold", "split", "fold", "seed", "amp"),
+    *("learning_rate", "max_epochs", "threshold", "split", "fold", "seed", "amp", "runtime"),
     *("weight_decay", "reference_batch", "warmup_epochs", "label_smoothing", "logit_adjustment", "ema_decay"),
     *("accumulate", "clip_gradient_norm", "progressive_resizing", "first_image_size", "shuffle_window"),
 )

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from radimagenet_monai.integrations.runtimes.network import RuntimeNetwork as RuntimeNetwork
     from radimagenet_monai.integrations.runtimes.network import build_runtime as build_runtime
     from radimagenet_monai.integrations.runtimes.network import runtime_network as runtime_network
+    from radimagenet_monai.integrations.runtimes.quantization import quantize_bundle as quantize_bundle
 
 _MODULE_OF = {
     "RUNTIMES": "names",
     "RuntimeNetwork": "network",
     "build_runtime": "network",
+    "quantize_bundle": "quantization",
     "require_runtime": "names",
     "runtime_network": "network",
 }

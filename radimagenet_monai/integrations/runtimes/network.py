@@ -76,6 +76,15 @@ class RuntimeNetwork(nn.Module):
         output: Tensor = convert_to_dst_type(torch.from_numpy(run(images.numpy())), image, dtype=torch.float32)[0]
         return output
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """That of the network."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Into the network. The next image is computed with these weights."""
+        self._runs.clear()
+        return self.network.load_state_dict(*args, **kwargs)
+
     def prepare(self, shape: Shape) -> Run:
         """The program for images of a shape, made if it is not there yet."""
         with self._building:
