@@ -298,6 +298,24 @@ def test_other_servers_and_addresses_are_refused(server: Any, tmp_path: Path, ca
     assert caplog.records == [], "a traceback of each attempt would bury the one line"
 
 
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_server_is_asked_until_it_has_nothing_new(server: Any, pages: int) -> None:
+    """One answers page by page, another gives all at once whatever offset it is asked for."""
+    found = [
+        {"0020000D": {"vr": "UI", "Value": ["1.2"]}, "0020000E": {"vr": "UI", "Value": [f"1.2.{n}"]}} for n in range(9)
+    ]
+    asked = []
+
+    def answer(request: str) -> Answer:
+        asked.append(request)
+        offset = int(request.partition("offset=")[2].partition(" ")[0].partition("&")[0])
+        part = found if pages == 1 else found[offset : offset + 3]
+        return 200, JSON, json.dumps(part).encode()
+
+    assert [series.series_uid for series in find_series(server(answer))] == [f"1.2.{n}" for n in range(9)]
+    assert len(asked) == pages + 1
+
+
 def test_headers_are_sent(server: Any) -> None:
     seen = []
 

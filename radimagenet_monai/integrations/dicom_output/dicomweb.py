@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,11 @@ def find_series(
     filters = {keyword: value for keyword, value in wanted.items() if value is not None}
     filters |= {"StudyInstanceUID": study_uid} if study_uid is not None else {}
     with _talking(url):
-        answers = _client(url, headers).search_for_series(
+        answers = _all_pages(
+            "0020000E",
+            _client(url, headers).search_for_series,
             search_filters=filters,
             fields=["StudyInstanceUID", "SeriesDescription", "NumberOfSeriesRelatedInstances"],
-            get_remaining=True,
         )
     return [
         FoundSeries(
@@ -156,7 +157,7 @@ def fetch_series(
         study_uid = _study_of(url, series_uid, headers)
     with _talking(url):
         client = _client(url, headers)
-        listed = client.search_for_instances(study_uid, series_uid, get_remaining=True)
+        listed = _all_pages("00080018", client.search_for_instances, study_uid, series_uid)
     uids = [_first(answer, "00080018") for answer in listed]
     if not uids:
         raise DicomOutputError(f"{where}: it has no images of series {series_uid} in study {study_uid}")
@@ -288,6 +289,21 @@ def _received(client: Any, study: str, series: str, missing: set[str], listed: i
     else:
         for uid in sorted(missing):
             yield client.retrieve_instance(study, series, uid, media_types=_AS_STORED)
+
+
+def _all_pages(
+    tag: str, search: Callable[..., list[dict[str, Any]]], *given: Any, **named: Any
+) -> list[dict[str, Any]]:
+    """What a server finds, page by page, until a page holds nothing new.
+
+    dicomweb-client asks until a page is empty, which never ends with a server that ignores the offset.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    while True:
+        page = {_first(answer, tag): answer for answer in search(*given, offset=len(found), **named)}
+        if page.keys() <= found.keys():
+            return list(found.values())
+        found |= page
 
 
 def _first(answer: Mapping[str, Any], tag: str) -> str:
