@@ -24,6 +24,12 @@ SBOM_FILE = "sbom.cdx.json"
 HUB_FOLDER = "huggingface"
 """Folder of a release with a repository a bundle."""
 
+ZOO_FOLDER = "model_zoo"
+"""Folder of a release with what a pull request to MONAI's model zoo adds: bundles without their weights."""
+
+LARGE_FILES = "large_files.yml"
+"""The model zoo's list of the files of a bundle that are kept elsewhere, with their hashes."""
+
 REQUIRED_FILES = (
     "LICENSE",
     "configs/evaluate.json",
@@ -38,7 +44,9 @@ MODEL_FILE = "models/model.pt"
 MODEL_FACTS = "models/model.json"
 
 _BUNDLE_FILE = re.compile(
-    r"""LICENSE | SHA256SUMS | README\.md | \.gitattributes      # the last two: of a Hugging Face repository
+    r"""LICENSE | SHA256SUMS
+    | README\.md | \.gitattributes                              # of a Hugging Face repository
+    | large_files\.yml                                          # of MONAI's model zoo
     | configs/[a-z0-9_]+\.json | configs/logging\.conf
     | docs/README\.md | docs/data_license\.txt
     | models/(?:\.gitkeep | model\.pt | model\.json | model\.onnx)""",

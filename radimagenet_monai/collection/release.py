@@ -14,11 +14,13 @@ from radimagenet_monai.catalog.tasks import TASKS, Task, get_task
 from radimagenet_monai.collection.archive import write_archive
 from radimagenet_monai.collection.bundle_files import (
     HUB_FOLDER,
+    LARGE_FILES,
     MODEL_FACTS,
     MODEL_FILE,
     MODEL_INFO,
     SBOM_FILE,
     SUMS_FILE,
+    ZOO_FOLDER,
     BundleError,
     format_sums,
     list_bundle_files,
@@ -39,7 +41,9 @@ _ABOUT_DATA = (
     *("task", "description", "data_source", "data_type", "label_classes", "pred_classes"),
     *("intended_use", "references"),
 )
-_MODEL_FILES = (MODEL_FILE, MODEL_FACTS, "models/model.onnx")
+_ONNX_FILE = "models/model.onnx"
+_MODEL_FILES = (MODEL_FILE, MODEL_FACTS, _ONNX_FILE)
+_RELEASED = (".zip", ".pt", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def release_bundles(
 
     ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` requires, and a
     ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
-    ``huggingface/<name>/``, the content of a repository on the hub, and ``sbom.cdx.json``, a software bill of materials
+    ``huggingface/<name>/``, the content of a repository on the hub; with ``url``, ``model_zoo/<name>/``, the content of
+    a pull request to MONAI's model zoo, whose ``large_files.yml`` states address and SHA-256 of the weights, and the
+    weights as single files, ``<name>_v<version>_model.pt``; and ``sbom.cdx.json``, a software bill of materials
     (CycloneDX), the only file that depends on the installed packages. All other bytes depend only on the bundles'
     contents: not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
 
@@ -80,8 +86,8 @@ def release_bundles(
     names
         Names of the bundles; by default all in the folder.
     url
-        Address of the folder from which the archives will be downloaded. Without it ``model_info.json`` contains file
-        names instead of addresses.
+        Address of the folder from which archives and weights will be downloaded. Without it ``model_info.json``
+        contains file names instead of addresses.
     weights
         Whether trained weights in ``models/`` become part of the release. ``"auto"`` includes them unless they derive
         from RadImageNet or from weights of unknown origin, in which case nothing is released; ``"include"`` includes
@@ -104,7 +110,11 @@ def release_bundles(
     with scratch_folder(out.parent, out.name) as scratch:
         release = scratch / "release"
         release.mkdir()
-        archives = [_release_one(_stage(bundles / name, scratch / name, weights), release).name for name in chosen]
+        staged = [_stage(bundles / name, scratch / name, weights) for name in chosen]
+        archives = [_release_one(one, release).name for one in staged]
+        if url is not None:
+            for one in staged:
+                _write_for_model_zoo(one, release, url)
         sums = {name: file_digest(release / name) for name in archives}
         _write_text(release / SUMS_FILE, format_sums(sums))
         _write_text(release / MODEL_INFO, _model_info(release, archives, url))
@@ -135,8 +145,9 @@ def _choose(bundles: Path, names: Iterable[str] | None) -> list[str]:
 def _refuse_to_overwrite(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    known = {SUMS_FILE, MODEL_INFO, HUB_FOLDER}
-    if out.is_dir() and {path.name for path in out.iterdir() if path.suffix != ".zip"} - {SBOM_FILE} == known:
+    known, may_be = {SUMS_FILE, MODEL_INFO, HUB_FOLDER}, {SBOM_FILE, ZOO_FOLDER}
+    found = {path.name for path in out.iterdir() if path.suffix not in _RELEASED} if out.is_dir() else set()
+    if found - may_be == known:
         return
     raise ConfigurationError(f"'{out}' exists and is not an earlier release; give another folder")
 
@@ -148,7 +159,9 @@ def _stage(source: Path, folder: Path, weights: WeightsChoice) -> _Staged:
         reasons = "; ".join(f"{path} is {reason}" for path, reason in found.foreign.items())
         raise BundleError(f"{source.name} is not released: {reasons}")
     # Rewritten for the release.
-    left_out = {SUMS_FILE, "README.md", ".gitattributes"} | (set(_MODEL_FILES) if weights == "leave" else set())
+    left_out = {SUMS_FILE, LARGE_FILES, "README.md", ".gitattributes"} | (
+        set(_MODEL_FILES) if weights == "leave" else set()
+    )
     for path, file in found.files.items():
         if path not in left_out:
             target = folder / path
@@ -227,6 +240,27 @@ def _release_one(staged: _Staged, release: Path) -> Path:
     _write_text(hub / ".gitattributes", GIT_ATTRIBUTES)
     _write_sums(hub)
     return archive
+
+
+def _write_for_model_zoo(staged: _Staged, release: Path, url: str) -> None:
+    """A bundle as it is added to MONAI's model zoo, which keeps no weights: with their addresses and hashes instead."""
+    folder = release / ZOO_FOLDER / staged.task.name
+    listed = ""
+    for path, file in staged.files.items():
+        if path in (MODEL_FILE, _ONNX_FILE):
+            name = f"{staged.title}_{file.name}"
+            shutil.copyfile(file, release / name)
+            address = f"{url.rstrip('/')}/{name}"
+            listed += f'  - path: "{path}"\n    url: {json.dumps(address)}\n'
+            listed += f'    hash_val: "{file_digest(file)}"\n    hash_type: "sha256"\n'
+        else:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / path)
+    sums = {path: file_digest(file) for path, file in staged.files.items() if path != SUMS_FILE}
+    if listed:
+        _write_text(folder / LARGE_FILES, f"large_files:\n{listed}")
+        sums[LARGE_FILES] = file_digest(folder / LARGE_FILES)
+    _write_text(folder / SUMS_FILE, format_sums(sums))
 
 
 def _write_sums(folder: Path) -> None:

@@ -61,7 +61,8 @@ def release(
         names: bundles to release; by default all in the folder.
         out: folder that receives the release; an earlier release in it is replaced.
         bundles: folder that contains the bundles.
-        url: address of the folder that the archives will be downloaded from, for model_info.json.
+        url: address of the folder that archives and weights will be downloaded from, for model_info.json; also writes
+            what a pull request to MONAI's model zoo adds.
         weights: auto includes trained weights but refuses those derived from RadImageNet; include also includes these,
             for those who hold the right to redistribute them; leave leaves all weights out.
     """
@@ -153,6 +154,20 @@ def fetch(
     print(f"{fetched.folder}{' (was there already)' if fetched.was_there else ''}")
 
 
+def export(path: str, out: str) -> None:
+    """Write the trained network of a bundle as ONNX or TorchScript, with the bundle's metadata in it.
+
+    By MONAI's own export, which runs what the bundle's config names: verify a bundle from elsewhere first.
+
+    Args:
+        path: folder of a bundle with a trained model.
+        out: file to write, ending in .onnx or .ts.
+    """
+    from radimagenet_monai.collection.export import export_model
+
+    print(export_model(str(path), str(out)))
+
+
 def rehearse(*names: str, out: str = "rehearsal_output", seed: Whole = 0) -> None:
     """Train and test every bundle on its phantom and print one table. Exit status 1 if one has not learned enough.
 
@@ -178,6 +193,7 @@ COMMANDS = {
         "release": release,
         "verify": verify,
         "fetch": fetch,
+        "export": export,
         "rehearse": rehearse,
     }
 }

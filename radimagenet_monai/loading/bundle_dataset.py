@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -9,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from monai.transforms import Compose
+
 from radimagenet_monai.core.errors import ConfigurationError, StoreError
 from radimagenet_monai.datasets import masks
+from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.datasets.records.table import PLANE, Split
 from radimagenet_monai.loading.packed_items import PackedDataset, PackedImages
 from radimagenet_monai.loading.random_steps import Steps, deterministic, split_where_random
+from radimagenet_monai.loading.resize import ResizeCanonicald
 from radimagenet_monai.store.first_release import MARK
 from radimagenet_monai.store.mapped_images import ImageSource, MappedParts
 from radimagenet_monai.store.packed_row import Progress
@@ -84,7 +89,7 @@ def packed_dataset(
             f"store_dir '{store_dir}' comes with its own records, and nothing can be packed into it; leave out "
             "--dataset_dir"
         )
-    transform, steps = split_where_random(transform)
+    transform, steps = split_where_random(_before_the_store(transform, with_mask))
     steps = deterministic(steps) if seed is None else steps
     seed = seed or 0
     opened = None if data else _open_sealed(store_dir, transform, image_size, keep_aspect, transform_keys)
@@ -124,6 +129,15 @@ def packed_dataset(
         steps=steps,
         seed=seed,
     )
+
+
+def _before_the_store(transform: Steps, with_mask: bool) -> Steps:
+    """The transforms of an evaluation as those of a training, which leave the final size to the store."""
+    if not isinstance(transform, Compose) or not isinstance(transform.transforms[-1], ResizeCanonicald):
+        return transform
+    before = copy.copy(transform)  # keeps the options, and so the store
+    before.transforms = (*transform.transforms[:-1], *([AppendMaskd("image")] if with_mask else []))
+    return before
 
 
 def _open_sealed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bundle_runs import BUNDLES, copy_bundle
 from shallow_densenet import make_shallow, shallow_densenet
 from torch import nn
 
+from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.core.errors import WeightsError
 from radimagenet_monai.engine.start.error_lines import user_error_line
 from radimagenet_monai.engine.trained.model_file import save_model
@@ -114,6 +116,28 @@ def test_a_segmentation_is_loaded_whole(tmp_path: Path) -> None:
     assert_same(monai.bundle.load(name, bundle_dir=tmp_path, workflow_type="inference", device="cpu"), bundle)
     with pytest.raises(WeightsError, match="another network"):
         monai.bundle.load(name, bundle_dir=tmp_path, net_override={"architecture": "resnet50"}, device="cpu")
+
+
+@pytest.mark.parametrize("name", [NAME, "breast_mass_us_segmentation"])
+def test_a_released_bundle_is_loaded_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder and without any override; the configs state what was trained, too."""
+    copy_bundle(name, tmp_path / "source")
+    network = build_unet("densenet121") if "segm" in name else build_classifier("densenet121", num_classes=3)
+    classes = ["background", "lesion"] if "segm" in name else CLASSES
+    of_run = {"architecture": "densenet121", "image_size": 64, "classes": classes, "weights": "random"}
+    trained(tmp_path / "source", name, network, **of_run)
+    (archive,) = release_bundles(tmp_path / "source", tmp_path / "release")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "unpacked")
+    bundle = tmp_path / "unpacked" / name
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert_same(monai.bundle.load(name, bundle_dir=tmp_path / "unpacked", device="cpu"), bundle)
+    (bundle / "models" / "model.json").unlink()
+    for options in ({}, {"workflow_type": "inference"}):
+        assert_same(monai.bundle.load(name, bundle_dir=tmp_path / "unpacked", device="cpu", **options), bundle)
 
 
 def test_without_facts_beside_it_a_model_of_another_network_is_refused(bundles: Path, tmp_path: Path) -> None:

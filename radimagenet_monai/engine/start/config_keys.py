@@ -33,6 +33,7 @@ Check = Callable[[Any], str | None]
 _RUN_ARGUMENTS = ("config_file", "meta_file", "logging_file", "args_file", "tracking", "run_id", "init_id", "final_id")
 """Arguments of ``monai.bundle run`` that somebody may have meant by a misspelt key."""
 
+_OWN_FILES = ("train.json", "evaluate.json", "inference.json")
 _ALWAYS_KNOWN = frozenset({"_meta_", "initialize", "run", "finalize", "workflow_type", "properties_path"})
 _MERGE, _SEPARATOR = "+", "::"
 _REFERENCE = re.compile(r"@((?:\w|::|#)+)")
@@ -230,15 +231,21 @@ def _files(value: Any) -> list[Path]:
 
 
 def _base(call: _Call, config: str) -> dict[str, Any] | None:
-    """Content of the config file of that name, or of the largest of several files (a user's copy of it)."""
-    files = call.files
-    if not files and call.workflow is not None:
-        files = [Path(call.workflow.config_root_path) / f"{config}.json"]
-    contents = {path: _pairs(str(path)) for path in files}
-    for path, content in contents.items():
-        if path.name == f"{config}.json":
-            return content
-    return max(contents.values(), key=len, default=None) or None
+    """Content of the config file of that name, or of the largest of several files (a user's copy of it).
+
+    Configs of a bundle that are merged, such as train.json and evaluate.json, count together.
+    """
+    if call.files:
+        merged = [path for path in call.files if path.name in _OWN_FILES]
+        if any(path.name == f"{config}.json" for path in merged):
+            return dict(ConfigParser.load_config_files(list(map(str, merged))))
+        return max((_pairs(str(path)) for path in call.files), key=len, default=None) or None
+    if call.workflow is None or call.parser is None:
+        return None
+    given = call.parser.get().keys()  # a workflow does not tell the names of its files
+    files = [Path(call.workflow.config_root_path) / name for name in _OWN_FILES]
+    merged = [path for path in files if path.name == f"{config}.json" or (_pairs(str(path)).keys() or {""}) <= given]
+    return dict(ConfigParser.load_config_files([str(path) for path in merged if path.is_file()])) or None
 
 
 def _deliberate(call: _Call, base: Mapping[str, Any]) -> set[str]:
