@@ -119,9 +119,7 @@ def test_a_segmentation_is_loaded_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [NAME, "breast_mass_us_segmentation"])
-def test_a_released_bundle_is_loaded_whole(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_released_bundle_is_loaded_whole(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From another folder and without any override; the configs state what was trained, too."""
     copy_bundle(name, tmp_path / "source")
     network = build_unet("densenet121") if "segm" in name else build_classifier("densenet121", num_classes=3)
