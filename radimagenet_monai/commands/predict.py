@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from radimagenet_monai.core.command_line import Options, Parameter
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.flags import number
 
 
 def predict(
@@ -16,8 +17,14 @@ def predict(
     *paths: str,
     out: str,
     masks: Literal["auto", "nifti", "png", "none"] = "auto",
+    dicom: list[str] | None = None,
+    source: str | None = None,
+    series: str | None = None,
+    study: str | None = None,
+    stow: str | None = None,
     group: Literal["series", "study"] = "series",
     names: Literal["files", "paths"] = "files",
+    abstain_below: Annotated[float, number(0, 1)] | None = None,
     report: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -34,23 +41,38 @@ def predict(
         paths: files or folders, in any mixture.
         out: folder for the results.
         masks: nifti, in the image's own grid and affine; png, one per slice; auto, NIfTI but for pictures; or none.
+        dicom: seg,sr,sc, DICOM objects to write; they carry the identifiers of their study, which nothing else does.
+        source: root of a DICOMweb service from which a series is fetched.
+        series: Series Instance UID of that series.
+        study: Study Instance UID of that series; by default the service is asked.
+        stow: root of a DICOMweb service that receives the DICOM objects.
         group: series, one answer for each series or file; study, one for all series of a DICOM study.
         names: what the outputs call a file: files, its own name; paths, its path, whose folders may name patients.
+        abstain_below: leave undecided what has a lower calibrated probability than this.
         report: write report.html.
         resume: go on with a prediction that was killed.
         overwrite: replace the results of an earlier prediction.
         settings: keys of the bundle's inference.json.
     """
+    from radimagenet_monai.integrations.prediction.dicom_files import IDENTIFIED
     from radimagenet_monai.integrations.prediction.run import predict as run
     from radimagenet_monai.integrations.prediction.summary import summary_lines
 
+    if dicom:
+        print(f"note: {IDENTIFIED}", flush=True)
     predictions = run(
         bundle,
         paths,
         out,
         masks=masks,
+        dicom=dicom or (),
+        source=source,
+        series=series,
+        study=study,
+        stow=stow,
         group=group,
         names=names,
+        abstain_below=abstain_below,
         report=report,
         resume=resume,
         overwrite=overwrite,

@@ -51,9 +51,10 @@ def untrained(name: str, folder: Path, network: torch.nn.Module | None = None, *
         parser["architecture"] = "densenet121"
         network = parser.get_parsed_content("network_def")
     else:
-        content = json.loads(config.read_text())
-        content["network_def"] = {"_target_": f"small_bundles.{type(network).__name__}"}
-        config.write_text(json.dumps(content))
+        for path in (config, bundle / "configs" / "evaluate.json"):
+            content = json.loads(path.read_text())
+            content["network_def"] = {"_target_": f"small_bundles.{type(network).__name__}"}
+            path.write_text(json.dumps(content))
     (bundle / "models").mkdir(exist_ok=True)
     save_model(bundle / "models" / "model.pt", network, known)
     return bundle

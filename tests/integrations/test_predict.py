@@ -327,3 +327,82 @@ def test_no_identifier_is_written(tmp_path: Path) -> None:
             assert [word for word in words if word.lower() in text] == [], name
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert rows["problem"].notna().tolist() == [False, True]
+
+
+def write_studies(folder: Path, count: int) -> dict[str, int]:
+    """Small studies of all kinds a folder may hold, and how many of each.
+
+    Most are CT series and pictures that can be used; every tenth each is damaged, of another modality, or holds nothing
+    but a localizer.
+    """
+    import pydicom
+
+    kinds = {"series": 0, "picture": 0, "damaged": 0, "other": 0, "localizer": 0}
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        place = folder / f"study{number:03d}"
+        kind = {3: "damaged", 5: "other", 7: "localizer"}.get(number % 10, ("series", "picture")[number % 2])
+        kinds[kind] += 1
+        if kind == "picture":
+            place.mkdir(parents=True)
+            cv2.imwrite(str(place / "image.png"), rng.integers(0, 255, (20, 24)).astype(np.uint8))
+            continue
+        voxels = rng.integers(-900, 900, (16, 14, 2)).astype(np.int16)
+        for file in write_series(place, voxels, AFFINES["LPS"], number).iterdir():
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesInstanceUID, dataset.StudyInstanceUID = f"1.2.3.{number}", f"1.2.4.{number}"
+            if kind == "other":
+                dataset.Modality, dataset.SOPClassUID = "US", pydicom.uid.UltrasoundImageStorage
+            if kind == "localizer":
+                dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+            dataset.save_as(file)
+            if kind == "damaged":
+                file.write_bytes(file.read_bytes()[:-50])
+    return kinds
+
+
+def kill_at(number: int, bundle: Path, images: Path, out: Path) -> None:
+    """Predict in a process of its own, which is killed while it writes its ``number``-th file."""
+    import os
+    import signal
+
+    from radimagenet_monai.core import atomic
+
+    pid = os.fork()
+    if pid == 0:
+        written = [0]
+        replace = Path.replace
+
+        def kill(self: Path, target: Any) -> Any:
+            written[0] += 1
+            if written[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return replace(self, target)
+
+        atomic.Path.replace = kill
+        try:
+            predict(bundle, images, out, resume=True)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.long)])
+def test_a_killed_prediction_ends_as_one_that_was_not(count: int, tmp_path: Path) -> None:
+    bundle = window(untrained("breast_mass_us_segmentation", tmp_path, Bright(), image_size=32))
+    images = tmp_path / "images"
+    kinds = write_studies(images, count)
+    predict(bundle, images, tmp_path / "whole")
+    for number in np.random.default_rng(7).integers(2, count // 4, 5).tolist():
+        kill_at(number, bundle, images, tmp_path / "out")
+    assert 1 < len(list((tmp_path / "out" / "studies").glob("0*.json"))) < count
+    predict(bundle, images, tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+    head = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert head["answered"] == table["problem"].isna().sum() == kinds["series"] + kinds["picture"]
+    assert sum(head["problems"].values()) == kinds["damaged"] + kinds["other"]
+    assert sorted(head["problems"].values()) == sorted(kinds[kind] for kind in ("damaged", "other"))
+    assert sum(head["files_left_out"].values()) == 2 * kinds["localizer"]

@@ -28,6 +28,7 @@ from radimagenet_monai.engine.handlers.run_record import hash_datalist
 from radimagenet_monai.engine.schedule.epoch_position import epoch_batches, first_iteration, knows_place, samples_done
 from radimagenet_monai.engine.stop_signal import STOPPED_STATUS, RunStopped, StopSignal
 from radimagenet_monai.engine.trained.components import in_words, same_setting
+from radimagenet_monai.engine.trained.confidence import FeatureCollector, calibration_facts, feature_facts
 from radimagenet_monai.engine.trained.encoder_file import save_encoder
 from radimagenet_monai.engine.trained.model_file import load_torch_file, save_model
 from radimagenet_monai.engine.trained.plane import planes_of
@@ -286,7 +287,8 @@ class BestModel:
     """Handler of an evaluator that writes ``model.pt`` whenever the key metric is the best so far.
 
     It also writes ``model.json``: the run's settings and, for two classes or findings, the decision thresholds that
-    maximize Youden's index on the validation data, so that a threshold is never chosen on test data.
+    maximize Youden's index on the validation data, so that a threshold is never chosen on test data. For later answers
+    it keeps, of the same data, a calibration of the probabilities and a summary of the encoder's features.
 
     Parameters
     ----------
@@ -324,11 +326,17 @@ class BestModel:
         self.findings = list(findings or ())
         self.encoder_path = encoder_path
         self.source = source
+        self._collector = FeatureCollector(unwrap_network(network))
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self)
 
+    def _collect(self, engine: Any) -> None:
+        self._collector.start()
+
     def __call__(self, engine: Any) -> None:
+        self._collector.stop()
         if rank() != 0 or engine.state.best_metric_epoch != engine.state.epoch:
             return
         name = engine.state.key_metric_name
@@ -339,13 +347,22 @@ class BestModel:
             facts.setdefault(metric, float(value))
         table = getattr(engine.state, "predictions", None)
         if table is not None:
-            facts |= self._chosen_thresholds(by_exam(table, self.data, self.aggregate))
+            exams = by_exam(table, self.data, self.aggregate)
+            facts |= self._chosen_thresholds(exams) | self._calibration(exams)
+        if features := feature_facts(self._collector):
+            facts["validation_features"] = features
         if planes := planes_of(self.data):
             facts["plane"] = planes[0] if len(planes) == 1 else planes
         network = unwrap_network(self.network)
         save_model(self.path, network, facts)
         if self.encoder_path is not None and is_own(self.settings.get("network_def")):
             save_encoder(self.encoder_path, network, facts)
+
+    def _calibration(self, table: PredictionTable) -> dict[str, Any]:
+        classes = list(self.settings.get("classes") or ())
+        names = self.findings or (classes[1:] if len(classes) == 2 and table.probabilities.shape[1] == 2 else [])
+        found = calibration_facts(table, names) if names else {}
+        return {"calibration": found} if found else {}
 
     def _chosen_thresholds(self, table: PredictionTable) -> dict[str, Any]:
         rule = {"threshold_rule": "maximizes Youden's index on the validation split"}

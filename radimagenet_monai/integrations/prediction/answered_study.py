@@ -39,6 +39,8 @@ class StudyAnswer:
         Answers by image or series, with pixels.
     problem
         Why there is no answer, or ``""``.
+    combined
+        Probabilities ``(outputs,)`` of a classifier for the study.
     """
 
     row: dict[str, Any]
@@ -47,6 +49,7 @@ class StudyAnswer:
     unreadable: dict[str, int] = field(default_factory=dict)
     exams: list[ExamAnswer] = field(default_factory=list)
     problem: str = ""
+    combined: np.ndarray | None = None
 
 
 def answer_study(trained: TrainedBundle, study: Study, names: Names) -> StudyAnswer:
@@ -88,11 +91,10 @@ def answer_study(trained: TrainedBundle, study: Study, names: Names) -> StudyAns
     if not answer.exams:
         raise failures[0]
     answer.unreadable, answer.questions = counts_of(reasons), counts_of(questions)
-    combined = None
     if not trained.segments:
         every = np.concatenate([found.slices for found in answer.exams if found.slices is not None])
-        combined = combined_slices(every, trained.rule, trained.exclusive)
-    answer.row |= result_columns(trained, combined, answer.exams)
+        answer.combined = combined_slices(every, trained.rule, trained.exclusive)
+    answer.row |= result_columns(trained, answer.combined, answer.exams)
     answer.row |= _last_columns(study, answer.exams, "")
     return answer
 
@@ -106,8 +108,11 @@ def unanswered(trained: TrainedBundle, study: Study, names: Names, error: Except
 
 def result_columns(trained: TrainedBundle, combined: np.ndarray | None, exams: Sequence[ExamAnswer]) -> dict[str, Any]:
     """Columns of the result; empty ones without an answer."""
+    features = np.concatenate([exam.features for exam in exams]) if exams else None
+    distance = trained.confidence.distance_columns(features)
     if not trained.segments:
-        return prediction_columns(combined, trained.classes, trained.findings, trained.thresholds)
+        row = prediction_columns(combined, trained.classes, trained.findings, trained.thresholds)
+        return row | trained.confidence.columns(row) | distance
     volumes = [lesion_millilitres(exam) for exam in exams]
     known = [volume for volume in volumes if volume is not None]
     return {
@@ -115,6 +120,7 @@ def result_columns(trained: TrainedBundle, combined: np.ndarray | None, exams: S
         "threshold": trained.threshold,
         "lesion_voxels": sum(lesion_voxels(exam) for exam in exams) if exams else None,
         "lesion_ml": sum(known) if known and len(known) == len(exams) else None,
+        **distance,
     }
 
 

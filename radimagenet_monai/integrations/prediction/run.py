@@ -7,7 +7,7 @@ import datetime
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from radimagenet_monai.core.atomic import atomic_write_bytes
 from radimagenet_monai.core.errors import RecordsError, UsageError
 from radimagenet_monai.core.named_roots import without_folders
 from radimagenet_monai.engine.start.preflight import require_writable
+from radimagenet_monai.integrations.dicom_output import fetch_series
 from radimagenet_monai.integrations.prediction.answered_study import StudyAnswer, answer_study, unanswered
+from radimagenet_monai.integrations.prediction.confidence import ABSTAINED
+from radimagenet_monai.integrations.prediction.dicom_files import DicomFiles, fitting_kinds
 from radimagenet_monai.integrations.prediction.kept_results import STUDIES_FOLDER, KeptResults
 from radimagenet_monai.integrations.prediction.mask_files import MaskFormat, write_masks
 from radimagenet_monai.integrations.prediction.pictures import montage
@@ -67,8 +70,14 @@ def predict(
     out: str | os.PathLike[str] | None = None,
     *,
     masks: MaskFormat = "auto",
+    dicom: Sequence[str] = (),
+    source: str | None = None,
+    series: str | None = None,
+    study: str | None = None,
+    stow: str | None = None,
     group: Group = "series",
     names: Names = "files",
+    abstain_below: float | None = None,
     report: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -92,10 +101,20 @@ def predict(
     masks
         ``"nifti"``: in the image's own grid and affine; ``"png"``: one per slice, upright; ``"auto"``: NIfTI for
         volumes and series, PNG for single pictures; ``"none"``.
+    dicom
+        Of ``"seg"``, ``"sr"`` and ``"sc"``: DICOM objects to write below ``dicom``. They carry the identifiers of
+        their study. Needs ``out`` and the extra ``dicom``.
+    source, series, study
+        Root of a DICOMweb service, and Series and Study Instance UID of a series to fetch from there in addition to
+        ``paths``; without ``study`` the service is asked for it. Fetched files are removed again.
+    stow
+        Root of a DICOMweb service that receives the DICOM objects.
     group
         ``"series"``: an answer for each series or file; ``"study"``: one for all series of a DICOM study.
     names
         How the outputs name files: ``"files"``, by their own names; ``"paths"``, by their paths below the given ones.
+    abstain_below
+        Abstain where the calibrated probability of the decision is below this one.
     report
         Whether to write the page.
     resume
@@ -119,13 +138,62 @@ def predict(
         if no study could be used.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    options = Options(masks=masks, group=group, names=names, report=report, settings=dict(settings or {}))
-    if not given:
-        raise UsageError("no image was given; give files or folders behind the bundle. Nothing was run")
+    options = Options(
+        masks=masks,
+        dicom=tuple(dicom),
+        stow=stow,
+        abstain_below=abstain_below,
+        group=group,
+        names=names,
+        report=report,
+        settings=dict(settings or {}),
+    )
+    _require_together(given, out, options, source, series)
+    with contextlib.ExitStack() as stack:
+        if source is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="radimagenet-"))
+            given.append(_fetched(source, study, str(series), Path(folder), progress))
+        return _predicted(bundle, given, None if out is None else Path(out), options, resume, overwrite, progress)
+
+
+def _require_together(given: Sequence[Any], out: Any, options: Options, source: str | None, series: str | None) -> None:
+    """Refuse arguments that lack another one."""
+    nothing = "Nothing was run"
+    if (source is None) != (series is None):
+        raise UsageError(f"--source and --series are given together: a service and the UID of a series. {nothing}")
+    if not given and source is None:
+        raise UsageError(f"no image was given; give files or folders behind the bundle. {nothing}")
+    if options.stow and not options.dicom:
+        raise UsageError(f"--stow sends DICOM objects; say which by --dicom seg,sr,sc. {nothing}")
+    if options.dicom and out is None:
+        raise UsageError(f"dicom={','.join(options.dicom)} needs out, a folder for the objects. {nothing}")
+
+
+def _fetched(source: str, study: str | None, series: str, folder: Path, progress: bool) -> Path:
+    """Fetch a series; its files are named by numbers, since the service's names are identifiers."""
+    files = fetch_series(source, study, series, folder / "fetched", progress=progress)
+    target = folder / "series"
+    target.mkdir()
+    for number, file in enumerate(sorted(files), start=1):
+        file.rename(target / f"{number:05d}.dcm")
+    return target
+
+
+def _predicted(
+    bundle: str | os.PathLike[str],
+    given: Sequence[str | os.PathLike[str]],
+    out: Path | None,
+    options: Options,
+    resume: bool,
+    overwrite: bool,
+    progress: bool,
+) -> list[Prediction]:
     if out is not None:
         require_writable(out)
-    trained = TrainedBundle(bundle, options.settings)
-    found = find_studies(given, trained.images_in, group, names)
+    trained = TrainedBundle(bundle, options.settings, options.abstain_below)
+    if options.dicom:
+        fitting_kinds(trained, options.dicom)
+    found = find_studies(given, trained.images_in, options.group, options.names)
     if not found.studies:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in found.reasons.items())
         raise RecordsError(
@@ -139,7 +207,7 @@ def predict(
                 predictions.append(_in_memory(trained, study, options))
                 counted.update()
     else:
-        predictions = _into_folder(trained, found, Path(out), options, given, resume, overwrite, progress)
+        predictions = _into_folder(trained, found, out, options, given, resume, overwrite, progress)
     _report_problems(predictions)
     return predictions
 
@@ -158,13 +226,17 @@ def _into_folder(
     results = KeptResults(out, run, resume, overwrite)
     # DICOM objects state when they were made: in a resumed prediction, all the same time.
     stated = {"started": datetime.datetime.now().isoformat(timespec="seconds")} if options.dicom else {}
-    with results.claimed(stated):
+    with results.claimed(stated) as stated:
+        dicom = None
+        if options.dicom:
+            created = datetime.datetime.fromisoformat(stated["started"])
+            dicom = DicomFiles(trained, options.dicom, out, created, options.stow)
         pictured = set(np.linspace(1, len(found.studies), min(MOST_PICTURES, len(found.studies))).round().tolist())
         left = [study for study in found.studies if results.kept(study.number) is None]
         with StudyProgress(len(found.studies), len(found.studies) - len(left), progress) as counted:
             for study in left:
                 picture = options.report and study.number in pictured
-                results.keep(study.number, _kept(trained, study, options, out, picture))
+                results.keep(study.number, _kept(trained, study, options, out, picture, dicom))
                 counted.update()
         predictions = [_from_kept(study, results.kept(study.number) or {}) for study in found.studies]
         head = _head(trained, found, options, predictions)
@@ -175,7 +247,9 @@ def _into_folder(
     return predictions
 
 
-def _kept(trained: TrainedBundle, study: Study, options: Options, out: Path, picture: bool) -> dict[str, Any]:
+def _kept(
+    trained: TrainedBundle, study: Study, options: Options, out: Path, picture: bool, dicom: DicomFiles | None
+) -> dict[str, Any]:
     """Answer a study and write everything of it but its own file, whose content is returned."""
     written: list[str] = []
     try:
@@ -194,6 +268,10 @@ def _kept(trained: TrainedBundle, study: Study, options: Options, out: Path, pic
         raise  # a full disk is no property of a study
     except Exception as error:
         answer = unanswered(trained, study, options.names, error)
+    if dicom is not None:
+        answer.row["dicom"] = None
+        if not answer.problem:
+            written += dicom.write(study.number, answer.exams, answer.row, answer.combined)
     return _as_json(answer, written)
 
 
@@ -262,8 +340,11 @@ def _head(
         "thresholds": {"lesion": trained.threshold} if trained.segments else trained.thresholds,
         "slices_combined_by": None if trained.segments else trained.rule,
         **options.stated(),
+        **trained.confidence.stated(),
         "number_of_studies": len(predictions),
         "answered": sum(not prediction.problem for prediction in predictions),
+        "abstained": sum(ABSTAINED in prediction.row.values() for prediction in predictions),
+        "unusual": sum(prediction.row.get("unusual") == 1 for prediction in predictions),
         "problems": counts_of([prediction.problem for prediction in predictions if prediction.problem]),
         "files_left_out": found.reasons,
         "studies_with_questions": dict(sorted(questions.items())),
@@ -286,10 +367,3 @@ def _report_problems(predictions: Sequence[Prediction]) -> None:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-@contextlib.contextmanager
-def _temporary() -> Iterator[Path]:
-    """A folder for fetched series, whose files are named by identifiers."""
-    with tempfile.TemporaryDirectory(prefix="radimagenet-") as folder:
-        yield Path(folder)

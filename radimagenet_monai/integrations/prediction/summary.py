@@ -16,6 +16,10 @@ def summary_lines(out: str | os.PathLike[str], predictions: Sequence[Prediction]
     """Every study by answer or reason, what was left out, and where the results are."""
     head: dict[str, Any] = json.loads((Path(out) / PREDICTIONS_JSON).read_text(encoding="utf-8"))
     lines = [f"{head['answered']} of {len(predictions)} studies have an answer"]
+    if head["abstained"]:
+        lines.append(f"  undecided: {head['abstained']} below the calibrated probability {head['abstain_below']:g}")
+    if head["unusual"]:
+        lines.append(f"  unusual: {head['unusual']} unlike the validation images of the model")
     lines += [f"  no answer: {count} x {reason}" for reason, count in head["problems"].items()]
     lines += [f"  left out: {count} x {reason}" for reason, count in head["files_left_out"].items()]
     lines += [f"  question: {count} x {question}" for question, count in head["studies_with_questions"].items()]

@@ -18,8 +18,10 @@ from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.engine.postprocessing import UPRIGHT_MASKS, AggregateSlicesd, RestoreMaskd
 from radimagenet_monai.engine.start.config_keys import check_settings
+from radimagenet_monai.engine.trained.confidence import FeatureCollector
 from radimagenet_monai.engine.trained.intensity import require_trained_intensity
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points, read_facts
+from radimagenet_monai.integrations.prediction.confidence import Confidence
 from radimagenet_monai.integrations.prediction.studies import Exam
 from radimagenet_monai.loading.native_dataset import NativeImages, find_native_images
 from radimagenet_monai.loading.whole_image import USED_SLICES, EachSlice, UsedSlices
@@ -35,6 +37,8 @@ class ExamAnswer:
         The slices.
     canonical
         ``(C, slices, h, w)`` network input in [0, 1], on the CPU.
+    features
+        ``(slices, d)``, see `radimagenet_monai.engine.trained.confidence`; empty if they are not asked for.
     slices
         Probabilities ``(slices, outputs)`` of a classifier, float64.
     voxels, affine
@@ -45,6 +49,7 @@ class ExamAnswer:
 
     used: UsedSlices
     canonical: Tensor
+    features: np.ndarray
     slices: np.ndarray | None = None
     voxels: np.ndarray | None = None
     affine: np.ndarray | None = None
@@ -60,6 +65,8 @@ class TrainedBundle:
         Folder of the bundle.
     settings
         Top-level keys of its ``inference.json``.
+    abstain_below
+        See `Confidence`.
 
     Raises
     ------
@@ -71,7 +78,12 @@ class TrainedBundle:
         If there is no trained model, or it has another architecture.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        settings: Mapping[str, Any] | None = None,
+        abstain_below: float | None = None,
+    ) -> None:
         self.folder = Path(bundle)
         self.name = self.folder.resolve().name
         config = self.folder / "configs" / "inference.json"
@@ -112,6 +124,8 @@ class TrainedBundle:
         if not self.segments:
             decided = self.findings or (self.classes[1:] if len(self.classes) == 2 else [])
             self.thresholds = operating_points(self.checkpoint, decided, self.threshold)
+        self.confidence = Confidence(self.facts, list(self.thresholds), self.exclusive, abstain_below)
+        self._collector = FeatureCollector(self.network)
 
     @property
     def exclusive(self) -> bool:
@@ -142,8 +156,12 @@ class TrainedBundle:
             item = step(item)
         image = torch.as_tensor(item["image"]).as_subclass(Tensor)
         used: UsedSlices = item[USED_SLICES]
+        if self.confidence.familiarity is not None:
+            self._collector.start()
         with torch.inference_mode():
             item["pred"] = self.inferer(image[None].to(self.device), self.network)[0].cpu()
+        self._collector.stop()
+        features = self._collector.features()
         slices = None
         for step in self.after:
             if isinstance(step, AggregateSlicesd):
@@ -154,10 +172,10 @@ class TrainedBundle:
         if not self.segments:
             if slices is None:
                 slices = np.asarray(item["pred"].detach().float(), dtype=np.float64).reshape(-1, len(self.outputs))
-            return ExamAnswer(used, canonical, slices)
+            return ExamAnswer(used, canonical, features, slices)
         mask = item["pred"]
         affine = np.asarray(mask.affine, dtype=np.float64)
-        return ExamAnswer(used, canonical, None, np.asarray(mask[0]), affine, item[UPRIGHT_MASKS])
+        return ExamAnswer(used, canonical, features, None, np.asarray(mask[0]), affine, item[UPRIGHT_MASKS])
 
     def _get(self, key: str) -> Any:
         try:

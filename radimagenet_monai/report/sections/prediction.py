@@ -67,6 +67,7 @@ def write_prediction_page(
             "They are no images for this model, or no images at all; left_out.csv lists them.",
         ),
         *_counts("Questions about the images", "question", "studies", head["studies_with_questions"]),
+        _confidence(head),
         _model(head),
     ]
     headline = {
@@ -136,6 +137,38 @@ def _cell(value: Any) -> str:
 def _counts(title: str, what: str, counted: str, counts: Mapping[str, int], text: str = "") -> list[Section]:
     rows = [[reason, str(count)] for reason, count in counts.items()]
     return [Section(title, [text] if text else [], [what, counted], rows)] if rows else []
+
+
+def _confidence(head: Mapping[str, Any]) -> Section:
+    paragraphs = []
+    for name, fitted in head["calibration"].items():
+        paragraphs.append(
+            f"The calibrated probability of {name} is what the network's probability stood for among "
+            f"{fitted['images']} validation images or exams ({fitted['positives']} with {name}), by logistic "
+            "recalibration, with the 95% interval of that fit. It holds where the share of positives and the images "
+            "are as in validation, and nowhere else; the model was chosen on the same data, so it is somewhat "
+            "optimistic. The interval is that of the fit, not of a single patient's answer."
+        )
+    if not paragraphs:
+        paragraphs.append(
+            "The model keeps no calibration: its probabilities are the network's own, and nothing is known of what "
+            "they stand for."
+        )
+    if head["abstain_below"] is not None:
+        paragraphs.append(
+            f"{head['abstained']} studies were left undecided: the calibrated probability of the decision is below "
+            f"{head['abstain_below']:g}."
+        )
+    if head["distance_limit"] is None:
+        paragraphs.append("The model keeps no summary of its validation images: unusual images cannot be pointed out.")
+    else:
+        paragraphs.append(
+            f"{head['unusual']} studies are unusual: their Mahalanobis distance to the features of "
+            f"{head['distance_reference_images']} validation images, the median over slices, is above "
+            f"{head['distance_limit']:.3g}, which 1% of validation images exceed. An unusual image need not be "
+            "answered wrongly, and one that is not unusual need not be answered rightly."
+        )
+    return Section("How sure the answers are", paragraphs)
 
 
 def _model(head: Mapping[str, Any]) -> Section:
