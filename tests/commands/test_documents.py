@@ -131,6 +131,18 @@ PAGES: dict[str, Page] = {
         not_run={"find_series": "needs an archive; tests/integrations/test_dicomweb.py runs it against Orthanc"},
         leaves=("results/seg.dcm", "results/sr.dcm", "results/sc.dcm"),
     ),
+    "docs/how-to/predict.md": Page(
+        before={"--out predictions\n": "python make_exams.py"},
+        not_run={"--source": "needs an archive; tests/integrations/test_predict_dicomweb.py runs it against Orthanc"},
+        leaves=(
+            "predictions/predictions.csv",
+            "predictions/predictions.json",
+            "predictions/report.html",
+            "sure/report.html",
+            "results/dicom/000001_sr.dcm",
+            "results/dicom/000001_sc.dcm",
+        ),
+    ),
 }
 
 # What `before` calls: files that a reader has and we may not.
@@ -146,6 +158,25 @@ for file, mask in zip(files, lesion()[order(6)]):
     dataset.PixelData = np.where(mask, 300, 100).astype("<i2").tobytes()
     dataset.save_as(file)
 Path("model.pt").write_bytes(b"a model")
+""",
+    "make_exams.py": """
+from pathlib import Path
+import numpy as np
+import pydicom
+from clinic_images import series
+from radimagenet_monai.statistics.recalibration import recalibrate
+from small_bundles import Mean, untrained
+scores = np.linspace(0.01, 0.99, 99)
+fitted = recalibrate(np.random.default_rng(0).random(99) < scores, scores)
+untrained("acl_tear_mri_classification", Path("made"), Mean(), threshold=0.5, calibration={"tear": fitted.to_dict()})
+Path("made/acl_tear_mri_classification").rename("B")
+for name in ("a", "b"):
+    files, _ = series(Path("IMAGES", name))
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.Modality, dataset.SOPClassUID = "MR", pydicom.uid.MRImageStorage
+        dataset.PixelData = np.random.default_rng(0).integers(0, 900, 560).astype("<i2").tobytes()
+        dataset.save_as(file)
 """,
     "make_weights.py": """
 import torch
