@@ -175,7 +175,8 @@ for name in ("a", "b"):
     for file in files:
         dataset = pydicom.dcmread(file)
         dataset.Modality, dataset.SOPClassUID = "MR", pydicom.uid.MRImageStorage
-        dataset.PixelData = np.random.default_rng(0).integers(0, 900, 560).astype("<i2").tobytes()
+        noise = np.random.default_rng(0).integers(0, 900, (dataset.Rows, dataset.Columns))
+        dataset.PixelData = noise.astype("<i2").tobytes()
         dataset.save_as(file)
 """,
     "make_weights.py": """
