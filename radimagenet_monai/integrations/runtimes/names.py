@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -65,6 +66,7 @@ def require_package(package: str, extra: str, purpose: str) -> None:
     ConfigurationError
         Names the extra to install.
     """
+    send_no_usage_statistics()
     try:
         import_module(package)
     except ImportError as error:
@@ -72,3 +74,11 @@ def require_package(package: str, extra: str, purpose: str) -> None:
             f"{purpose} needs the package {package} ({error}); install it with: "
             f"pip install 'radimagenet-monai[{extra}]'"
         ) from None
+
+
+def send_no_usage_statistics() -> None:
+    """Keep OpenVINO and NNCF, imported from now on, from reporting each conversion to a server.
+
+    They do so by the package ``openvino_telemetry`` unless somebody has declined; without it they stay silent.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not installed", for the import system

@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from radimagenet_monai.integrations.runtimes.names import send_no_usage_statistics
+
 FILE = "model.xml"
+
+send_no_usage_statistics()
 
 
 def versions() -> dict[str, str]:
