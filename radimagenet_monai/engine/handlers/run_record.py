@@ -26,6 +26,8 @@ from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.datasets.records.data_source import described, source_of_bundle
 from radimagenet_monai.datasets.records.table import frame_number
 from radimagenet_monai.engine.distributed import rank, unwrap_network
+from radimagenet_monai.engine.start.config_keys import evaluating_parser
+from radimagenet_monai.engine.start.label_run import is_label_run
 from radimagenet_monai.engine.stop_signal import RunStopped
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.store.sealed.records import SealedRecords
@@ -84,7 +86,9 @@ class RunRecord:
     ) -> None:
         self.path = Path(folder) / RUN_FILE
         self.record: dict[str, Any] = {"settings": dict(settings)}
-        if weights is not None and is_own(settings.get("network_def")):
+        if "continued_from" in settings:
+            self.record["weights"] = {"name": settings.get("weights"), "continued_from": settings["continued_from"]}
+        elif weights is not None and is_own(settings.get("network_def")):
             self.record["weights"] = dict(weights)
         if source is not None:
             self.record["source"] = dict(source)
@@ -164,6 +168,8 @@ def data_source(
     task: str, dataset_dir: str | os.PathLike[str], datalist: str | os.PathLike[str] | None
 ) -> dict[str, Any]:
     """Which reader prepared the data of a bundle run, in the form of `source_of_bundle`."""
+    if is_label_run(evaluating_parser()):
+        return {"table": "label files of a client", "reader": None, "options": {}, "left_out": {}}
     return source_of_bundle(get_task(task), dataset_dir, datalist)
 
 

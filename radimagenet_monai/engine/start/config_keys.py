@@ -25,6 +25,7 @@ from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.core.flags import did_you_mean, flag, names, nearest, number, one_of, optional, text, whole
 from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.engine.start.error_lines import note_keys, show_errors_in_one_line
+from radimagenet_monai.engine.start.label_run import take_label_files
 from radimagenet_monai.engine.trained.model_file import trained_fact
 from radimagenet_monai.models.recorded import name_of
 
@@ -110,7 +111,8 @@ class _Call:
 def check_keys(config: str) -> None:
     """Refuse unknown keys and values of the wrong type. Creates nothing.
 
-    Within `monai.bundle.load` it also sets the architecture and classes of the trained model in the config.
+    Within `monai.bundle.load` it also sets the architecture and classes of the trained model in the config; where a
+    labelling client hands over label files, it makes records of them (`take_label_files`).
 
     A key is known if it is in the config file, in the signature of a component (``_target_``), or referenced with ``@``
     in the config. Give a deliberately new key with MONAI's sign for merging, ``--+key value``, or ``"+key"`` in a
@@ -155,6 +157,8 @@ def check_keys(config: str) -> None:
     _check_values(base, content)
     _check_network(base, content)
     _checked.add(call.parser)
+    if config == "train":
+        take_label_files(call.parser)
     if call.loaded:
         _take_trained_facts(call.parser, call.loaded)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.core.flags import parse_flag
 from radimagenet_monai.engine.start.config_keys import evaluating_parser
+from radimagenet_monai.engine.start.label_run import continued_model
 from radimagenet_monai.engine.trained.components import architecture_facts, component_facts, weights_facts
 from radimagenet_monai.engine.trained.intensity import intensity_facts
+from radimagenet_monai.engine.trained.model_file import read_facts
 from radimagenet_monai.engine.trained.preprocessing import augmentation_facts, preprocessing_facts
 from radimagenet_monai.loading import white_level_of
 from radimagenet_monai.loading.random_steps import Steps
@@ -58,6 +61,10 @@ def training_settings(
         settings["weights"] = weights_facts(settings["weights"])
     parser = evaluating_parser()
     settings |= {place: component_facts(place) for place in _COMPONENTS if parser is not None and place in parser}
+    if (model := continued_model(parser)) is not None and model.is_file():
+        # Not of new weights: what the continued model started from stays true of its successor.
+        settings["weights"] = read_facts(model).get("weights", settings.get("weights"))
+        settings["continued_from"] = file_digest(model)
     settings["white_level"] = white_level_of(records)
     settings["intensity"] = intensity_facts(intensity, validation)
     settings["preprocessing"] = preprocessing_facts(validation, intensity, training)
