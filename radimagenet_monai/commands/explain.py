@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from radimagenet_monai.core.command_line import Options, Parameter
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.command_line import Options
+from radimagenet_monai.core.config_options import config_options
 from radimagenet_monai.core.flags import Count, Whole, parse_flag
 
 
@@ -72,26 +70,7 @@ def explain(
 
 
 def _explain_options(given: Mapping[str, Any]) -> Options:
-    config = Path(str(given["bundle"])) / "configs" / "inference.json"
-    if not config.is_file():
-        raise ConfigurationError(f"'{given['bundle']}' has no configs/inference.json; give the folder of a bundle")
-    known = {
-        key: value
-        for key, value in json.loads(config.read_text(encoding="utf-8")).items()
-        if key != "bundle_root" and not isinstance(value, list | dict)
-    }
-    simple = (bool, int, float, str)
-    return Options(
-        "radimagenet explain",
-        tuple(
-            Parameter(name, type(value) if isinstance(value, simple) and not _is_expression(value) else Any, value)
-            for name, value in known.items()
-        ),
-    )
-
-
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("$")
+    return config_options("radimagenet explain", given, "inference", ("bundle_root",))
 
 
 COMMANDS = {"explain": explain}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from radimagenet_monai.core.command_line import Options, Parameter
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.command_line import Options
+from radimagenet_monai.core.config_options import config_options
 from radimagenet_monai.core.flags import number
 
 
@@ -88,26 +86,7 @@ _OF_A_RUN = ("bundle_root", "dataset_dir", "output_dir", "seed", "num_workers", 
 
 
 def _predict_options(given: Mapping[str, Any]) -> Options:
-    config = Path(str(given["bundle"])) / "configs" / "inference.json"
-    if not config.is_file():
-        raise ConfigurationError(f"'{given['bundle']}' has no configs/inference.json; give the folder of a bundle")
-    known = {
-        key: value
-        for key, value in json.loads(config.read_text(encoding="utf-8")).items()
-        if key not in _OF_A_RUN and not isinstance(value, list | dict)
-    }
-    simple = (bool, int, float, str)
-    return Options(
-        "radimagenet predict",
-        tuple(
-            Parameter(name, type(value) if isinstance(value, simple) and not _is_expression(value) else Any, value)
-            for name, value in known.items()
-        ),
-    )
-
-
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("$")
+    return config_options("radimagenet predict", given, "inference", _OF_A_RUN)
 
 
 COMMANDS = {"predict": predict}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from radimagenet_monai.core.command_line import Options, Parameter
-from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.command_line import Options
+from radimagenet_monai.core.config_options import config_options
 from radimagenet_monai.core.flags import Count
 
 
@@ -62,19 +60,8 @@ def quantize(
 
 
 def _quantize_options(given: Mapping[str, Any]) -> Options:
-    config = Path(str(given["bundle"])) / "configs" / "evaluate.json"
-    if not config.is_file():
-        raise ConfigurationError(
-            f"'{given['bundle']}' has no configs/evaluate.json; give the folder of a trained bundle"
-        )
-    taken = {"bundle_root", "dataset_dir", "datalist", "output_dir", "runtime"}
-    simple = (bool, int, float, str)
-    parameters = []
-    for name, value in json.loads(config.read_text(encoding="utf-8")).items():
-        if name not in taken and not isinstance(value, list | dict):
-            is_plain = isinstance(value, simple) and not str(value).startswith("$")
-            parameters.append(Parameter(name, type(value) if is_plain else Any, value))
-    return Options("radimagenet quantize", tuple(parameters))
+    taken = ("bundle_root", "dataset_dir", "datalist", "output_dir", "runtime")
+    return config_options("radimagenet quantize", given, "evaluate", taken)
 
 
 COMMANDS = {"quantize": quantize}

@@ -29,6 +29,7 @@ VALUES = {
     "completion": {"shell": "bash"},
     "explain": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
     "predict": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
+    "quantize": {"bundle": str(ROOT / "bundles" / "breast_mass_us_classification")},
 }
 
 
