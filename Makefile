@@ -52,6 +52,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/encoders.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/delong.py
 	$(BIN)/python benchmarks/probe.py
 	$(BIN)/python benchmarks/input_pipeline.py

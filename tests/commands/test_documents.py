@@ -131,6 +131,19 @@ PAGES: dict[str, Page] = {
         not_run={"find_series": "needs an archive; tests/integrations/test_dicomweb.py runs it against Orthanc"},
         leaves=("results/seg.dcm", "results/sr.dcm", "results/sc.dcm"),
     ),
+    "docs/how-to/runtimes.md": Page(
+        small={r"--data D": r"\g<0> --images 10 --max_auc_change 1"},
+        before={
+            "--runtime onnx": f"""
+                radimagenet phantom busi --out D --patients 60 --size 72,96
+                mkdir IMAGES && cp D/*/malignant/*1?.png IMAGES
+                cp -r bundles/breast_mass_us_classification B
+                python -m monai.bundle run --config_file B/configs/train.json --bundle_root B --dataset_dir D \\
+                    {TINY} --max_epochs 1""",
+        },
+        not_run={"pip install": "installs from a package index"},
+        leaves=("predictions/predictions.csv", "B/output/quantization/openvino-int8.json"),
+    ),
     "docs/how-to/predict.md": Page(
         before={"--out predictions\n": "python make_exams.py"},
         not_run={"--source": "needs an archive; tests/integrations/test_predict_dicomweb.py runs it against Orthanc"},
