@@ -75,7 +75,7 @@ def test_a_model_without_calibration_cannot_abstain(images: Path, tmp_path: Path
 
 @pytest.mark.long
 def test_a_training_keeps_what_tells_unusual_images(tmp_path: Path) -> None:
-    """Phantoms are usual for a model of phantoms; noise and text are not. Its facts stay small."""
+    """Phantoms are usual for a model of phantoms; boards, stripes and white are not. Its facts stay small."""
     from radimagenet_monai.phantoms import write_phantom
 
     bundle = Path(shutil.copytree(REPOSITORY / "bundles" / "breast_mass_us_classification", tmp_path / "bundle"))
@@ -95,12 +95,13 @@ def test_a_training_keeps_what_tells_unusual_images(tmp_path: Path) -> None:
         workflow.run()
         facts = json.loads((bundle / "models" / "model.json").read_text())
         assert facts["calibration"]["malignant"]["images"] > 30
-        assert len(json.dumps(facts["validation_features"])) < 8000
+        assert len(json.dumps(facts["validation_features"])) < 4000
         odd = tmp_path / "odd"
         odd.mkdir()
-        rng = np.random.default_rng(0)
-        for number in range(6):
-            cv2.imwrite(str(odd / f"{number}.png"), (rng.random((72, 96)) < 0.5).astype(np.uint8) * 255)
+        down, across = np.mgrid[:72, :96]
+        pictures = [(down // 12 + across // 12) % 2 * 255, across // 4 % 2 * 255, np.full((72, 96), 255)]
+        for number, picture in enumerate(pictures):
+            cv2.imwrite(str(odd / f"{number}.png"), picture.astype(np.uint8))
         predict(bundle, busi, tmp_path / "usual", report=False)
         predict(bundle, odd, tmp_path / "unusual", report=False)
     usual = pd.read_csv(tmp_path / "usual" / "predictions.csv")

@@ -71,8 +71,6 @@ class KeptResults:
             yield self._begin(dict(stated))
         finally:
             self._lock.release()
-            with contextlib.suppress(OSError):
-                (self.folder / LOCK_NAME).unlink()
 
     def _begin(self, stated: dict[str, Any]) -> dict[str, Any]:
         earlier = self._read(self._studies / RUN_FILE)

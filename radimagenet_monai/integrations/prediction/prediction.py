@@ -39,7 +39,7 @@ class Prediction:
         The row of ``predictions.csv``; values are ``None`` where there is none.
     slices
         ``file`` (name), ``frame``, ``place`` (position in the image) and ``probabilities`` of each slice used; the last
-        is ``None`` for a segmenter.
+        is ``None`` for a segmenter. Empty if results were written: ``predictions.json`` has them.
     questions
         Doubts about the images' values, by sentence: number of slices.
     written

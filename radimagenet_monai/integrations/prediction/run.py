@@ -291,7 +291,7 @@ def _from_kept(study: Study, kept: Mapping[str, Any]) -> Prediction:
         study.number,
         tuple(exam.path for exam in study.exams),
         dict(kept["row"]),
-        tuple(kept["slices"]),
+        (),
         dict(kept["questions"]),
         tuple(kept["written"]),
         (),
