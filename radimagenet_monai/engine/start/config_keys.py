@@ -106,6 +106,7 @@ class _Call:
     pairs: dict[str, Any] = field(default_factory=dict)
     tracking: Any = None
     loaded: str = ""
+    added: set[str] = field(default_factory=set)
 
 
 def check_keys(config: str) -> None:
@@ -140,7 +141,7 @@ def check_keys(config: str) -> None:
         return
     content = call.parser.get()
     note_keys(base)
-    deliberate = _deliberate(call, base)
+    deliberate = _deliberate(call, base) | call.added
     referenced = set(_references(content))
     unknown = [
         (path, known)
@@ -209,6 +210,8 @@ def _find_call() -> _Call:
             call.parser = call.parser or owner
         elif isinstance(owner, ConfigWorkflow):
             call.workflow = call.workflow or owner
+        if frame.f_globals.get("__name__") == "monai.fl.client.monai_algo":
+            call.added.add("run_name")  # whether anything uses it or not
         if frame.f_globals.get("__name__") == "monai.bundle.scripts":
             pairs = {**_pairs(local.get("kwargs")), **_pairs(local.get("override"))}
             from_file = _pairs(local.get("args_file"))
