@@ -51,7 +51,6 @@ def main() -> None:
     workspace = given.out.absolute() / "nvflare"
     allow_networks(workspace / "radimagenet")
     run = recipe.execute(SimEnv(clients=sites, workspace_root=str(workspace)))
-    print("status:", run.get_status())
     saved = next(Path(run.get_result()).rglob("FL_global_model.pt"))
     weights = torch.load(saved, map_location="cpu", weights_only=True)["model"]
     target = Path(shutil.copytree(given.bundle, given.out / given.bundle.name, dirs_exist_ok=True))
