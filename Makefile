@@ -4,11 +4,13 @@
 # make test-fast    in a minute and a half, for daily work: without the files of slow tests
 # make test-long    tests that take minutes; make test-search: property tests on examples drawn anew;
 # make test-seeds   tests of what a network has learnt, each for ten seeds
+# make test-label   the tests with MONAI Label's server, in an environment beside .venv
 # make bench  measurements side by side with a peer
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LABEL_VENV ?= $(VENV)_label
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Networks to compare with, and what reads object storage. Without their requirements, which would bring another build
 # of torch; what the latter really needs is in the list.
@@ -22,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) + 1)" 2>/dev/null || echo auto)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds lint bench clean
+.PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds test-label lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
@@ -41,6 +43,9 @@ test-search: $(VENV)/.test
 
 test-seeds: $(VENV)/.test
 	for seed in 0 1 2 3 4 5 6 7 8 9; do $(BIN)/python -m pytest -m learns --seed $$seed $(PARALLEL) || exit 1; done
+
+test-label: $(LABEL_VENV)/.label
+	$(LABEL_VENV)/bin/python -m pytest tests/integrations/test_monai_label.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -92,5 +97,13 @@ $(VENV)/.test: $(VENV)/.base
 	$(PIP) install --quiet --no-deps $(NO_DEPS)
 	touch $@
 
+# Beside .venv, whose packages it sees, so that nothing of the server's gets in there and torch is there once.
+$(LABEL_VENV)/.label: $(VENV)/.test requirements/monai_label.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> $$($(LABEL_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(LABEL_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r requirements/monai_label.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

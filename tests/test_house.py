@@ -241,7 +241,7 @@ def test_readme_names_commands_that_exist() -> None:
     from radimagenet_monai.cli import COMMANDS
 
     text = (ROOT / "README.md").read_text() + "".join(path.read_text() for path in tracked("docs/*.md", "docs/**/*.md"))
-    for command in re.findall(r"`?radimagenet ((?:[a-z]+ ?)+)", text):
+    for command in re.findall(r"`?radimagenet ((?:[a-z][a-z-]* ?)+)", text):
         node = COMMANDS
         for word in command.split():
             if not isinstance(node, dict):

@@ -144,6 +144,25 @@ PAGES: dict[str, Page] = {
         not_run={"pip install": "installs from a package index"},
         leaves=("predictions/predictions.csv", "B/output/quantization/openvino-int8.json"),
     ),
+    "docs/how-to/monai_label.md": Page(
+        before={
+            "install-app": """
+                radimagenet phantom busi --out D --patients 60 --size 72,96
+                cp -r bundles/breast_mass_us_classification classifier
+                cp -r bundles/breast_mass_us_segmentation segmenter
+                for B in classifier segmenter; do python -m monai.bundle run --config_file $B/configs/train.json """
+            f"--bundle_root $B --dataset_dir D {TINY} --max_epochs 1 --architecture densenet121; done",
+        },
+        not_run={
+            "python3 -m venv": "installs packages; 'make test-label' does so",
+            "serve app --studies STUDIES": "a server; tests/integrations/test_monai_label.py runs it",
+            "apps --download": "a server; tests/integrations/test_monai_label.py runs it",
+            "dicom-web": "needs an archive",
+            "datastore/label": "asks a server; tests/integrations/test_monai_label.py sends the same requests",
+            "max_epochs": "asks a server; tests/integrations/test_monai_label.py sends the same requests",
+        },
+        leaves=("app/main.py", "app/model/classifier/models/model.pt"),
+    ),
     "docs/how-to/predict.md": Page(
         before={"--out predictions\n": "python make_exams.py"},
         not_run={"--source": "needs an archive; tests/integrations/test_predict_dicomweb.py runs it against Orthanc"},
