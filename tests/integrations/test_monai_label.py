@@ -103,9 +103,11 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     affine = np.array([[-0.8, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1.0]])
     places["series"] = write_series(folder / "series", voxels, affine)
     places["volume"] = write_nifti(folder / "volume.nii.gz", voxels, affine)
-    for name in (CLASSIFIER, SEGMENTER):
+    for name, epochs in ((CLASSIFIER, 1), (SEGMENTER, 4)):  # fewer leave its masks empty
         places[name] = copy_bundle(name, folder)
-        run_whole_workflow(places[name], "train", dataset_dir=str(busi), max_epochs=1, **{**TINY, "image_size": 64})
+        run_whole_workflow(
+            places[name], "train", dataset_dir=str(busi), max_epochs=epochs, **{**TINY, "image_size": 64}
+        )
     places[CT] = copy_bundle(CT, folder)
     random_model(places[CT], ["negative", "positive"])
     return places
@@ -186,7 +188,10 @@ def check_training(server: Any, app: Path, clinic: dict[str, Path]) -> None:
 
 
 def check_connections(server: Any) -> None:
-    assert all("127.0.0.1" in address for address in server.connected_to()), server.connected_to()
+    elsewhere = [
+        address for address in server.connected_to() if address.startswith("(") and "'127.0.0.1'" not in address
+    ]
+    assert elsewhere == []
 
 
 @pytest.mark.long
