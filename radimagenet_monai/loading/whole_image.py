@@ -136,7 +136,7 @@ class EachSlice(Compose):
         self.trained_plane = trained_plane
         self.white = white
 
-    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # as Compose does
         """One slice, or all those of a whole image.
 
         Raises
