@@ -33,7 +33,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 
 test-fast: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not long and not slow" $(PARALLEL)
+	$(BIN)/python -m pytest -m "not long and not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long $(PARALLEL)
