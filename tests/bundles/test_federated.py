@@ -38,6 +38,7 @@ def averaged(sites: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return {name: np.mean([np.asarray(site[name]) for site in sites], axis=0) for name in sites[0]}
 
 
+@pytest.mark.long
 def test_two_sites_and_two_rounds(busi: Path, few_records: Callable[[str], Path], tmp_path: Path) -> None:
     table = pd.read_csv(few_records(NAME))
     algos, bundles = [], []

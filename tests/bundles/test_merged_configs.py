@@ -88,10 +88,10 @@ def test_its_validation_measures_and_writes_nothing(
     bundle = with_a_model(name, tmp_path)
     workflow = merged(bundle, dataset_dir=str(busi), datalist=str(few_records(name)), store_dir=str(tmp_path / "store"))
     workflow.initialize()
-    before = sorted(bundle.rglob("*"))
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     workflow.evaluator.run()
     assert 0 <= workflow.evaluator.state.metrics[metric] <= 1
-    assert sorted(bundle.rglob("*")) == before
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
     assert len(workflow.evaluator.data_loader.dataset) == len(workflow.parser.get_parsed_content("validate::records"))
 
 
@@ -104,9 +104,6 @@ def test_on_the_command_line(busi: Path, few_records: Callable[[str], Path], tmp
     done = forks.run(command, cwd=tmp_path, env=dict(os.environ), first=make_shallow)
     assert done.returncode == 0, done.stderr
     assert (bundle / "output" / "evaluation" / "evaluation.json").is_file()
-    refused = forks.run([*command, "--treshold", "0.5"], cwd=tmp_path, env=dict(os.environ), first=make_shallow)
-    assert refused.returncode == 2
-    assert "did you mean --threshold?" in refused.stderr
 
 
 def test_a_misspelt_key_is_refused(tmp_path: Path) -> None:
