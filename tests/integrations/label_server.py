@@ -54,6 +54,19 @@ class Server:
     def train(self, model: str, **parameters: Any) -> None:
         self.send("POST", f"train/{model}", params={"run_sync": "true"}, json={"device": "cpu", **parameters})
 
+    def wait_for_scoring(self) -> None:
+        """The server scores by itself after each training, in a process of its own."""
+        running = {"check_if_running": "true"}
+        while requests.get(f"{self.address}/scoring/", params=running, timeout=600).status_code == 200:
+            time.sleep(0.5)
+
+    def wait_for_log(self, text: str) -> None:
+        """The server logs an error after it has answered."""
+        until = time.monotonic() + 60
+        while text not in self.log.read_text():
+            assert time.monotonic() < until, self.log_end()
+            time.sleep(0.2)
+
     def connected_to(self) -> set[str]:
         return set(self.connections.read_text().splitlines()) if self.connections.exists() else set()
 

@@ -223,13 +223,14 @@ def test_our_own_app(clinic: dict[str, Path], tmp_path: Path) -> None:
         check_training(server, app, clinic)
         check_as_the_command_line(server, app, clinic, tmp_path)
         check_least_sure(server, studies)
-        refuse_unknown_class(server, app)
+        refuse_unknown_class(server, app, clinic)
         check_connections(server)
 
 
 def check_least_sure(server: Any, studies: Path) -> None:
     """The first image shown is the one with the largest entropy among those without a label."""
     key = f"uncertainty_{CLASSIFIER}"
+    server.wait_for_scoring()
     server.send("POST", f"scoring/{key}", params={"run_sync": "true"}, json={})
     datastore = server.send("GET", "datastore/", params={"output": "all"}).json()["objects"]
     without = [name for name, entry in datastore.items() if "final" not in entry["labels"]]
@@ -246,15 +247,16 @@ def check_least_sure(server: Any, studies: Path) -> None:
     assert shown["id"] == max(expected, key=expected.__getitem__)
 
 
-def refuse_unknown_class(server: Any, app: Path) -> None:
+def refuse_unknown_class(server: Any, app: Path, clinic: dict[str, Path]) -> None:
     import requests
 
     model = app / "model" / CLASSIFIER / "models" / "model.pt"
     before = file_digest(model)
+    label(server, clinic, "class")  # the masks have taken their place
     server.save_label("benign1", "benign1.json", b'{"label": "normal"}')
     answer = requests.post(
         f"{server.address}/train/{CLASSIFIER}", params={"run_sync": "true"}, json={"device": "cpu"}, timeout=600
     )
     assert answer.status_code == 500
-    assert "names the class 'normal'; this bundle knows 'benign', 'malignant'" in server.log.read_text()
+    server.wait_for_log("names the class 'normal'; this bundle knows 'benign', 'malignant'")
     assert file_digest(model) == before
