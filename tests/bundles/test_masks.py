@@ -50,6 +50,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     new.mkdir()
     for number in range(3):
         cv2.imwrite(str(new / f"{number}.png"), draw(100 + number)[0])
+    (new / "damaged.png").write_bytes((new / "0.png").read_bytes()[:2000])
     bundle = copy_bundle("breast_mass_us_segmentation", folder)
     facts = {"architecture": "densenet121", "image_size": 64, "classes": ["background", "lesion"]}
     save_model(bundle / "models" / "model.pt", Brightness(), facts)
@@ -79,10 +80,20 @@ def test_the_table_tells_of_each_mask(found: tuple[Path, Path]) -> None:
     bundle, _ = found
     folder = bundle / "output" / "inference"
     with (folder / "predictions.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = [row for row in csv.DictReader(stream) if not row["problem"]]
     assert [row["file"] for row in rows] == ["0.png", "1.png", "2.png"]
     for row in rows:
         assert (int(row["rows"]), int(row["columns"])) == (ROWS, COLUMNS)
         mask = cv2.imread(str(folder / row["mask"]), cv2.IMREAD_UNCHANGED)
         assert int(row["lesion_pixels"]) == (mask > 0).sum()
         assert (folder / "overlays" / row["file"]).is_file()
+
+
+def test_a_damaged_image_has_a_reason_and_no_mask(found: tuple[Path, Path]) -> None:
+    """And the others have theirs."""
+    folder = found[0] / "output" / "inference"
+    with (folder / "predictions.csv").open(newline="") as stream:
+        (row,) = [row for row in csv.DictReader(stream) if row["file"] == "damaged.png"]
+    assert row["problem"]
+    assert row["mask"] == row["lesion_pixels"] == ""
+    assert not (folder / "masks" / "damaged.png").exists()

@@ -238,9 +238,11 @@ def restore_mask(
         Booleans ``(rows, columns)``, false outside that part.
     """
     rows, columns, top, left, bottom, right = geometry
+    mask = np.zeros((rows, columns), bool)
+    if bottom <= top or right <= left:
+        return mask  # the zeros that stand for an unreadable image
     probability = _content_of(probability, content)
     seen = cv2.resize(probability.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    mask = np.zeros((rows, columns), bool)
     mask[top:bottom, left:right] = seen >= threshold
     return mask
 
