@@ -122,7 +122,7 @@ TASK_CODES: Mapping[str, TaskCodes] = {
     ),
     "breast_mass_us_segmentation": TaskCodes(segments={"lesion": SegmentCode(ABNORMAL_STRUCTURE, MASS, BREAST)}),
 }
-"""Of the ten downstream tasks. A task of a plug-in states its own in ``Task.codes``."""
+"""Codes of the ten downstream tasks. A task of a plug-in states its own in ``Task.codes``."""
 
 
 def finding_code(codes: TaskCodes, name: str) -> FindingCode:

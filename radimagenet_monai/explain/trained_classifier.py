@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor
 
 from radimagenet_monai.core.errors import ConfigurationError, UnreadableImageError
 from radimagenet_monai.core.transform_steps import flattened
+from radimagenet_monai.engine.start.config_keys import inference_parser
 from radimagenet_monai.engine.trained.intensity import require_trained_intensity
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points
 from radimagenet_monai.loading.resize import ResizeCanonicald
@@ -95,21 +95,13 @@ class TrainedClassifier:
     def __init__(self, bundle: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(bundle)
         self.name = self.folder.resolve().name
-        config = self.folder / "configs" / "inference.json"
-        if not config.is_file():
-            raise ConfigurationError(f"'{self.folder}' has no configs/inference.json; give the folder of a bundle")
-        parser = ConfigParser()
-        parser.read_config(config)
+        parser = inference_parser(self.folder, settings)
         target = str((parser.get("network_def") or {}).get("_target_", ""))
         if not target.endswith((".build_classifier", ".trained_classifier")):
             raise ConfigurationError(
                 f"{self.name} is no classifier (its network is {target or 'unknown'}); give a classification bundle, a "
                 "segmentation already says where it sees the lesion"
             )
-        for key, value in {"bundle_root": str(self.folder), **(settings or {})}.items():
-            if key not in parser.get():
-                raise ConfigurationError(f"{config} has no key {key!r}; give one of its top-level keys")
-            parser[key] = value
 
         findings = parser.get_parsed_content("findings") if "findings" in parser.get() else None
         classes = list(parser.get_parsed_content("classes"))
@@ -129,7 +121,7 @@ class TrainedClassifier:
         if self.exclusive and len(classes) == 2:
             given = parser.get_parsed_content("threshold")
             self._threshold = operating_points(checkpoint, classes[1:], given)[classes[1]]
-        self._to_canonical, self._resize = _split(flattened(preprocessing), config)
+        self._to_canonical, self._resize = _split(flattened(preprocessing), self.name)
 
     def prepare(self, item: Mapping[str, Any]) -> PreparedImage:
         """Read and preprocess one image.
@@ -196,12 +188,12 @@ class TrainedClassifier:
         return self.outputs.index(name)
 
 
-def _split(transforms: list[Any], config: Path) -> tuple[list[Any], ResizeCanonicald]:
+def _split(transforms: list[Any], bundle: str) -> tuple[list[Any], ResizeCanonicald]:
     """The transforms that make the canonical image, and the one that resizes it, which must be last."""
     last = transforms[-1] if transforms else None
     if not isinstance(last, ResizeCanonicald) or last.keep_aspect:
         raise ConfigurationError(
-            f"the preprocessing of {config} does not end in ResizeCanonicald without keep_aspect, which maps need to "
+            f"the preprocessing of {bundle} does not end in ResizeCanonicald without keep_aspect, which maps need to "
             "be put back on the image"
         )
     return transforms[:-1], last

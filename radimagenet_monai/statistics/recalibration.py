@@ -34,7 +34,7 @@ class Recalibration:
     intercept, slope
         Calibrated logit = intercept + slope x logit of the network's probability.
     covariance
-        Of intercept and slope: variance, covariance, variance.
+        Variance of the intercept, covariance, variance of the slope.
     images, positives
         Numbers that it was fitted to.
     """

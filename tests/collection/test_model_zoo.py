@@ -80,7 +80,7 @@ def test_without_weights_there_is_no_list(trained: Path, tmp_path: Path) -> None
 
 
 def test_a_bundle_from_the_zoo_is_released_again(trained: Path, tmp_path: Path) -> None:
-    """Its list of large files belongs to it and is written anew."""
+    """Its list of large files belongs to it and is written again."""
     shutil.copyfile(trained / "LICENSE", trained / "large_files.yml")
     release_bundles(trained.parent, tmp_path / "release")
     assert not list((tmp_path / "release").rglob("large_files.yml"))

@@ -104,3 +104,36 @@ def test_files_of_the_user_stay_as_they_are(tmp_path: Path) -> None:
     assert config(bundle, "inference")["slices"] == "central:3"
     assert "@x" not in json.dumps(config(bundle, "evaluate")), "MONAI would take it for a reference"
     assert sorted(changed) == ["configs/evaluate.json", "configs/inference.json", "configs/metadata.json"]
+
+
+def test_a_training_is_not_told_to_reslice(tmp_path: Path) -> None:
+    """A model states its plane; volumes of the next training keep that of their acquisition."""
+    train = config(stated(tmp_path, CLASSIFICATION, plane="sagittal"), "train")
+    assert train["plane"] == "acquired"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"architecture": "$__import__('os').abort()"},
+        {"classes": ["a", "$__import__('os').abort()"]},
+        {"image_size": "%/etc/passwd"},
+        {"network_def": {"_target_": "os.system", "command": "true"}, "architecture": "x"},
+        {
+            "network_def": {"_target_": "torch.nn.Linear", "in_features": "$__import__('os').abort()"},
+            "architecture": "x",
+        },
+    ],
+    ids=str,
+)
+def test_a_model_file_from_elsewhere_puts_no_code_into_a_config(tmp_path: Path, facts: dict) -> None:
+    """As of a site of federated learning: in train.json, whose values MONAI evaluates, nothing of it is stated."""
+    (plain,) = write_bundles(tmp_path / "plain", [CLASSIFICATION])
+    train = config(stated(tmp_path / "stated", CLASSIFICATION, **facts), "train")
+    for key in facts:
+        assert train[key] == config(plain, "train")[key]
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "stated" / CLASSIFICATION / "configs" / "inference.json")
+    # Data, which is rebuilt by a list of libraries; not built by MONAI.
+    assert isinstance(parser.get_parsed_content("network_def::recorded"), dict | None)
+    assert "abort" not in str([parser.get_parsed_content(key) for key in ("architecture", "classes", "image_size")])

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 
 from radimagenet_monai.commands.explain import explain as explain_command
-from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
+from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UsageError, WeightsError
 from radimagenet_monai.datasets import write_records
 from radimagenet_monai.engine.trained.model_file import save_model
 from radimagenet_monai.explain.bundle_maps import COLUMNS, MapSettings, localize
@@ -280,7 +280,7 @@ def test_what_cannot_be_explained_is_said(bundle: Path, data: Path, tmp_path: Pa
         explain(BUNDLES / "breast_mass_us_classification", data, out)
     with pytest.raises(ConfigurationError, match="give the folder of a bundle"):
         explain(data, data, out)
-    with pytest.raises(ConfigurationError, match="has no key 'treshold'"):
+    with pytest.raises(UsageError, match="unknown key --treshold: did you mean --threshold"):
         explain(bundle, data, out, settings={"treshold": 0.2})
     with pytest.raises(ConfigurationError, match="choose one of benign, malignant"):
         explain(bundle, data, out, target="normal")

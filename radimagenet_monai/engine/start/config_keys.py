@@ -21,7 +21,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-from radimagenet_monai.core.errors import UsageError
+from radimagenet_monai.core.errors import ConfigurationError, UsageError
 from radimagenet_monai.core.flags import did_you_mean, flag, names, nearest, number, one_of, optional, text, whole
 from radimagenet_monai.core.plain_config import is_own
 from radimagenet_monai.engine.start.error_lines import note_keys, show_errors_in_one_line
@@ -176,6 +176,27 @@ def check_settings(base: Mapping[str, Any], settings: Mapping[str, Any]) -> None
         if key not in base:
             raise UsageError(f"unknown key --{key}: {did_you_mean(key, list(base), '--')} Nothing was run")
     _check_values(base, {**base, **settings})
+
+
+def inference_parser(bundle: Path, settings: Mapping[str, Any] | None = None) -> ConfigParser:
+    """The ``inference.json`` of a bundle folder with some of its top-level keys set.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such config.
+    UsageError
+        See `check_settings`.
+    """
+    config = bundle / "configs" / "inference.json"
+    if not config.is_file():
+        raise ConfigurationError(f"'{bundle}' has no configs/inference.json; give the folder of a bundle")
+    parser = ConfigParser()
+    parser.read_config(config)
+    check_settings(parser.get(), settings or {})
+    for key, value in {"bundle_root": str(bundle), **(settings or {})}.items():
+        parser[key] = value
+    return parser
 
 
 def evaluating_parser() -> ConfigParser | None:

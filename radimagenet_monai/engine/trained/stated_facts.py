@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from radimagenet_monai.core.atomic import atomic_write_text
+from radimagenet_monai.core.atomic import atomic_write_text, read_json_if_whole
 from radimagenet_monai.core.plain_config import is_own
 
 CARD = "docs/README.md"
 CARD_ROW = "| Weights in this bundle |"
 _CONFIGS = ("inference", "evaluate", "train")
 # Keys at the top of train.json that later trainings of the bundle go on with.
-_CONTINUED = ("architecture", "image_size", "classes", "findings", "aggregate", "plane")
+# Not the plane: of volumes acquired in another one it would ask for slices that nobody acquired.
+_CONTINUED = ("architecture", "image_size", "classes", "findings", "aggregate")
 _DEFAULT = re.compile(r"\$engine\.trained_fact\(@checkpoint, '(\w+)', .*\)", re.DOTALL)
 _IN_METADATA = (
     *("architecture", "image_size", "classes", "findings", "threshold", "thresholds", "aggregate", "plane"),
@@ -46,7 +47,7 @@ def state_trained_facts(bundle: str | os.PathLike[str]) -> list[str]:
         Names of the changed files, relative to the folder.
     """
     folder = Path(bundle)
-    facts = _json_object(folder / "models" / "model.json")
+    facts = read_json_if_whole(folder / "models" / "model.json")
     if not facts:
         return []
     changed = []
@@ -84,13 +85,14 @@ def stated_card(card: str, facts: Mapping[str, Any]) -> str | None:
     if isinstance(facts.get("threshold"), float):
         known.append(f"decision threshold {facts['threshold']:.3g}")
     listed = f" ({'; '.join(known)})" if known else ""
-    about = f"`models/model.pt`{listed}, SHA-256 `{facts.get('sha256')}`"
+    digest = f", SHA-256 `{facts['sha256']}`" if facts.get("sha256") else ""
+    about = f"`models/model.pt`{listed}{digest}"
     lines[rows[0]] = f"{CARD_ROW} {about.replace('|', '/')} |\n"
     return "".join(lines)
 
 
 def _rewrite(folder: Path, name: str, change: Any) -> list[str]:
-    config = _json_object(folder / name)
+    config = read_json_if_whole(folder / name)
     if not config or (stated := change(config)) == config:
         return []
     atomic_write_text(folder / name, json.dumps(stated, indent=4, ensure_ascii=False) + "\n")
@@ -104,11 +106,24 @@ def _stated_config(config: dict[str, Any], facts: Mapping[str, Any], name: str) 
     for key in _CONTINUED:
         if key == "architecture" and not is_own(facts.get("network_def")):
             continue  # the name of a library's network
-        if key in stated and facts.get(key) is not None and not _is_expression(stated[key]):
+        if (
+            key in stated
+            and facts.get(key) is not None
+            and not _holds_code(stated[key])
+            and not _holds_code(facts[key])
+        ):
             stated[key] = facts[key]
-    if not is_own(facts.get("network_def")):
-        stated["network_def"] = facts["network_def"]
+    network = facts.get("network_def")
+    if not is_own(network) and not _holds_code(network) and _is_library_network(network):
+        stated["network_def"] = network
     return stated
+
+
+def _is_library_network(network: Any) -> bool:
+    """Whether evaluation would rebuild it: a model file from anywhere must not put code into a config."""
+    from radimagenet_monai.models.recorded import why_not_rebuilt  # imports torch
+
+    return not why_not_rebuilt(network)
 
 
 def _with_defaults(part: Any, facts: Mapping[str, Any]) -> Any:
@@ -123,12 +138,17 @@ def _with_defaults(part: Any, facts: Mapping[str, Any]) -> Any:
     if name not in facts or (name == "network_def" and is_own(facts[name])):
         return part
     literal = repr(facts[name])
-    # MONAI takes @ and # for references, even within a text.
-    return part if set("@#") & set(literal) else f"$engine.trained_fact(@checkpoint, {name!r}, {literal})"
+    # MONAI takes these for references and expressions, even within a text.
+    return part if set("@#$%") & set(literal) else f"$engine.trained_fact(@checkpoint, {name!r}, {literal})"
 
 
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("$", "@"))
+def _holds_code(value: Any) -> bool:
+    """Whether MONAI would evaluate, look up or include any text of a value."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_code, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_code, value))
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
 
 
 def _stated_metadata(metadata: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,12 +175,3 @@ def _size(facts: Mapping[str, Any]) -> tuple[int, int] | None:
     if isinstance(size, int):
         return size, size
     return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) and len(size) == 2 else None
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if the file is missing or holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -23,7 +23,7 @@ class Model:
     Attributes
     ----------
     name, version
-        Of the bundle.
+        Name and version of the bundle.
     sha256
         SHA-256 of the model file, 64 hexadecimal digits.
     """
@@ -70,9 +70,9 @@ class Finding:
     Attributes
     ----------
     name
-        Of the output, for example ``"malignant"``.
+        Name of the output, for example ``"malignant"``.
     code
-        Of what it stands for.
+        Code of the finding.
     probability
         0 to 1.
     threshold

@@ -26,7 +26,7 @@ def burn_outline(
     colors
         RGB by label, repeated if there are more labels.
     width
-        Of the line, in pixels.
+        Line width in pixels.
 
     Returns
     -------

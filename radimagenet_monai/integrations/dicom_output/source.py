@@ -52,7 +52,7 @@ class Source:
     Attributes
     ----------
     path
-        Of the file.
+        Path of the file.
     header
         The elements above, valid; absent values of type 2 are empty.
     frames

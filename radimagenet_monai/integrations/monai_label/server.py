@@ -26,7 +26,7 @@ def server_process(
 ) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of ``monailabel start_server``, for an app of ours or the sample app monaibundle.
 
-    Of the environment, what is set already is kept. Set are: PYTHONPATH (see ``startup/sitecustomize.py``); DICOM files
+    Variables that are already set are kept. The others are: PYTHONPATH (see ``startup/sitecustomize.py``); DICOM files
     among the images of a folder; no conversion of DICOMweb series to NIfTI, which would lose what
     our readers need of the header; the modality of series that an archive is searched for.
 

@@ -22,7 +22,7 @@ _UNUSABLE = -1.0  # below any entropy, so that such an image is shown last
 class Uncertainty(ScoringMethod):
     """Keeps the entropy of a model's prediction in the information on each image, from 0 (sure) to 1.
 
-    Of a class, the entropy of the probabilities; of findings and masks, its mean over findings or pixels. An image is
+    For classes, the entropy of the probabilities; for findings and masks, its mean over findings or pixels. An image is
     scored once for each state of the model; one that the model cannot use scores -1.
 
     Parameters

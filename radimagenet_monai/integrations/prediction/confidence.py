@@ -85,7 +85,7 @@ class Confidence:
         Parameters
         ----------
         features
-            Of the slices, ``(n, d)``; ``None`` without an answer.
+            Features of the slices, ``(n, d)``; ``None`` without an answer.
         """
         if self.familiarity is None:
             return {}

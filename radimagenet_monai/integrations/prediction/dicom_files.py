@@ -46,7 +46,7 @@ class DicomFiles:
     trained
         The bundle.
     kinds
-        Of `KINDS`: ``"seg"`` for segmenters, ``"sr"`` for classifiers, ``"sc"`` for both.
+        Some of `KINDS`: ``"seg"`` for segmenters, ``"sr"`` for classifiers, ``"sc"`` for both.
     folder
         Output folder.
     created

@@ -45,7 +45,7 @@ class Prediction:
     written
         Files written for this study, relative to the output folder.
     masks
-        Of each image or series, only if nothing was written.
+        Masks of each image or series; only if nothing was written.
     problem
         Why there is no answer; ``""`` if there is one.
     """

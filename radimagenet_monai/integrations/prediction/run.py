@@ -102,7 +102,7 @@ def predict(
         ``"nifti"``: in the image's own grid and affine; ``"png"``: one per slice, upright; ``"auto"``: NIfTI for
         volumes and series, PNG for single pictures; ``"none"``.
     dicom
-        Of ``"seg"``, ``"sr"`` and ``"sc"``: DICOM objects to write below ``dicom``. They carry the identifiers of
+        Any of ``"seg"``, ``"sr"`` and ``"sc"``: DICOM objects to write below ``dicom``. They carry the identifiers of
         their study. Needs ``out`` and the extra ``dicom``.
     source, series, study
         Root of a DICOMweb service, and Series and Study Instance UID of a series to fetch from there in addition to

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor
 
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.engine.postprocessing import UPRIGHT_MASKS, AggregateSlicesd, RestoreMaskd
-from radimagenet_monai.engine.start.config_keys import check_settings
+from radimagenet_monai.engine.start.config_keys import inference_parser
 from radimagenet_monai.engine.trained.confidence import FeatureCollector
 from radimagenet_monai.engine.trained.intensity import require_trained_intensity
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points, read_facts
@@ -86,15 +85,7 @@ class TrainedBundle:
     ) -> None:
         self.folder = Path(bundle)
         self.name = self.folder.resolve().name
-        config = self.folder / "configs" / "inference.json"
-        if not config.is_file():
-            raise ConfigurationError(f"'{self.folder}' has no configs/inference.json; give the folder of a bundle")
-        parser = ConfigParser()
-        parser.read_config(config)
-        check_settings(parser.get(), settings or {})
-        for key, value in {"bundle_root": str(self.folder), **(settings or {})}.items():
-            parser[key] = value
-        self._parser = parser
+        self._parser = inference_parser(self.folder, settings)
 
         self.version = str(_metadata(self.folder).get("version") or "unknown")
         self.checkpoint = Path(str(self._get("checkpoint")))
