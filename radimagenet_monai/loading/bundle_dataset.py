@@ -16,6 +16,7 @@ from radimagenet_monai.core.errors import ConfigurationError, StoreError
 from radimagenet_monai.datasets import masks
 from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.datasets.records.table import PLANE, Split
+from radimagenet_monai.loading.file_grid import require_mask_files
 from radimagenet_monai.loading.packed_items import PackedDataset, PackedImages
 from radimagenet_monai.loading.random_steps import Steps, deterministic, split_where_random
 from radimagenet_monai.loading.resize import ResizeCanonicald
@@ -82,7 +83,7 @@ def packed_dataset(
     RecordsError
         See `PackedDataset` and `SealedRecords`.
     ConfigurationError
-        See `PackedDataset` and `SealedRecords`.
+        See `PackedDataset`, `SealedRecords` and `radimagenet_monai.loading.file_grid.require_mask_files`.
     """
     if is_address(store_dir) and data:
         raise ConfigurationError(
@@ -90,6 +91,7 @@ def packed_dataset(
             "--dataset_dir"
         )
     transform, steps = split_where_random(_before_the_store(transform, with_mask))
+    require_mask_files(data if with_mask else (), transform)
     steps = deterministic(steps) if seed is None else steps
     seed = seed or 0
     opened = None if data else _open_sealed(store_dir, transform, image_size, keep_aspect, transform_keys)

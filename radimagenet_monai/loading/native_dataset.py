@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, UnreadableImageError
 from radimagenet_monai.core.transform_steps import flattened
+from radimagenet_monai.datasets.masks.channel import AppendMaskd
 from radimagenet_monai.datasets.readers.own_images import check_plane_option
 from radimagenet_monai.datasets.records.slices import choose_of_volumes, choose_slices
 from radimagenet_monai.datasets.records.table import frame_number
@@ -26,6 +27,7 @@ from radimagenet_monai.io.discovery.left_out import LeftOut
 from radimagenet_monai.io.discovery.survey import ImageItem, is_dicom, series_volumes, survey
 from radimagenet_monai.io.frame_layout import frame_layout, plane_in_name
 from radimagenet_monai.io.geometry import PLANES, PlaneChoice
+from radimagenet_monai.loading.file_grid import without_mask
 from radimagenet_monai.loading.random_steps import deterministic, split_where_random
 from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING, ResizeCanonicald
 from radimagenet_monai.loading.sampler import SampleKey
@@ -247,7 +249,7 @@ class NativeDataset(Dataset):
         Shape of the zeros.
     image_size
         If given, and ``transform`` has no `ResizeCanonicald`, images are resized where a packed store would do it, and
-        random transforms are left out.
+        random transforms are left out. If they end in `AppendMaskd`, as in training, the mask is left out as well.
 
     Raises
     ------
@@ -270,8 +272,10 @@ class NativeDataset(Dataset):
         self.data = data if isinstance(data, NativeImages) else list(data)
         require_fitting_modality(self.data, transform)
         if image_size is not None and not any(isinstance(step, ResizeCanonicald) for step in flattened(transform)):
-            before, later = split_where_random(transform)
-            transform = Compose([before, ResizeCanonicald("image", image_size), *deterministic(later)])
+            is_masked = any(isinstance(step, AppendMaskd) for step in flattened(transform))
+            before, later = split_where_random(without_mask(transform) if is_masked else transform)
+            resize = ResizeCanonicald("image", image_size, geometry_key=GEOMETRY if is_masked else None)
+            transform = Compose([before, resize, *deterministic(later)])
         self.transform = transform
         self.placeholder = tuple(int(length) for length in placeholder)
         self.unreadable = unreadable
@@ -304,7 +308,8 @@ class NativeDataset(Dataset):
         loaded = {"image": image, "index": index, "frame": frame_number(record), "unreadable": problem}
         loaded[QUESTIONS] = questions
         # A batch is collated by the keys of its first item, so every item has the keys.
-        loaded[GEOMETRY] = torch.zeros(6, dtype=torch.int64) if geometry is None else geometry
+        placed = [] if geometry is None else geometry.tolist()
+        loaded[GEOMETRY] = torch.tensor([*placed, *[0] * (7 - len(placed))])
         loaded[CONTENT] = torch.zeros(4, dtype=torch.int64) if content is None else content
         loaded[SPACING] = torch.zeros(2, dtype=torch.float64) if spacing is None else spacing
         return loaded

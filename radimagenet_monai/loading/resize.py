@@ -10,6 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from radimagenet_monai.loading.file_grid import geometry_on_file
 from radimagenet_monai.store.packed_row import canonical_array, questions_of
 from radimagenet_monai.store.row_resize import content_box, pixel_aspect_of, resize_to_uint8
 
@@ -36,7 +37,8 @@ class ResizeCanonicald(MapTransform):
         row, first column, end row and end column of the part used for the canonical image. ``spacing`` is then left
         too: a float64 tensor of the mm between rows and between columns of the original image, zeros where the file
         does not state them; and ``content``, an int64 tensor of first row, first column, end row and end column of the
-        image within its resized form. Needs a single key.
+        image within its resized form. Needs a single key. Of an image that `LoadNativeImaged` did not read, the
+        geometry has a seventh number, how it is turned (`radimagenet_monai.loading.file_grid.geometry_on_file`).
     """
 
     def __init__(
@@ -58,8 +60,13 @@ class ResizeCanonicald(MapTransform):
         questions: dict[str, None] = {}
         for key in self.key_iterator(resized):
             if self.geometry_key is not None:
-                meta = resized[key].meta
-                resized[self.geometry_key] = torch.tensor([*meta["original_shape"], *meta["crop"]])
+                meta = getattr(resized[key], "meta", {})
+                if "original_shape" in meta:
+                    geometry = [*meta["original_shape"], *meta["crop"]]
+                else:
+                    frame = int(resized.get("frame") or 0)
+                    geometry = geometry_on_file(resized[key], canonical_array(resized[key]), frame)
+                resized[self.geometry_key] = torch.tensor(geometry)
                 resized[SPACING] = torch.tensor(meta.get("spacing", (0.0, 0.0)), dtype=torch.float64)
             questions |= questions_of(resized[key])
             aspect = pixel_aspect_of(resized[key])

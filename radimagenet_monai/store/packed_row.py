@@ -147,7 +147,7 @@ def canonical_array(image: Any, with_mask: bool = False) -> np.ndarray:
     if array.ndim != 3 or array.shape[0] not in channels or 0 in array.shape or array.dtype.kind != "f":
         raise IntensityError(
             f"the transform gave {array.dtype} of shape {array.shape}; expected floating point "
-            f"({channels[0]} or {channels[1]}, rows, columns)"
+            f"({channels[0]} or {channels[1]}, rows, columns){', the mask last, as AppendMaskd leaves it' * with_mask}"
         )
     low, high = float(array.min()), float(array.max())
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # written so that NaN fails

@@ -26,6 +26,7 @@ from radimagenet_monai.engine.outputs.writers import (
     write_left_out,
     write_questions,
 )
+from radimagenet_monai.loading.file_grid import upright
 from radimagenet_monai.loading.native_dataset import GEOMETRY
 from radimagenet_monai.loading.resize import CONTENT, QUESTIONS, SPACING
 from radimagenet_monai.statistics.overlap.segmentation import Overlap, evaluate_segmentation, measure_overlap
@@ -226,7 +227,7 @@ def restore_mask(
         Probabilities ``(h, w)`` at the network's input size.
     geometry
         Rows and columns of the original image, then first row, first column, end row and end column of the part that
-        the network saw.
+        the network saw; and, if the image was not upright, how it was `radimagenet_monai.loading.file_grid.turned`.
     threshold
         A pixel is lesion at or above this probability, after interpolation.
     content
@@ -237,11 +238,11 @@ def restore_mask(
     numpy.ndarray
         Booleans ``(rows, columns)``, false outside that part.
     """
-    rows, columns, top, left, bottom, right = geometry
+    rows, columns, top, left, bottom, right, *turn = geometry
     mask = np.zeros((rows, columns), bool)
     if bottom <= top or right <= left:
         return mask  # the zeros that stand for an unreadable image
-    probability = _content_of(probability, content)
+    probability = upright(_content_of(probability, content), *turn or [0])
     seen = cv2.resize(probability.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     mask[top:bottom, left:right] = seen >= threshold
     return mask
@@ -275,8 +276,8 @@ def draw_overlay(
     geometry, content
         See `restore_mask`.
     """
-    image = _content_of(image, content)
-    _, _, top, left, bottom, right = geometry
+    _, _, top, left, bottom, right, *turn = geometry
+    image = upright(_content_of(image, content), *turn or [0])
     enlarged = max(1.0, _OVERLAY_SIDE / max(bottom - top, right - left))
     size = (round((right - left) * enlarged), round((bottom - top) * enlarged))
     gray = cv2.resize((np.clip(image, 0, 1) * 255).astype(np.uint8), size)

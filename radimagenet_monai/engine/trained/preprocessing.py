@@ -29,6 +29,7 @@ from radimagenet_monai.intensity import CanonicalRangeCheckd
 from radimagenet_monai.intensity.transforms import IntensityPolicyd
 from radimagenet_monai.io import LoadNativeImaged
 from radimagenet_monai.loading.augmentation import AffineAugmentation
+from radimagenet_monai.loading.file_grid import reads_masks, without_mask
 from radimagenet_monai.loading.random_steps import Steps, deterministic, is_random, split_where_random
 from radimagenet_monai.loading.resize import ResizeCanonicald
 from radimagenet_monai.loading.whole_image import EachSlice
@@ -37,6 +38,10 @@ from radimagenet_monai.store.fingerprint import describe_transform, digest
 logger = logging.getLogger(__name__)
 
 _INTENSITY = "@intensity"
+_LEFT_TO_MASKS = (
+    "; so is that masks are as large as their images and become 0 and 1 (ScaleIntensityd); no scan region is cut out, "
+    "and no spacing is read: distances are in pixels"
+)
 # They write files, or call what an argument names.
 _REFUSED = ("Save", "Lambda", "RandLambda", "TorchVision", "RandTorchVision", "TorchIO", "RandTorchIO", "CuCIM")
 
@@ -85,8 +90,9 @@ def preprocessing_facts(preprocessing: Steps, intensity: Callable[..., Any], tra
     if training is not None and is_foreign and is_first_process():
         logger.warning(
             "images are read by %s, not by LoadNativeImaged: that they are upright (LoadImaged puts columns first), in "
-            "HU for CT, and scaled by the statistics of their series for MR, is then up to your transforms",
+            "HU for CT, and scaled by the statistics of their series for MR, is then up to your transforms%s",
             ", ".join(facts["steps"][:1]) or "no transform",
+            _LEFT_TO_MASKS if any(isinstance(step, AppendMaskd) for step in flattened(training)) else "",
         )
     try:
         if parser is None:
@@ -175,8 +181,9 @@ def trained_preprocessing(
     steps = _trained_steps(Compose(list(transforms)), model, intensity)
     if slices is None:
         return steps
+    each = without_mask(steps) if reads_masks(steps) else steps.transforms
     # Clients take the transforms out of a Compose and call them one by one.
-    return Compose([EachSlice(steps.transforms, slices, plane, trained_plane, white)])
+    return Compose([EachSlice(each, slices, plane, trained_plane, white)])
 
 
 def _trained_steps(own: Compose, model: str | os.PathLike[str], intensity: Callable[..., Any] | None) -> Compose:

@@ -24,7 +24,7 @@ _CONTINUED = ("architecture", "image_size", "classes", "findings", "aggregate")
 _DEFAULT = re.compile(r"\$engine\.trained_fact\(@checkpoint, '(\w+)', .*\)", re.DOTALL)
 _IN_METADATA = (
     *("architecture", "image_size", "classes", "findings", "threshold", "thresholds", "aggregate", "plane"),
-    *("intensity", "weights", "epoch", "sha256"),
+    *("intensity", "preprocessing", "weights", "epoch", "sha256"),
 )
 
 
