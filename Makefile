@@ -5,12 +5,14 @@
 # make test-long    tests that take minutes; make test-search: property tests on examples drawn anew;
 # make test-seeds   tests of what a network has learnt, each for ten seeds
 # make test-label   the tests with MONAI Label's server, in an environment beside .venv
+# make test-deploy  the tests with MONAI Deploy's SDK, in another one
 # make bench  measurements side by side with a peer
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LABEL_VENV ?= $(VENV)_label
+DEPLOY_VENV ?= $(VENV)_deploy
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Networks to compare with, and what reads object storage. Without their requirements, which would bring another build
 # of torch; what the latter really needs is in the list.
@@ -24,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) + 1)" 2>/dev/null || echo auto)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds test-label lint bench clean
+.PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds test-label test-deploy lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/radimagenet demo --out demo_output
@@ -46,6 +48,9 @@ test-seeds: $(VENV)/.test
 
 test-label: $(LABEL_VENV)/.label
 	$(LABEL_VENV)/bin/python -m pytest tests/integrations/test_monai_label.py
+
+test-deploy: $(DEPLOY_VENV)/.deploy
+	$(DEPLOY_VENV)/bin/python -m pytest tests/integrations/test_monai_deploy.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -97,13 +102,17 @@ $(VENV)/.test: $(VENV)/.base
 	$(PIP) install --quiet --no-deps $(NO_DEPS)
 	touch $@
 
-# Beside .venv, whose packages it sees, so that nothing of the server's gets in there and torch is there once.
-$(LABEL_VENV)/.label: $(VENV)/.test requirements/monai_label.txt
-	$(PYTHON) -m venv $(LABEL_VENV)
+# Beside .venv, whose packages they see, so that nothing of the clients' gets in there and torch is there once.
+$(LABEL_VENV)/.label: requirements/monai_label.txt
+$(DEPLOY_VENV)/.deploy: requirements/monai_deploy.txt
+# The SDK is a part of MONAI's own folder, so MONAI is installed there again.
+$(DEPLOY_VENV)/.deploy: AGAIN := --ignore-installed
+$(LABEL_VENV)/.label $(DEPLOY_VENV)/.deploy: $(VENV)/.test
+	$(PYTHON) -m venv $(@D)
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
-		> $$($(LABEL_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
-	$(LABEL_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r requirements/monai_label.txt
+		> $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(AGAIN) -r requirements/monai_$(subst .,,$(@F)).txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) $(DEPLOY_VENV) demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -71,7 +71,8 @@ def test_a_server_that_is_not_installed_is_named(tmp_path: Path) -> None:
         server_process(tmp_path, "studies")
 
 
-def test_the_required_versions_are_those_of_the_tested_set() -> None:
+@pytest.mark.parametrize("client", ["monai_label", "monai_deploy"])
+def test_the_required_versions_are_those_of_the_tested_set(client: str) -> None:
     root = Path(__file__).parents[2]
     tested, wanted = (
         dict(
@@ -79,7 +80,7 @@ def test_the_required_versions_are_those_of_the_tested_set() -> None:
             for line in (root / name).read_text().splitlines()
             if "==" in line
         )
-        for name in ("constraints.txt", "requirements/monai_label.txt")
+        for name in ("constraints.txt", f"requirements/{client}.txt")
     )
     assert {name: tested[name] for name in wanted if name in tested} == {
         name: version for name, version in wanted.items() if name in tested
