@@ -24,6 +24,8 @@ from radimagenet_monai.core.errors import ConfigurationError, one_line
 GROUP = "radimagenet_monai."
 """An entry point's group is this and the name of a table, such as ``radimagenet_monai.datasets``."""
 
+TABLES = ("encoders", "datasets", "tasks")
+
 _PACKAGE = __name__.partition(".")[0]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -233,6 +235,11 @@ def _statement(text: str, attribute: str, vocabulary: Mapping[str, Any]) -> Any:
 
 def _placed(item: T, module: str) -> T:
     return item if item.module else replace(item, module=module)  # type: ignore[type-var] # a dataclass
+
+
+def plugin_packages() -> set[str]:
+    """Top-level packages that the entry points of installed plug-ins name; none of them is imported."""
+    return {entry.module.partition(".")[0] for table in TABLES for entry in _entry_points(GROUP + table)}
 
 
 @cache

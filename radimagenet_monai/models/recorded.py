@@ -1,7 +1,8 @@
 """The network of a trained model: one of this package, or that of a library, rebuilt from its recorded config.
 
 ``model.json`` records the config of the network that was trained. It comes with a model from anywhere, so nothing in it
-may run code: it may only name networks of a few libraries, with plain values as arguments.
+may run code: it may only name networks of a few libraries, and classes of networks of installed plug-ins, with plain
+values as arguments.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from torch import nn
 
 from radimagenet_monai.core.errors import ConfigurationError, one_line
 from radimagenet_monai.core.plain_config import SPECIAL, NotPlainError, is_own, rebuilt, require_known
+from radimagenet_monai.core.registry import plugin_packages
 from radimagenet_monai.models.classifier import build_classifier
 from radimagenet_monai.models.unet import build_unet
 
 LIBRARIES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "timm", "torch.nn", "torchvision")
-"""Packages whose networks a model may name."""
+"""Packages whose networks a model may name, beside those of installed plug-ins."""
 
 _NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*", re.ASCII)
 # They only say which weights to begin with; the trained ones are loaded afterwards.
@@ -85,12 +87,15 @@ def trained_unet(
 
 
 def rebuild_network(config: Mapping[str, Any]) -> nn.Module:
-    """A network of one of the `LIBRARIES` from its config, with random weights; nothing is downloaded.
+    """A network of one of the `LIBRARIES`, or of an installed plug-in, from its config.
+
+    Its weights are random; nothing is downloaded.
 
     Raises
     ------
     ConfigurationError
-        If the config names anything else, holds an expression or a reference, or its library is not installed.
+        If the config names anything else, which is not imported, holds an expression or a reference, or its library is
+        not installed.
     """
     try:
         built = rebuilt(config, _PLACE, _known_network, _built_network)
@@ -137,17 +142,19 @@ def _known_network(config: Mapping[str, Any], place: str) -> Any:
 
 def _located(target: Any, place: str) -> Any:
     name = str(target)
-    library = next((item for item in LIBRARIES if name.startswith(f"{item}.")), None)
+    plugins = plugin_packages()
+    library = next((item for item in (*LIBRARIES, *plugins) if name.startswith(f"{item}.")), None)
     if _NAME.fullmatch(name) and "." not in name:
         library = next((item for item in LIBRARIES[:3] if hasattr(importlib.import_module(item), name)), None)
         name = f"{library}.{name}"
-    if library is None or not _NAME.fullmatch(name):
-        raise NotPlainError(f"{place} names {target!r}, expected a network of {', '.join(LIBRARIES)}")
+    if library is None or not _NAME.fullmatch(name) or ".__" in name:
+        known = ", ".join(LIBRARIES)
+        raise NotPlainError(f"{place} names {target!r}, expected a network of {known} or of an installed plug-in")
     found = _object(name, place)
     root = library.partition(".")[0]
     if inspect.isclass(found) and issubclass(found, nn.Module) and found.__module__.partition(".")[0] == root:
         return found
-    if inspect.isfunction(found) and _gives_network(found, root):
+    if inspect.isfunction(found) and library not in plugins and _gives_network(found, root):
         return found
     raise NotPlainError(f"{place} names {target!r}, which is not known to be a network of {library}")
 
@@ -157,20 +164,24 @@ def _object(name: str, place: str) -> Any:
     first, *rest = name.split(".")
     try:
         found: Any = importlib.import_module(first)
+        for part in rest:
+            inner = getattr(found, part, None)
+            if inner is None and isinstance(found, ModuleType):
+                inner = _submodule(found, part)
+            found = inner
     except Exception as error:  # a library beside a torch that it was not made for raises more than ImportError
         raise ConfigurationError(
             f"{place} of model.json is a network of the library {first!r}, which cannot be imported "
             f"({one_line(error)[:100]}); install it"
         ) from None
-    for part in rest:
-        inner = getattr(found, part, None)
-        if inner is None and isinstance(found, ModuleType):
-            try:
-                inner = importlib.import_module(f"{found.__name__}.{part}")
-            except ImportError:
-                return None
-        found = inner
     return found
+
+
+def _submodule(package: ModuleType, name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f"{package.__name__}.{name}")
+    except ImportError:
+        return None
 
 
 def _gives_network(function: Any, root: str) -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from monai.bundle import create_workflow
 from sklearn.metrics import roc_auc_score
 from torchvision_oracle import library
 
+from radimagenet_monai.core import registry
 from radimagenet_monai.core.errors import UsageError
 from radimagenet_monai.engine.start.error_lines import user_error_line
 
@@ -150,6 +152,13 @@ RECORDED = {
     "lr_scheduler": {"_target_": "WarmupCosineSchedule", "warmup_steps": 1, "t_total": 2},
 }
 
+PLUGGED_NET = """
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Conv2d(1, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+"""
+
 
 def train_with(bundle: Path, override: dict[str, Any], **keys: Any) -> Any:
     """Train with a second config file."""
@@ -184,15 +193,34 @@ def train_with(bundle: Path, override: dict[str, Any], **keys: Any) -> Any:
             "monai.networks.nets.efficientnet.EfficientNetBN",
             marks=pytest.mark.long,
         ),
+        pytest.param(
+            {"_target_": "plugged_net.Net", "classes": "$len(@classes)"},
+            "plugged_net.Net",
+            "plugged_net.Net",
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["small", "timm", "monai"],
+    ids=["small", "timm", "monai", "plug-in"],
 )
 def test_a_network_and_a_recipe_of_others_are_recorded_and_rebuilt(
-    network: dict[str, Any], name: str, kind: str, data: dict[str, Any], tmp_path: Path
+    network: dict[str, Any],
+    name: str,
+    kind: str,
+    data: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if name.startswith("timm"):
         library("torchvision")
         library("timm")
+    if name.startswith("plugged"):
+        (tmp_path / "plugged_net.py").write_text(PLUGGED_NET)
+        (tmp_path / "plugged-1.dist-info").mkdir()
+        (tmp_path / "plugged-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1\n")
+        points = "[radimagenet_monai.datasets]\nmine = plugged_net\n"
+        (tmp_path / "plugged-1.dist-info" / "entry_points.txt").write_text(points)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(registry, "_entry_points", lambda group: tuple(entry_points(group=group)))
     bundle = copy_bundle(NAME, tmp_path)
     cached = training_parts("CacheDataset", progress=False)
     train_with(bundle, {"network_def": network, **RECIPE, **cached}, **data, max_epochs=1)

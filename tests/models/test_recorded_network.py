@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from radimagenet_monai.core import registry
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.models import Classifier, UNet, trained_classifier, trained_unet
 from radimagenet_monai.models.recorded import rebuild_network, why_not_rebuilt
@@ -92,3 +96,72 @@ def test_what_does_not_build_is_one_line() -> None:
     with pytest.raises(ConfigurationError, match=r"torch.nn.Linear, cannot be built \(.*missing.*\); give --network"):
         rebuild_network(linear)
     assert why_not_rebuilt({**linear, "out_features": 1}) == ""
+
+
+NET = """
+import pathlib
+from torch import nn
+pathlib.Path(__file__).with_suffix(".ran").touch()
+class Net(nn.Linear):
+    pass
+def made() -> nn.Linear:
+    return nn.Linear(1, 1)
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two packages beside each other; one is installed as a plug-in."""
+    for name, group in (("plugged", "radimagenet_monai.encoders"), ("stranger", "another.group")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+        (tmp_path / name / "nets.py").write_text(NET)
+        (tmp_path / name / "broken.py").write_text("1 / 0")
+        installed = tmp_path / f"{name}-1.dist-info"
+        installed.mkdir()
+        (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (installed / "entry_points.txt").write_text(f"[{group}]\nmine = {name}.not_imported\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._entry_points.cache_clear()
+    yield tmp_path
+    registry._entry_points.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("plugged", "stranger")]:
+        del sys.modules[name]
+
+
+LINEAR = {"in_features": 3, "out_features": 2}
+
+
+def test_a_class_of_an_installed_plugin_is_rebuilt(packages: Path) -> None:
+    config = {"_target_": "plugged.nets.Net", **LINEAR}
+    assert why_not_rebuilt(config) == ""
+    network = trained_classifier(json.dumps(config))
+    assert type(network).__module__ == "plugged.nets"
+    assert network(torch.rand(1, 3)).shape == (1, 2)
+
+
+def test_a_package_that_is_no_plugin_is_not_imported(packages: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"names 'stranger\.nets\.Net', expected .* or of an installed plug-in"
+    ):
+        trained_classifier({"_target_": "stranger.nets.Net", **LINEAR})
+    with pytest.raises(ConfigurationError, match="give --network_def as in training"):
+        trained_classifier({"_target_": "pluggedtoo.nets.Net", **LINEAR})
+    assert "stranger" not in sys.modules
+    assert not (packages / "stranger" / "nets.ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "match"),
+    [
+        ("plugged.nets.made", "not known to be a network of plugged"),
+        ("plugged.nets.pathlib.Path", "not known to be a network of plugged"),
+        ("plugged.nets.nn.Linear", "not known to be a network of plugged"),
+        ("plugged.nets.Other", "not known to be a network of plugged"),
+        ("plugged.__main__.Net", "expected a network of"),
+        ("plugged.broken.Net", r"which cannot be imported \(division by zero\)"),
+    ],
+)
+def test_only_classes_of_the_plugin_itself_are_taken(target: str, match: str, packages: Path) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        trained_classifier({"_target_": target, **LINEAR})
