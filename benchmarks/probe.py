@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from radimagenet_monai.catalog.tasks import get_task
-from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE, task_preprocessing
+from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE, FrozenEncoder, task_preprocessing
 from radimagenet_monai.comparison.probe.heads import C_PATH, INNER_FOLDS
 from radimagenet_monai.comparison.probe.probe import probe_run
 from radimagenet_monai.datasets.records.table import load_datalist
@@ -121,7 +121,8 @@ def main() -> None:
             for architecture, label, weights in encoders:
                 for fold in range(arguments.folds):
                     out = folder / "out" / f"{architecture}-{label}-{fold}"
-                    probe_run(TASK, records, data, architecture, weights, fold, size, 0, folder / "cache", out)
+                    frozen = FrozenEncoder(architecture, weights, size, cache_dir=folder / "cache")
+                    probe_run(TASK, records, data, frozen, out, fold)
 
         print(
             f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "

@@ -23,7 +23,7 @@ from radimagenet_monai.comparison.jobs import (
     read_result,
     write_roots,
 )
-from radimagenet_monai.comparison.plan import Plan, identify, make_plan, save_plan, whole_number
+from radimagenet_monai.comparison.plan import Choices, Plan, identify, make_plan, save_plan, whole_number
 from radimagenet_monai.comparison.progress import ComparisonProgress
 from radimagenet_monai.comparison.training_sets import RECORDS_FOLDER, check_classes, with_folds, write_training_sets
 from radimagenet_monai.core.errors import RecordsError
@@ -54,8 +54,10 @@ def compare(
 
     Parameters
     ----------
-    task, protocol, weights, choices
+    task, protocol, weights
         As for `make_plan`.
+    choices
+        Those of `Choices`.
     records
         The records table, or the folder that holds it.
     out
@@ -91,7 +93,7 @@ def compare(
     path = table_of(records)
     if not path.is_file():
         raise RecordsError(f"{path}: no such records table; write one with 'radimagenet prepare'")
-    plan = make_plan(task, protocol, weights, file_digest(path), **choices)
+    plan = make_plan(task, protocol, weights, file_digest(path), Choices(**choices))
     frame = read_records(path, plan.classes)
     folder = root_of(path, frame, root).resolve()
     absent = missing_files([os.path.join(folder, image) for image in frame["image"]])

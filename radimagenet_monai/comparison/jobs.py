@@ -54,8 +54,8 @@ class Job:
     commands
         Name to command line, in order, each ready to type.
     probe
-        Arguments of `radimagenet_monai.comparison.probe.probe.probe_run`, which is called instead of a command, to
-        avoid starting a process for a run of seconds; empty for a bundle run.
+        Arguments of `radimagenet_monai.comparison.probe.probe.probe`; `probe_run` is called instead of the command, to
+        avoid starting a process for a run of seconds. Empty for a bundle run.
     recipe
         Everything the result depends on; a result with the same recipe is not recomputed.
     threads
@@ -248,11 +248,13 @@ def finished_before(job: Job) -> dict[str, Any] | None:
 def _probe(job: Job) -> str | None:
     import torch
 
+    from radimagenet_monai.comparison.probe.features import FrozenEncoder
     from radimagenet_monai.comparison.probe.probe import probe_run
 
     torch.set_num_threads(job.threads)
-    arguments = dict(job.probe)
-    probe_run(**{**arguments, "task": get_task(str(arguments["task"]))})
+    given = {**job.probe, "task": get_task(str(job.probe["task"]))}
+    names = ("architecture", "weights", "image_size", "seed", "cache_dir")
+    probe_run(frozen=FrozenEncoder(**{name: given.pop(name) for name in names}), **given)
     return None
 
 

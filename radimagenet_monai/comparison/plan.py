@@ -197,23 +197,40 @@ class Plan:
         return {"format": FORMAT, **asdict(self)}
 
 
+@dataclass(frozen=True)
+class Choices:
+    """Values in place of a protocol's defaults.
+
+    Attributes
+    ----------
+    architectures
+        Names, or ``("all",)``.
+    folds
+        3 or more, or 1 for the records' own split.
+    fractions
+        Shares of the training patients in (0, 1]; the whole set is always included.
+    learning_rates, freeze
+        They replace the protocol's scenarios with every combination of policy and rate.
+    epochs, image_size, batch_size, classes, seed
+        As in a bundle's ``train.json``.
+    """
+
+    architectures: Sequence[str] | None = None
+    folds: int | None = None
+    fractions: Sequence[float | str] = (1.0,)
+    learning_rates: Sequence[float | str] | None = None
+    freeze: Sequence[str] | None = None
+    epochs: int | None = None
+    image_size: int | None = None
+    batch_size: int | None = None
+    classes: Sequence[str] | None = None
+    seed: int = 0
+
+
 def make_plan(
-    task: str,
-    protocol: str,
-    weights: Sequence[str],
-    records_sha256: str,
-    architectures: Sequence[str] | None = None,
-    folds: int | None = None,
-    fractions: Sequence[float | str] = (1.0,),
-    learning_rates: Sequence[float | str] | None = None,
-    freeze: Sequence[str] | None = None,
-    epochs: int | None = None,
-    image_size: int | None = None,
-    batch_size: int | None = None,
-    classes: Sequence[str] | None = None,
-    seed: int = 0,
+    task: str, protocol: str, weights: Sequence[str], records_sha256: str, choices: Choices | None = None
 ) -> Plan:
-    """The plan of a protocol, with the given values instead of its defaults.
+    """The plan of a protocol.
 
     Parameters
     ----------
@@ -226,22 +243,15 @@ def make_plan(
         ``mine=models/encoder.safetensors``.
     records_sha256
         SHA-256 of the records table.
-    architectures
-        Names, or ``("all",)``.
-    folds
-        3 or more, or 1 for the records' own split.
-    fractions
-        Shares of the training patients in (0, 1]; the whole set is always included.
-    learning_rates, freeze
-        They replace the protocol's scenarios with every combination of policy and rate.
-    epochs, image_size, batch_size, classes, seed
-        As in a bundle's ``train.json``.
+    choices
+        Values in place of the protocol's.
 
     Raises
     ------
     ConfigurationError
         For an unknown or repeated name, or a number out of range.
     """
+    choices = choices or Choices()
     described = get_task(task)
     if described.kind is not Kind.CLASSIFICATION:
         raise ConfigurationError(
@@ -251,19 +261,23 @@ def make_plan(
     if protocol not in PROTOCOLS:
         raise ConfigurationError(f"protocol '{protocol}' is unknown; expected one of {', '.join(PROTOCOLS)}")
     basis = PROTOCOLS[protocol]
-    scenarios = _scenarios(basis, learning_rates, freeze)
-    if basis.scenarios == () and (epochs or batch_size):
+    scenarios = _scenarios(basis, choices.learning_rates, choices.freeze)
+    if basis.scenarios == () and (choices.epochs or choices.batch_size):
         raise ConfigurationError("--epochs and --batch_size have no meaning for the probe, which trains no encoder")
-    for name, number in (("epochs", epochs), ("image_size", image_size), ("batch_size", batch_size)):
-        if number is not None:
+    for name in ("epochs", "image_size", "batch_size"):
+        if (number := getattr(choices, name)) is not None:
             whole_number(name, number, 1)
+    classes = choices.classes
     if classes is not None and not 1 < len(set(classes)) == len(classes):
         raise ConfigurationError(
             f"{len(classes)} classes were given, {', '.join(classes)}; expected two or more different names"
         )
-    shares = sorted({*_numbers("fractions", fractions), 1.0})
+    shares = sorted({*_numbers("fractions", choices.fractions), 1.0})
     if not (shares[0] > 0 and shares[-1] <= 1):
-        raise ConfigurationError(f"fractions {list(fractions)} were given; expected shares in (0, 1], such as 0.25,1")
+        raise ConfigurationError(
+            f"fractions {list(choices.fractions)} were given; expected shares in (0, 1], such as 0.25,1"
+        )
+    folds = choices.folds
     if folds is None:
         folds = basis.folds or (5 if "5-fold" in described.split else OWN_SPLIT)
     if whole_number("folds", folds, 1) == 2:
@@ -275,15 +289,15 @@ def make_plan(
         task=task,
         protocol=protocol,
         initializations=tuple(_initializations(weights)),
-        architectures=_architectures(architectures or basis.architectures),
+        architectures=_architectures(choices.architectures or basis.architectures),
         scenarios=scenarios,
         folds=folds,
         fractions=tuple(shares),
         classes=tuple(map(str, classes)) if classes else described.classes,
-        image_size=image_size or basis.image_size or described.image_size,
-        batch_size=batch_size or basis.batch_size or (None if basis.scenarios == () else described.batch_size),
-        epochs=epochs or basis.epochs,
-        seed=whole_number("seed", seed, 0),
+        image_size=choices.image_size or basis.image_size or described.image_size,
+        batch_size=choices.batch_size or basis.batch_size or (None if basis.scenarios == () else described.batch_size),
+        epochs=choices.epochs or basis.epochs,
+        seed=whole_number("seed", choices.seed, 0),
         aggregate=described.aggregate,
         records_sha256=records_sha256,
     )

@@ -150,13 +150,11 @@ def localize(
     bundle: str | os.PathLike[str],
     records: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
-    split: str = "test",
-    fold: int | None = None,
     maps: MapSettings | None = None,
     threshold: float | None = None,
-    limit: int | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
+    **part: Any,
 ) -> Localized:
     """Measure how well a classifier's maps point at the lesions of a records table.
 
@@ -169,19 +167,17 @@ def localize(
         Folder of a trained classification bundle.
     records, root
         The table or its folder, and the folder that its paths are relative to, by default from `root_of`.
-    split, fold
-        Part of the table, as for `to_datalist`; ``"all"`` takes every row.
     maps
         Settings of the maps.
     threshold
         Share of a map's maximum for Dice and IoU, see `THRESHOLDS`. By default chosen on the validation part of the
         records, or 0.5 if that has no lesion.
-    limit
-        Maximum number of images of each part.
     settings
         Keys of the bundle's ``inference.json``.
     progress
         Whether to show bars on a terminal.
+    part
+        ``split``, ``fold`` and ``limit`` of a `RecordsPart`; ``limit`` holds for each part of the table.
 
     Raises
     ------
@@ -195,11 +191,11 @@ def localize(
     table = table_of(records)
     frame = read_records(table, classifier.classes, require_label=False)
     root = root_of(table, frame, root)
-    part = RecordsPart(frame, root, split, fold, limit)
-    items = part.items()
+    chosen_part = RecordsPart(frame, root, **part)
+    items = chosen_part.items()
     if not any(item.get("mask") for item in items):
-        raise RecordsError(f"{table}: no row of split '{split}' has a mask; fill the mask column")
-    chosen, origin = find_threshold(classifier, part, maps, threshold, progress)
+        raise RecordsError(f"{table}: no row of split '{chosen_part.split}' has a mask; fill the mask column")
+    chosen, origin = find_threshold(classifier, chosen_part, maps, threshold, progress)
     cases = list(strip_pictures(explain_images(classifier, items, maps, progress=progress)))
     return collect(classifier, cases, frame, root, chosen, origin)
 

@@ -16,7 +16,7 @@ from ignite.engine import Engine
 
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.comparison.jobs import EVALUATION_FOLDER, FINISHED, RESULT_FILE, RUNS_FOLDER, make_job
-from radimagenet_monai.comparison.plan import Plan, Run, identify, make_plan, save_plan
+from radimagenet_monai.comparison.plan import Choices, Plan, Run, identify, make_plan, save_plan
 from radimagenet_monai.comparison.training_sets import RECORDS_FOLDER, records_path, with_folds, write_training_sets
 from radimagenet_monai.datasets.records.table import check_records, read_records, to_datalist, write_records
 from radimagenet_monai.engine.outputs.writers import PredictionWriter
@@ -67,7 +67,7 @@ class FakeComparison:
         out, root = folder / "out", folder / "images"
         root.mkdir(parents=True, exist_ok=True)
         choices = {"protocol": "probe", "architectures": ["densenet121"], **choices}
-        plan = identify(make_plan(task, weights=weights, records_sha256="0" * 64, **choices))
+        plan = identify(make_plan(task, choices.pop("protocol"), weights, "0" * 64, Choices(**choices)))
         frame = with_folds(frame, plan)
         save_plan(plan, out, "radimagenet compare")
         (out / RECORDS_FOLDER).mkdir()

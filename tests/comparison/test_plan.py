@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from radimagenet_monai.comparison.plan import (
     OWN_SPLIT,
     PLAN_FILE,
+    Choices,
     Plan,
     identify,
     make_plan,
@@ -30,7 +31,7 @@ RECORDS = "a" * 64
 
 
 def planned(weights: list[str] | None = None, task: str = BREAST, protocol: str = "quick", **choices: Any) -> Plan:
-    return make_plan(task, protocol, weights or ["random", "imagenet_torchvision"], RECORDS, **choices)
+    return make_plan(task, protocol, weights or ["random", "imagenet_torchvision"], RECORDS, Choices(**choices))
 
 
 def test_the_paper_has_24_scenarios_an_initialization() -> None:

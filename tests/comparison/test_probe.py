@@ -20,6 +20,7 @@ from shallow_densenet import shallow_densenet
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.comparison.probe import heads as probe_heads
 from radimagenet_monai.comparison.probe import probe
+from radimagenet_monai.comparison.probe.features import FrozenEncoder
 from radimagenet_monai.comparison.probe.probe import probe_run
 from radimagenet_monai.core.errors import ConfigurationError, RecordsError, WeightsError
 from radimagenet_monai.datasets.records.table import read_records, write_records
@@ -63,7 +64,8 @@ def run(data: Path, tmp_path: Path, seed: int) -> Run:
             "inner_folds": 3,
             **changes,
         }
-        probe_run(**arguments)
+        encoder = {name: arguments.pop(name) for name in FrozenEncoder.__dataclass_fields__ if name in arguments}
+        probe_run(frozen=FrozenEncoder(**encoder), **arguments)
         return tmp_path / out
 
     return go

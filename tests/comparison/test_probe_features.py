@@ -19,7 +19,7 @@ from shallow_densenet import shallow_densenet
 
 from radimagenet_monai.catalog.tasks import get_task
 from radimagenet_monai.comparison.probe.feature_cache import FeatureCache, image_hash
-from radimagenet_monai.comparison.probe.features import FeatureTable, encoder_features
+from radimagenet_monai.comparison.probe.features import FeatureTable, FrozenEncoder, encoder_features
 from radimagenet_monai.core.errors import ConfigurationError, StoreError
 from radimagenet_monai.datasets.records.table import read_records, to_datalist, write_records
 from radimagenet_monai.encoders import Encoder
@@ -49,6 +49,12 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+def features_of(arguments: dict[str, Any]) -> FeatureTable:
+    where = [arguments[name] for name in ("task", "records_table", "root")]
+    options = {name: item for name, item in arguments.items() if name in FrozenEncoder.__dataclass_fields__}
+    return encoder_features(*where, FrozenEncoder(**options))
+
+
 @pytest.fixture
 def features(data: Path, tmp_path: Path) -> Features:
     """`encoder_features` of the small dataset."""
@@ -65,7 +71,7 @@ def features(data: Path, tmp_path: Path) -> Features:
             "batch_size": 5,
             **changes,
         }
-        return encoder_features(**arguments)
+        return features_of(arguments)
 
     return compute
 
@@ -192,7 +198,7 @@ def test_a_damaged_row_is_computed_again(features: Features, tmp_path: Path, cap
 
 def _compute(arguments: dict[str, Any]) -> tuple[int, np.ndarray]:
     torch.set_num_threads(1)
-    table = encoder_features(**arguments)
+    table = features_of(arguments)
     return table.computed, table.features
 
 

@@ -11,7 +11,7 @@ from fake_runs import TWO, made_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radimagenet_monai.comparison.plan import Plan, make_plan
+from radimagenet_monai.comparison.plan import Choices, Plan, make_plan
 from radimagenet_monai.comparison.training_sets import (
     RECORDS_FOLDER,
     check_classes,
@@ -31,7 +31,7 @@ BREAST = "breast_mass_us_classification"
 
 
 def planned(folds: int = 5, protocol: str = "quick", fractions: tuple[float, ...] = (1.0,)) -> Plan:
-    return make_plan(BREAST, protocol, TWO, "0" * 64, folds=folds, fractions=fractions)
+    return make_plan(BREAST, protocol, TWO, "0" * 64, Choices(folds=folds, fractions=fractions))
 
 
 @st.composite

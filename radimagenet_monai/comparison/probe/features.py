@@ -36,6 +36,38 @@ _HASHED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class FrozenEncoder:
+    """An encoder, and how it is run on images.
+
+    Attributes
+    ----------
+    architecture, weights
+        As for `build_encoder`.
+    image_size
+        Side in pixels.
+    seed
+        Seed of ``random`` weights.
+    cache_dir
+        Folder of packed images and features, shared by all runs on the same images.
+    batch_size
+        Images per forward pass; finished batches survive a killed process.
+    unreadable
+        ``"stop"`` or ``"skip"``, as for `PackedDataset`.
+    progress
+        Whether to show bars on a terminal.
+    """
+
+    architecture: str
+    weights: str
+    image_size: int = PROBE_IMAGE_SIZE
+    seed: int = 0
+    cache_dir: str | os.PathLike[str] = "features"
+    batch_size: int = 32
+    unreadable: Literal["stop", "skip"] = "stop"
+    progress: bool = False
+
+
+@dataclass(frozen=True)
 class FeatureTable:
     """Features of the readable images of a records table.
 
@@ -61,17 +93,7 @@ class FeatureTable:
 
 
 def encoder_features(
-    task: Task,
-    records_table: str | os.PathLike[str],
-    root: str | os.PathLike[str],
-    architecture: str,
-    weights: str,
-    image_size: int = PROBE_IMAGE_SIZE,
-    cache_dir: str | os.PathLike[str] = "features",
-    batch_size: int = 32,
-    progress: bool = False,
-    seed: int = 0,
-    unreadable: Literal["stop", "skip"] = "stop",
+    task: Task, records_table: str | os.PathLike[str], root: str | os.PathLike[str], frozen: FrozenEncoder
 ) -> FeatureTable:
     """Features of all images of a records table, from the cache if present.
 
@@ -87,20 +109,8 @@ def encoder_features(
         CSV file for `read_records`.
     root
         Folder that its paths are relative to.
-    architecture, weights
-        As for `build_encoder`.
-    image_size
-        Side in pixels.
-    cache_dir
-        Folder of packed images and features.
-    batch_size
-        Images per forward pass; finished batches survive a killed process.
-    progress
-        Whether to show bars on a terminal.
-    seed
-        Seed of ``random`` weights.
-    unreadable
-        ``"stop"`` or ``"skip"``, as for `PackedDataset`.
+    frozen
+        The encoder.
 
     Raises
     ------
@@ -113,6 +123,7 @@ def encoder_features(
     StoreError
         If images cannot be read or the cache cannot be written.
     """
+    architecture, weights, image_size = frozen.architecture, frozen.weights, frozen.image_size
     require_image_size(architecture, image_size)
     find_weights(architecture, weights)  # fails before hours of packing
     items = load_datalist(records_table, root, classes=None)
@@ -120,16 +131,16 @@ def encoder_features(
     images = PackedDataset(
         items,
         preprocessing,
-        Path(cache_dir) / "images",
+        Path(frozen.cache_dir) / "images",
         image_size,
         transform_keys=transform_keys,
-        unreadable=unreadable,
-        progress=progress,
+        unreadable=frozen.unreadable,
+        progress=frozen.progress,
     )
-    weights_sha256 = _weights_hash(architecture, weights, seed)
+    weights_sha256 = _weights_hash(architecture, weights, frozen.seed)
     intensity = intensity_facts(policy)
     cache = FeatureCache(
-        cache_dir,
+        frozen.cache_dir,
         architecture,
         image_size,
         get_architecture(architecture).num_features,
@@ -143,8 +154,8 @@ def encoder_features(
             missing = np.flatnonzero(rows < 0)
             missing = missing[np.unique([hashes[place] for place in missing], return_index=True)[1]]
             if len(missing):
-                encoder = _seeded_encoder(architecture, weights, seed)
-                for places, features in _forward(encoder, images, np.sort(missing), batch_size, progress):
+                encoder = _seeded_encoder(architecture, weights, frozen.seed)
+                for places, features in _forward(encoder, images, np.sort(missing), frozen):
                     cache.append([hashes[place] for place in places], features)
                 computed = len(missing)
         rows = cache.find(hashes)
@@ -191,17 +202,17 @@ def _image_hashes(images: PackedDataset) -> list[bytes]:
 
 
 def _forward(
-    encoder: Encoder, images: PackedDataset, places: np.ndarray, batch_size: int, progress: bool
+    encoder: Encoder, images: PackedDataset, places: np.ndarray, frozen: FrozenEncoder
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yield positions and features, ``(batch, num_features)``, batch by batch."""
     device = local_device()
     # The stub of Module.to lacks memory_format.
     encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
-    bar = tqdm(total=len(places), desc="Features", unit="image", disable=None if progress else True)
+    bar = tqdm(total=len(places), desc="Features", unit="image", disable=None if frozen.progress else True)
     # With TensorFloat-32, GPU features would differ from the CPU's in the third digit.
     with bar, torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-        for start in range(0, len(places), batch_size):
-            batch = places[start : start + batch_size].tolist()
+        for start in range(0, len(places), frozen.batch_size):
+            batch = places[start : start + frozen.batch_size].tolist()
             pixels = torch.stack([item["image"] for item in images.__getitems__(batch)]).to(device)
             pooled = encoder.pooled(pixels.float().div(255).contiguous(memory_format=torch.channels_last))
             yield batch, pooled.float().cpu().numpy()

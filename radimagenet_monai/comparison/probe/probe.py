@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from radimagenet_monai.catalog.tasks import Kind, Task, get_task
-from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE, FeatureTable, encoder_features
+from radimagenet_monai.comparison.probe.features import PROBE_IMAGE_SIZE, FeatureTable, FrozenEncoder, encoder_features
 from radimagenet_monai.comparison.probe.heads import C_PATH, INNER_FOLDS, Head, fit_head
 from radimagenet_monai.core import command_line
 from radimagenet_monai.core.atomic import atomic_write_text
@@ -49,18 +49,11 @@ def probe_run(
     task: Task,
     records: str | os.PathLike[str],
     root: str | os.PathLike[str],
-    architecture: str,
-    weights: str,
-    fold: int | None = None,
-    image_size: int = PROBE_IMAGE_SIZE,
-    seed: int = 0,
-    cache_dir: str | os.PathLike[str] = "features",
+    frozen: FrozenEncoder,
     out: str | os.PathLike[str] = "probe",
+    fold: int | None = None,
     classes: Sequence[str] | None = None,
     inner_folds: int = INNER_FOLDS,
-    batch_size: int = 32,
-    unreadable: Literal["stop", "skip"] = "stop",
-    progress: bool = False,
 ) -> None:
     """Fit heads to the training part of a records table and write predictions for its test part.
 
@@ -76,23 +69,17 @@ def probe_run(
         The records table.
     root
         Folder that its paths, and those in ``predictions.csv``, are relative to.
-    architecture, weights
-        As for `build_encoder`.
-    fold
-        Fold to test on; ``None`` uses the ``split`` column.
-    image_size
-        Side in pixels.
-    seed
-        Seed of ``random`` weights and of the inner folds.
-    cache_dir
-        Folder of packed images and features, shared by all runs on the same images.
+    frozen
+        The encoder; its seed is also that of the inner folds.
     out
         Output folder for ``predictions.csv``, ``predictions.json``, ``evaluation.json``, ``run.json`` and, for a task
         scored by exam, ``exams.csv``.
+    fold
+        Fold to test on; ``None`` uses the ``split`` column.
     classes
         Class names in index order, instead of the task's.
-    inner_folds, batch_size, unreadable, progress
-        As for `fit_head` and `encoder_features`.
+    inner_folds
+        As for `fit_head`.
 
     Raises
     ------
@@ -106,7 +93,7 @@ def probe_run(
     if task.kind is Kind.SEGMENTATION:
         raise ConfigurationError(f"{task.name} is a segmentation; a probe needs a task of classes")
     names = list(classes or task.classes)
-    require_writable(out, cache_dir)
+    require_writable(out, frozen.cache_dir)
     frame = read_records(records, names)
     parts = {
         part: to_datalist(frame, root, names, part, fold, check_files=False, findings=task.findings or None)
@@ -115,23 +102,21 @@ def probe_run(
     settings = {
         "method": "linear probe",
         "bundle": task.name,
-        "architecture": architecture,
-        "weights": weights,
+        "architecture": frozen.architecture,
+        "weights": frozen.weights,
         "classes": names,
         "aggregate": task.aggregate,
-        "image_size": image_size,
+        "image_size": frozen.image_size,
         "split": "test",
         "fold": fold,
-        "seed": seed,
+        "seed": frozen.seed,
         "inner_folds": inner_folds,
         "path": list(C_PATH),
     }
     with _run_record(Path(out) / RUN_FILE, settings) as record:
-        record["weights"] = identify_weights(architecture, weights)
+        record["weights"] = identify_weights(frozen.architecture, frozen.weights)
         started = time.monotonic()
-        table = encoder_features(
-            task, records, root, architecture, weights, image_size, cache_dir, batch_size, progress, seed, unreadable
-        )
+        table = encoder_features(task, records, root, frozen)
         settings["intensity"] = table.intensity
         record["weights"]["tensors_sha256"] = table.weights_sha256
         record["features"] = {"images": len(table.index), "computed": table.computed, "seconds": _since(started)}
@@ -148,7 +133,7 @@ def probe_run(
         # The same number of threads as torch: parallel runs must not take each other's cores.
         with threadpool_limits(torch.get_num_threads()):
             probabilities, thresholds, record["heads"] = _predict(
-                train, train_features, test_features, task, names, inner_folds, seed
+                train, train_features, test_features, task, names, inner_folds, frozen.seed
             )
         record["heads_seconds"] = _since(started)
         _write(Path(out), Path(root), test, probabilities, thresholds, task, names, settings)
@@ -329,23 +314,9 @@ def probe(
         batch_size: images per forward pass.
         unreadable: stop, or skip images that cannot be read.
     """
-    probe_run(
-        get_task(str(task)),
-        str(records),
-        str(root),
-        str(architecture),
-        str(weights),
-        fold,
-        image_size,
-        seed,
-        Path(str(out)) / "cache" if cache_dir is None else str(cache_dir),
-        str(out),
-        classes,
-        inner_folds,
-        batch_size,
-        unreadable,
-        progress=True,
-    )
+    cache = Path(str(out)) / "cache" if cache_dir is None else str(cache_dir)
+    frozen = FrozenEncoder(str(architecture), str(weights), image_size, seed, cache, batch_size, unreadable, True)
+    probe_run(get_task(str(task)), str(records), str(root), frozen, str(out), fold, classes, inner_folds)
     print(str(out))
 
 
