@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -51,13 +51,14 @@ class _Staged:
     """A bundle in the form in which it is released, in a separate folder."""
 
     task: Task
+    name: str
     version: str
     folder: Path
     has_weights: bool
 
     @property
     def title(self) -> str:
-        return f"{self.task.name}_v{self.version}"
+        return f"{self.name}_v{self.version}"
 
     @property
     def files(self) -> dict[str, Path]:
@@ -70,6 +71,7 @@ def release_bundles(
     names: Iterable[str] | None = None,
     url: str | None = None,
     weights: WeightsChoice = "auto",
+    portable: bool = False,
 ) -> list[Path]:
     """Write a release of the bundles in the folder ``bundles`` into ``out`` and return its archives.
 
@@ -92,13 +94,15 @@ def release_bundles(
         Whether trained weights in ``models/`` become part of the release. ``"auto"`` includes them unless they derive
         from RadImageNet or from weights of unknown origin, in which case nothing is released; ``"include"`` includes
         these too, for those who hold the right to redistribute them; ``"leave"`` leaves all weights out.
+    portable
+        Release the portable forms, ``<name>_portable``, see `radimagenet_monai.collection.portable`.
 
     Raises
     ------
     ConfigurationError
         If a name is unknown, or ``out`` contains anything but an earlier release.
     BundleError
-        If a bundle contains a file that does not belong to it, or does not pass verification.
+        If a bundle contains a file that does not belong to it, does not pass verification, or has no portable form.
     """
     if weights not in get_args(WeightsChoice):
         raise ConfigurationError(f"weights is {weights!r}, expected one of {', '.join(get_args(WeightsChoice))}")
@@ -111,6 +115,8 @@ def release_bundles(
         release = scratch / "release"
         release.mkdir()
         staged = [_stage(bundles / name, scratch / name, weights) for name in chosen]
+        if portable:
+            staged = _portable(bundles, staged)
         archives = [_release_one(one, release).name for one in staged]
         if url is not None:
             for one in staged:
@@ -120,7 +126,7 @@ def release_bundles(
         _write_text(release / MODEL_INFO, _model_info(release, archives, url))
         _write_text(release / SBOM_FILE, json.dumps(bill_of_materials(sums), indent=1) + "\n")
         for name in archives:
-            problems = verify_bundle(release / name)
+            problems = verify_bundle(release / name, profile="portable" if portable else "any")
             if problems:
                 raise BundleError(
                     f"{name} is not released, because it does not pass verification: {'; '.join(problems)}"
@@ -171,7 +177,27 @@ def _stage(source: Path, folder: Path, weights: WeightsChoice) -> _Staged:
     if staged:
         _state_weights(source.name, folder, weights)
     version = str(json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8")).get("version"))
-    return _Staged(get_task(source.name), version, folder, bool(staged))
+    return _Staged(get_task(source.name), source.name, version, folder, bool(staged))
+
+
+def _portable(bundles: Path, staged: Sequence[_Staged]) -> list[_Staged]:
+    """Turn staged bundles into their portable forms; all that have none are named at once."""
+    from radimagenet_monai.collection.portable import SUFFIX, NotPortableError, make_portable  # imports torch
+
+    made, refused = [], []
+    for one in staged:
+        if not one.has_weights:
+            refused.append(f"{one.name}: a portable form is of a trained model, and it has none")
+            continue
+        portable = replace(one, name=f"{one.name}{SUFFIX}")
+        try:
+            make_portable(bundles / one.name, one.folder, portable.name)
+        except NotPortableError as error:
+            refused.append(f"{one.name}: {error}")
+        made.append(portable)
+    if refused:
+        raise BundleError(f"no portable form of {'; '.join(refused)}. Nothing was released")
+    return made
 
 
 def _state_weights(name: str, folder: Path, weights: WeightsChoice) -> None:
@@ -230,8 +256,8 @@ def _release_one(staged: _Staged, release: Path) -> Path:
     """Write the archive and the hub's repository of one bundle."""
     _write_sums(staged.folder)
     archive = release / f"{staged.title}.zip"
-    write_archive(archive, staged.files, staged.task.name)
-    hub = release / HUB_FOLDER / staged.task.name
+    write_archive(archive, staged.files, staged.name)
+    hub = release / HUB_FOLDER / staged.name
     for path, file in staged.files.items():
         (hub / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, hub / path)
@@ -244,7 +270,7 @@ def _release_one(staged: _Staged, release: Path) -> Path:
 
 def _write_for_model_zoo(staged: _Staged, release: Path, url: str) -> None:
     """A bundle as it is added to MONAI's model zoo, which keeps no weights: with their addresses and hashes instead."""
-    folder = release / ZOO_FOLDER / staged.task.name
+    folder = release / ZOO_FOLDER / staged.name
     listed = ""
     for path, file in staged.files.items():
         if path in (MODEL_FILE, _ONNX_FILE):

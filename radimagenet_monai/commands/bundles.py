@@ -54,6 +54,7 @@ def release(
     bundles: str = "bundles",
     url: str | None = None,
     weights: Literal["auto", "include", "leave"] = "auto",
+    portable: bool = False,
 ) -> None:
     """Write archives, hashes, MONAI's list and repositories for the Hugging Face hub; the same bytes every time.
 
@@ -65,15 +66,18 @@ def release(
             what a pull request to MONAI's model zoo adds.
         weights: auto includes trained weights but refuses those derived from RadImageNet; include also includes these,
             for those who hold the right to redistribute them; leave leaves all weights out.
+        portable: release inference with parts of MONAI, torch and ignite alone, for platforms without this package.
     """
     from radimagenet_monai.collection.release import release_bundles
+    from radimagenet_monai.core.flags import parse_flag
 
     chosen = [str(name) for name in names]
-    for archive in release_bundles(str(bundles), str(out), chosen, None if url is None else str(url), weights):
+    address = None if url is None else str(url)
+    for archive in release_bundles(str(bundles), str(out), chosen, address, weights, parse_flag(portable)):
         print(archive)
 
 
-def verify(path: str, run_checks: bool = False) -> None:
+def verify(path: str, run_checks: bool = False, profile: Literal["any", "portable"] = "any") -> None:
     """Check a bundle without running any of it. Exit status 1 if it is dangerous, 3 if it names unknown components.
 
     Dangerous: would run, write or read whatever the bundle chooses, or does not match its hash. Unknown: not on the
@@ -82,6 +86,8 @@ def verify(path: str, run_checks: bool = False) -> None:
     Args:
         path: folder or zip archive of a bundle, or folder of a release.
         run_checks: also run MONAI's own checks afterwards, which builds the network that the bundle names.
+        profile: portable also requires that configs name only MONAI, torch and ignite, and that the network, which is
+            built, gives the outputs of the bundle from which it was made.
     """
     from pathlib import Path
 
@@ -93,7 +99,10 @@ def verify(path: str, run_checks: bool = False) -> None:
     run = parse_flag(run_checks)
     folder = Path(str(path))
     is_release = (folder / MODEL_INFO).is_file()
-    results = inspect_release(folder, run) if is_release else {str(folder): inspect_bundle(folder, run)}
+    if is_release:
+        results = inspect_release(folder, run, profile)
+    else:
+        results = {str(folder): inspect_bundle(folder, run, profile)}
     for item, found in results.items():
         print(f"{item}: {found.summary()}")
         for line in [*_lines(found), *(f"({fact})" for fact in found.facts)]:

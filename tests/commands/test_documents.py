@@ -163,6 +163,11 @@ PAGES: dict[str, Page] = {
         },
         leaves=("app/main.py", "app/model/classifier/models/model.pt"),
     ),
+    "docs/how-to/portable.md": Page(
+        small={"--out release ": "--out release --weights include "},
+        before={"bundles release": "python make_ct_model.py"},
+        leaves=("release/huggingface/covid19_ct_classification_portable/output/inference/predictions.csv",),
+    ),
     "docs/how-to/predict.md": Page(
         before={"--out predictions\n": "python make_exams.py"},
         not_run={"--source": "needs an archive; tests/integrations/test_predict_dicomweb.py runs it against Orthanc"},
@@ -190,6 +195,17 @@ for file, mask in zip(files, lesion()[order(6)]):
     dataset.PixelData = np.where(mask, 300, 100).astype("<i2").tobytes()
     dataset.save_as(file)
 Path("model.pt").write_bytes(b"a model")
+""",
+    "make_ct_model.py": """
+from pathlib import Path
+from clinic_images import series
+from small_bundles import untrained
+made = untrained("covid19_ct_classification", Path("made"), weights="random")
+(made / "models").rename("bundles/covid19_ct_classification/models_made")
+for file in (Path("bundles/covid19_ct_classification/models_made")).iterdir():
+    file.rename(Path("bundles/covid19_ct_classification/models", file.name))
+Path("bundles/covid19_ct_classification/models_made").rmdir()
+series(Path("SLICES"), shape=(6, 32, 32), PixelSpacing=["0.7", "0.7"])
 """,
     "make_exams.py": """
 from pathlib import Path

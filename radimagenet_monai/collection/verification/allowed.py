@@ -112,7 +112,9 @@ CheckpointLoader: load_path< load_dict map_location strict strict_shape
 CheckpointSaver: save_dir> save_dict file_prefix~ save_final final_filename~ save_key_metric key_metric_name \
 key_metric_n_saved key_metric_filename~ key_metric_save_state key_metric_greater_or_equal key_metric_negative_sign \
 epoch_level save_interval n_saved
+ClassificationSaver: output_dir> filename~ delimiter overwrite batch_transform() output_transform() name
 Compose: transforms() map_items unpack_items lazy
+ConcatItemsd: keys name dim allow_missing_keys
 ConfusionMatrix: include_background metric_name compute_sample reduction output_transform() save_details
 ConfusionMatrixMetric: include_background metric_name compute_sample reduction get_not_nans ignore_index
 ConvertToMultiChannelBasedOnBratsClassesd: keys allow_missing_keys et_label
@@ -184,6 +186,9 @@ RandShiftIntensityd: keys offsets safe factor_key meta_keys meta_key_postfix pro
 RandSpatialCropSamplesd: keys roi_size num_samples max_roi_size random_center random_size allow_missing_keys lazy
 RandSpatialCropd: keys roi_size max_roi_size random_center random_size allow_missing_keys lazy
 RandZoomd: keys prob min_zoom max_zoom mode padding_mode align_corners dtype keep_size allow_missing_keys lazy
+RepeatChanneld: keys repeats allow_missing_keys
+ResNet: block layers block_inplanes spatial_dims n_input_channels conv1_t_size conv1_t_stride no_max_pool \
+shortcut_type widen_factor num_classes feed_forward bias_downsample act norm
 ResizeWithPadOrCropd: keys spatial_size mode allow_missing_keys method lazy
 Resized: keys spatial_size size_mode mode align_corners anti_aliasing anti_aliasing_sigma dtype allow_missing_keys lazy
 Rotate90d: keys k spatial_axes allow_missing_keys lazy
@@ -219,6 +224,7 @@ img_size
 TensorBoardStatsHandler: summary_writer log_dir> iteration_log epoch_log epoch_event_writer() \
 iteration_event_writer() output_transform() global_epoch_transform() state_attributes tag_name
 ToTensord: keys dtype device wrap_sequence track_meta allow_missing_keys
+Transposed: keys indices allow_missing_keys
 TverskyLoss: include_background to_onehot_y sigmoid softmax other_act() alpha beta reduction smooth_nr smooth_dr batch \
 soft_label ignore_index
 UNet: spatial_dims in_channels out_channels channels strides kernel_size up_kernel_size num_res_units act norm dropout \

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from radimagenet_monai.collection.archive import archive_problems, extract_archive
 from radimagenet_monai.collection.bundle_files import (
@@ -30,6 +30,7 @@ from radimagenet_monai.collection.verification.config_code import config_finding
 from radimagenet_monai.collection.verification.config_tree import MAX_CONFIG_BYTES
 from radimagenet_monai.collection.verification.findings import Finding, Grade
 from radimagenet_monai.collection.verification.logging_config import logging_problems
+from radimagenet_monai.collection.verification.portable_profile import portable_findings
 from radimagenet_monai.collection.verification.torch_file import torch_file_problems
 from radimagenet_monai.core.errors import one_line
 from radimagenet_monai.core.file_hash import file_digest
@@ -38,8 +39,12 @@ VERSION = re.compile(r"\d+(?:\.\d+){1,3}(?:(?:a|b|rc)\d+)?")
 NAME = re.compile(r"(?!.*_v)[a-z][a-z0-9_]{0,99}")
 """A bundle's name; MONAI cuts it at ``_v``."""
 
+Profile = Literal["any", "portable"]
+"""What a bundle is meant for: anything, or platforms without this package, see `portable_profile`."""
+
 MAX_SUMS_BYTES = 1_000_000
 CHECKS_TIMEOUT = 900.0
+_OF_TRAINING = ("configs/train.json", "configs/evaluate.json")
 
 
 @dataclass
@@ -83,7 +88,7 @@ class Verification:
         return ", ".join(f"{count} {grade}" for grade, count in counts.items() if count) or "ok"
 
 
-def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> list[str]:
+def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False, profile: Profile = "any") -> list[str]:
     """Problems of the bundle in a folder or zip archive, one sentence each; empty if it passes.
 
     Nothing in the bundle is executed, imported or unpickled unless ``run_checks`` is given.
@@ -95,30 +100,34 @@ def verify_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> lis
     run_checks
         If nothing dangerous or unknown was found, also run MONAI's own checks in a separate process. This builds the
         bundle's network and thus runs what the configs name.
+    profile
+        ``"portable"``: configs may name only MONAI, torch and ignite; if nothing dangerous or unknown was found, the
+        network is built and must give the outputs that were recorded when the bundle was made.
 
     Raises
     ------
     BundleError
         If there is neither a folder nor a file.
     """
-    return inspect_bundle(path, run_checks).problems
+    return inspect_bundle(path, run_checks, profile).problems
 
 
-def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False) -> Verification:
+def inspect_bundle(path: str | os.PathLike[str], run_checks: bool = False, profile: Profile = "any") -> Verification:
     """Like `verify_bundle`, with grades and the facts that were checked."""
     path = Path(path)
     if path.is_dir():
-        found = _inspect_folder(path, path.resolve().name)
-        if run_checks and found.grade in (None, Grade.STYLE):
-            _run_monai_checks(path, found)
+        found = _inspect_folder(path, path.resolve().name, profile)
+        _run_checks(path, found, run_checks, profile)
     elif path.is_file():
-        found = _inspect_archive(path, run_checks)
+        found = _inspect_archive(path, run_checks, profile)
     else:
         raise BundleError(f"'{path}' does not exist, expected the folder or the zip archive of a bundle")
     return Verification([replace(item, sentence=_printable(item.sentence)) for item in found.findings], found.facts)
 
 
-def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) -> dict[str, Verification]:
+def inspect_release(
+    folder: str | os.PathLike[str], run_checks: bool = False, profile: Profile = "any"
+) -> dict[str, Verification]:
     """Results for each archive and each hub repository in the folder of a release, and for its lists.
 
     Missing archives that ``SHA256SUMS`` names, and a ``model_info.json`` that states another SHA-1, are problems too.
@@ -140,31 +149,30 @@ def inspect_release(folder: str | os.PathLike[str], run_checks: bool = False) ->
         if not path.is_file():
             found[name] = Verification([Finding(Grade.DANGEROUS, f"{_printable(name)} is in {SUMS_FILE}, but missing")])
             continue
-        found[name] = inspect_bundle(path, run_checks)
+        found[name] = inspect_bundle(path, run_checks, profile)
         entry = listed.get(path.stem)
         if not isinstance(entry, dict) or entry.get("checksum") != file_digest(path, "sha1"):
             found[name].add(Grade.DANGEROUS, f"{MODEL_INFO} does not state the SHA-1 of {name}")
     hub = folder / HUB_FOLDER
     for path in sorted(hub.iterdir()) if hub.is_dir() else []:
-        found[f"{HUB_FOLDER}/{_printable(path.name)}"] = inspect_bundle(path)
+        found[f"{HUB_FOLDER}/{_printable(path.name)}"] = inspect_bundle(path, profile=profile)
     return found
 
 
-def _inspect_archive(path: Path, run_checks: bool) -> Verification:
+def _inspect_archive(path: Path, run_checks: bool, profile: Profile) -> Verification:
     problems = archive_problems(path)
     if problems:
         return Verification([Finding(Grade.DANGEROUS, problem) for problem in problems])
     with tempfile.TemporaryDirectory(prefix="bundle_") as scratch:
         folder = extract_archive(path, scratch)
-        found = _inspect_folder(folder, folder.name)
+        found = _inspect_folder(folder, folder.name, profile)
         if not (folder / SUMS_FILE).is_file():
             found.add(Grade.STYLE, f"{SUMS_FILE} is missing, which a released bundle has")
         files = list_bundle_files(folder)
         found.add(Grade.DANGEROUS, *(f"{name} is no part of a bundle" for name in files.by_products))
         _check_archive_name(path, folder, found)
         _compare_with_neighbour(path, found)
-        if run_checks and found.grade in (None, Grade.STYLE):
-            _run_monai_checks(folder, found)
+        _run_checks(folder, found, run_checks, profile)
     return found
 
 
@@ -193,18 +201,19 @@ def _compare_with_neighbour(path: Path, found: Verification) -> None:
         found.facts.append(f"SHA-256 of the archive as in the {SUMS_FILE} beside it: {expected}")
 
 
-def _inspect_folder(folder: Path, name: str) -> Verification:
+def _inspect_folder(folder: Path, name: str, profile: Profile) -> Verification:
     found = Verification()
     files = list_bundle_files(folder)
     for path, reason in files.foreign.items():
         found.add(files.grades[path], f"{path} is {reason}")
-    found.add(Grade.STYLE, *(f"{path} is missing" for path in REQUIRED_FILES if path not in files.files))
+    required = REQUIRED_FILES if profile == "any" else [path for path in REQUIRED_FILES if path not in _OF_TRAINING]
+    found.add(Grade.STYLE, *(f"{path} is missing" for path in required if path not in files.files))
     if files.by_products:
         found.facts.append(f"not looked at: {', '.join(map(_printable, files.by_products))}")
     if "models/model.onnx" in files.files:
         found.facts.append("not looked into: models/model.onnx (data for an ONNX runtime, known by its hash alone)")
     _check_hashes(files, found)
-    _check_configs(files, found)
+    _check_configs(files, found, profile)
     for path, file in files.files.items():
         found.add(Grade.DANGEROUS, *(f"{path}: {problem}" for problem in _file_problems(path, file)))
     if _read_json(folder / "configs" / "metadata.json"):
@@ -213,7 +222,7 @@ def _inspect_folder(folder: Path, name: str) -> Verification:
     return found
 
 
-def _check_configs(files: BundleFiles, found: Verification) -> None:
+def _check_configs(files: BundleFiles, found: Verification, profile: Profile) -> None:
     configs, prose = {}, []
     for path, file in files.files.items():
         if not path.endswith(".json"):
@@ -228,6 +237,8 @@ def _check_configs(files: BundleFiles, found: Verification) -> None:
             prose.append(path)
     for path, findings in config_findings(configs, prose).items():
         found.findings += [replace(finding, sentence=f"{path}: {finding.sentence}") for finding in findings]
+    if profile == "portable":
+        found.findings += portable_findings({path: data for path, data in configs.items() if path not in prose})
 
 
 def _file_problems(path: str, file: Path) -> list[str]:
@@ -287,6 +298,19 @@ def _check_model_facts(files: BundleFiles, found: Verification) -> None:
         found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes a {MODEL_FILE} that is missing")
     elif _read_json(files.files[MODEL_FACTS]).get("sha256") != file_digest(files.files[MODEL_FILE]):
         found.add(Grade.DANGEROUS, f"{MODEL_FACTS} describes another {MODEL_FILE} (SHA-256 differs)")
+
+
+def _run_checks(folder: Path, found: Verification, run_checks: bool, profile: Profile) -> None:
+    """What builds the network, if nothing dangerous or unknown was found."""
+    if found.grade in (None, Grade.STYLE) and profile == "portable":
+        from radimagenet_monai.collection.portable import network_problem  # imports torch
+
+        if problem := network_problem(folder):
+            found.add(Grade.DANGEROUS, problem)
+        else:
+            found.facts.append("the network gives the outputs of the bundle from which it was made")
+    if run_checks and found.grade in (None, Grade.STYLE):
+        _run_monai_checks(folder, found)
 
 
 def _run_monai_checks(folder: Path, found: Verification) -> None:
