@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from radimagenet_monai.catalog.codes import TASK_CODES, TaskCodes
 from radimagenet_monai.catalog.datasets import DATASETS as DATASETS
@@ -75,6 +75,9 @@ class Task:
         How the slices of an exam are scored together, and which of them inference uses by default; see
         `radimagenet_monai.statistics.predictions.by_exam` and
         `radimagenet_monai.datasets.records.slices.choose_slices`.
+    exam
+        What `radimagenet_monai.predict` gives one answer for: ``"series"``, a DICOM series or a file; ``"study"``, all
+        series of a DICOM study, if the trained model combines slices.
     batch_size, paper_batch_size
         The bundle's default, which suits a workstation, and that of the authors' scripts.
     body_parts
@@ -114,6 +117,7 @@ class Task:
     body_parts: tuple[str, ...] = ()
     aggregate: str = "none"
     slices: str = "all"
+    exam: Literal["series", "study"] = "series"
     batch_size: int = 32
     paper_batch_size: int | None = 256
     learning_rate: float = 1e-4
@@ -270,6 +274,7 @@ TASKS: Registry[Task] = Registry(
                 reader_options={"target": target},
                 aggregate="mean",
                 slices=slices,
+                exam="study",
                 references=(RADIMAGENET_PAPER, *_REPLICATIONS),
                 reported_gain=gain,
             )

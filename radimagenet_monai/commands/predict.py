@@ -20,7 +20,7 @@ def predict(
     series: str | None = None,
     study: str | None = None,
     stow: str | None = None,
-    group: Literal["series", "study"] = "series",
+    group: Literal["auto", "series", "study"] = "auto",
     names: Literal["files", "paths"] = "files",
     abstain_below: Annotated[float, number(0, 1)] | None = None,
     report: bool = True,
@@ -44,7 +44,8 @@ def predict(
         series: Series Instance UID of that series.
         study: Study Instance UID of that series; by default the service is asked.
         stow: root of a DICOMweb service that receives the DICOM objects.
-        group: series, one answer for each series or file; study, one for all series of a DICOM study.
+        group: series, one answer for each series or file; study, one for all series of a DICOM study; auto, as the
+            task's exams are: study for those of a knee in several planes, else series.
         names: what the outputs call a file: files, its own name; paths, its path, whose folders may name patients.
         abstain_below: leave undecided what has a lower calibrated probability than this.
         report: write report.html.

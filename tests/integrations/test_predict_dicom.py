@@ -19,6 +19,7 @@ from small_bundles import Bright, Mean, untrained, window
 from radimagenet_monai import predict
 from radimagenet_monai.core.errors import ConfigurationError, UsageError
 from radimagenet_monai.core.file_hash import file_digest
+from radimagenet_monai.integrations.prediction.summary import summary_lines
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed (extra: dicom)")
 pytestmark = pytest.mark.slow
@@ -172,12 +173,16 @@ def test_one_answer_for_the_three_series_of_an_exam(tmp_path: Path) -> None:
     workflow.run()
     exams = pd.read_csv(next(bundle.glob("output/**/exams.csv")))
     settings = {"slices": "all"}
-    predict(bundle, tmp_path / "images", tmp_path / "out", group="study", settings=settings, dicom=["sr"])
+    predictions = predict(bundle, tmp_path / "images", tmp_path / "out", settings=settings, dicom=["sr"])
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert len(table) == len(exams) == 2
     assert table["slices_used"].tolist() == exams["slices"].tolist() == [18, 18]
     np.testing.assert_allclose(table["probability_tear"], exams["probability_tear"], atol=1e-6)
     assert table["decision"].tolist() == exams["decision"].tolist()
     assert len(list((tmp_path / "out" / "dicom").iterdir())) == 2
-    predict(bundle, tmp_path / "images", tmp_path / "single", settings=settings)
+    said = summary_lines(tmp_path / "out", predictions, "files")
+    assert said[1] == "  one answer for all series of a DICOM study (--group series: one for each)"
+    predict(bundle, tmp_path / "images", tmp_path / "single", group="series", settings=settings)
     assert len(pd.read_csv(tmp_path / "single" / "predictions.csv")) == 6
+    # A model whose slices are not combined has no exams.
+    assert len(predict(bundle, tmp_path / "images", settings={**settings, "aggregate": "none"})) == 6

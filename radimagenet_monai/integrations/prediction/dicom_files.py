@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from radimagenet_monai.catalog.codes import TaskCodes, finding_code, segment_code
-from radimagenet_monai.catalog.tasks import TASKS
 from radimagenet_monai.core.errors import ConfigurationError, DicomOutputError, UnreadableImageError, UsageError
 from radimagenet_monai.integrations.dicom_output import (
     Finding,
@@ -76,8 +75,7 @@ class DicomFiles:
         self.created = created
         self.stow = stow
         self.model = Model(trained.name, trained.version, trained.sha256)
-        task = TASKS.get(str(trained.facts.get("bundle") or trained.name)) or TASKS.get(trained.name)
-        self.codes = TaskCodes() if task is None else task.codes
+        self.codes = TaskCodes() if trained.task is None else trained.task.codes
 
     def write(self, number: int, exams: Sequence[ExamAnswer], row: dict[str, Any], combined: Any) -> list[str]:
         """Write what was asked for of one study; paths relative to the folder. ``row["dicom"]`` says what is missing.

@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ from radimagenet_monai.integrations.prediction.mask_files import MaskFormat, wri
 from radimagenet_monai.integrations.prediction.pictures import montage
 from radimagenet_monai.integrations.prediction.prediction import Mask, Prediction
 from radimagenet_monai.integrations.prediction.progress import StudyProgress
-from radimagenet_monai.integrations.prediction.studies import Group, Names, Studies, Study, counts_of, find_studies
+from radimagenet_monai.integrations.prediction.studies import (
+    Group,
+    GroupChoice,
+    Names,
+    Studies,
+    Study,
+    counts_of,
+    find_studies,
+)
 from radimagenet_monai.integrations.prediction.trained_bundle import TrainedBundle
 from radimagenet_monai.report.sections.prediction import MOST_PICTURES, write_prediction_page
 
@@ -45,7 +53,7 @@ class Options:
     dicom: tuple[str, ...] = ()
     stow: str | None = None
     abstain_below: float | None = None
-    group: Group = "series"
+    group: GroupChoice = "auto"
     names: Names = "files"
     report: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +83,7 @@ def predict(
     series: str | None = None,
     study: str | None = None,
     stow: str | None = None,
-    group: Group = "series",
+    group: GroupChoice = "auto",
     names: Names = "files",
     abstain_below: float | None = None,
     report: bool = True,
@@ -110,7 +118,8 @@ def predict(
     stow
         Root of a DICOMweb service that receives the DICOM objects.
     group
-        ``"series"``: an answer for each series or file; ``"study"``: one for all series of a DICOM study.
+        ``"series"``: an answer for each series or file; ``"study"``: one for all series of a DICOM study; ``"auto"``,
+        as the task's exams are (`Task.exam`): ``"study"`` for those of a knee in several planes.
     names
         How the outputs name files: ``"files"``, by their own names; ``"paths"``, by their paths below the given ones.
     abstain_below
@@ -193,7 +202,9 @@ def _predicted(
     trained = TrainedBundle(bundle, options.settings, options.abstain_below)
     if options.dicom:
         fitting_kinds(trained, options.dicom)
-    found = find_studies(given, trained.images_in, options.group, options.names)
+    group: Group = trained.group if options.group == "auto" else options.group
+    options = replace(options, group=group)
+    found = find_studies(given, trained.images_in, group, options.names)
     if not found.studies:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in found.reasons.items())
         raise RecordsError(

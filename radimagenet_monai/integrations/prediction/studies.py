@@ -17,6 +17,7 @@ from radimagenet_monai.io.discovery.survey import is_dicom
 from radimagenet_monai.loading.native_dataset import NativeImages
 
 Group = Literal["series", "study"]
+GroupChoice = Literal["auto", "series", "study"]
 Names = Literal["files", "paths"]
 
 

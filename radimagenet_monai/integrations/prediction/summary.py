@@ -11,11 +11,16 @@ from typing import Any
 from radimagenet_monai.engine.outputs.writers import PREDICTIONS_JSON
 from radimagenet_monai.integrations.prediction.prediction import Prediction
 
+_GROUPED = {
+    "series": "one answer for each series or file (--group study: one for all series of a DICOM study)",
+    "study": "one answer for all series of a DICOM study (--group series: one for each)",
+}
+
 
 def summary_lines(out: str | os.PathLike[str], predictions: Sequence[Prediction], names: str) -> list[str]:
     """Every study by answer or reason, what was left out, and where the results are."""
     head: dict[str, Any] = json.loads((Path(out) / PREDICTIONS_JSON).read_text(encoding="utf-8"))
-    lines = [f"{head['answered']} of {len(predictions)} studies have an answer"]
+    lines = [f"{head['answered']} of {len(predictions)} studies have an answer", f"  {_GROUPED[head['group']]}"]
     if head["abstained"]:
         lines.append(f"  undecided: {head['abstained']} below the calibrated probability {head['abstain_below']:g}")
     if head["unusual"]:

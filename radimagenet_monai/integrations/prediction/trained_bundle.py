@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radimagenet_monai.catalog.tasks import TASKS, Task
 from radimagenet_monai.core.errors import ConfigurationError
 from radimagenet_monai.core.file_hash import file_digest
 from radimagenet_monai.engine.postprocessing import UPRIGHT_MASKS, AggregateSlicesd, RestoreMaskd
@@ -21,7 +22,7 @@ from radimagenet_monai.engine.trained.confidence import FeatureCollector
 from radimagenet_monai.engine.trained.intensity import require_trained_intensity
 from radimagenet_monai.engine.trained.model_file import load_model, operating_points, read_facts
 from radimagenet_monai.integrations.prediction.confidence import Confidence
-from radimagenet_monai.integrations.prediction.studies import Exam
+from radimagenet_monai.integrations.prediction.studies import Exam, Group
 from radimagenet_monai.loading.native_dataset import NativeImages, find_native_images
 from radimagenet_monai.loading.whole_image import USED_SLICES, EachSlice, UsedSlices
 
@@ -122,6 +123,17 @@ class TrainedBundle:
     def exclusive(self) -> bool:
         """Whether the outputs of a classifier are classes, of which one holds."""
         return not self.findings
+
+    @property
+    def task(self) -> Task | None:
+        """The task of the catalogue that the model was trained for; ``None`` for any other bundle."""
+        return TASKS.get(str(self.facts.get("bundle") or self.name)) or TASKS.get(self.name)
+
+    @property
+    def group(self) -> Group:
+        """What one answer is for: a study if the task's exams are studies and the model combines slices."""
+        combines = self._get("aggregate") not in (None, "none") and not self.segments
+        return "study" if combines and self.task is not None and self.task.exam == "study" else "series"
 
     @property
     def outputs(self) -> list[str]:
