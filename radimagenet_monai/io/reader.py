@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
 import zipfile
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.io.dicom.files import read_dicom_file, read_dicom_series
-from radimagenet_monai.io.dicom.header_facts import header_facts
+from radimagenet_monai.io.dicom.header_facts import HeaderFacts, header_facts, known_facts
 from radimagenet_monai.io.dicom.series_kind import ACROSS, COPY, kinds_against
 from radimagenet_monai.io.discovery.left_out import HIDDEN, NO_PIXELS, SYSTEM_FILE, TEXT, LeftOut
 from radimagenet_monai.io.discovery.walk import walk_files
@@ -46,6 +47,7 @@ from radimagenet_monai.io.limits import MAX_CACHED_BYTES, MAX_DECODED_BYTES, MAX
 from radimagenet_monai.io.native_image import NativeImage
 
 _HEAD_BYTES = 540
+_MAX_HEADER_BYTES = 1 << 26  # of a DICOM file in an archive; the pixels behind it are not needed
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _SUPPORTED = (
     "DICOM, NIfTI, NRRD, MetaImage, FreeSurfer, PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, NPY and ZIP are read"
@@ -387,6 +389,45 @@ def _read_zip(path: str, plane: PlaneChoice) -> NativeImage:
             # The temporary name would mean nothing to the user.
             raise UnreadableImageError(path, exc.stage, exc.cause) from None
     return replace(image, path=path)
+
+
+@contextlib.contextmanager
+def unpacked_archive(path: str | os.PathLike[str]) -> Iterator[str]:
+    """A temporary folder with the files of a ZIP archive, unpacked within limits; removed behind the context.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the archive is damaged or beyond the limits.
+    """
+    with TemporaryDirectory(prefix="radimagenet-") as folder:
+        _unpacked(os.fspath(path), folder)
+        yield folder
+
+
+def archived_facts(path: str | os.PathLike[str]) -> HeaderFacts | None:
+    """Header facts of the first DICOM image of a ZIP archive; ``None`` without one, and for any other file.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the archive is damaged.
+    """
+    name = os.fspath(path)
+    with stage(name, "open"), TemporaryDirectory(prefix="radimagenet-") as folder:
+        if image_kind(name) != "zip":
+            return None
+        with zipfile.ZipFile(name) as archive:
+            for number, member in enumerate(_members(archive)):
+                with archive.open(member) as stream:
+                    head = stream.read(_HEAD_BYTES)
+                    if _kind_of(head, member.filename, member.file_size) != "dicom":
+                        continue
+                    target = Path(folder) / str(number)
+                    target.write_bytes(head + stream.read(_MAX_HEADER_BYTES))
+                if (facts := known_facts(target)) is not None and facts.has_pixels:
+                    return facts
+    return None
 
 
 def _image_kinds(files: Iterable[str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def test_evaluation_by_openvino_equals_torch(trained: Path, busi: Path, tmp_path
         run_workflow(trained, "evaluate", dataset_dir=str(busi), output_dir=str(out), runtime=runtime, num_workers=0)
         report = json.loads((out / "evaluation.json").read_text())
         assert report["settings"]["runtime"] == runtime
-        found[runtime] = report["metrics"]["discrimination"]["auc"], json.loads((out / "run.json").read_text())
+        found[runtime] = report["metrics"]["auc"]["auc"], json.loads((out / "run.json").read_text())
     assert found["openvino"][0] == pytest.approx(found["torch"][0], abs=1e-9)
     assert "weights_sha256" in found["torch"][1]
     assert found["openvino"][1]["weights_sha256"] == found["torch"][1]["weights_sha256"]

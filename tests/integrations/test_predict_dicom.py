@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,74 @@ def test_the_segmentation_is_the_mask(directions: np.ndarray, tmp_path: Path) ->
     assert capture.StudyInstanceUID == pydicom.dcmread(files[0]).StudyInstanceUID
 
 
+def zipfile_of(name: Path, *files: Path) -> Path:
+    """A ZIP archive with the files in a folder of it."""
+    folder = name.parent / f"{name.name}_files"
+    (folder / "inner").mkdir(parents=True)
+    for file in files:
+        shutil.copy(file, folder / "inner")
+    return Path(shutil.make_archive(str(name), "zip", folder))
+
+
+def enhanced(files: list[Path], path: Path) -> Path:
+    """The slices of a series, in the order of their files, as frames of one enhanced CT."""
+    slices = [pydicom.dcmread(file) for file in files]
+    dataset = pydicom.dcmread(files[0])
+    measures, orientation, shared = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = dataset.PixelSpacing, dataset.SliceThickness
+    orientation.ImageOrientationPatient = dataset.ImageOrientationPatient
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = []
+    for one in slices:
+        place, group = pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient = one.ImagePositionPatient
+        group.PlanePositionSequence = [place]
+        dataset.PerFrameFunctionalGroupsSequence.append(group)
+    for keyword in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
+        delattr(dataset, keyword)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedCTImageStorage
+    dataset.NumberOfFrames = len(slices)
+    dataset.PixelData = b"".join(one.PixelData for one in slices)
+    path.parent.mkdir()
+    dataset.save_as(path)
+    return path
+
+
+def test_an_archive_or_an_enhanced_object_gives_what_the_series_gives(tmp_path: Path) -> None:
+    bundle = window(untrained("breast_mass_us_segmentation", tmp_path, Bright(), image_size=64))
+    files = ct(tmp_path / "series", oblique())
+    frames = enhanced(files, tmp_path / "enhanced" / "a.dcm")
+    uids = [str(pydicom.dcmread(file).SOPInstanceUID) for file in files]
+    archives = [zipfile_of(tmp_path / "a", *files), zipfile_of(tmp_path / "b", frames)]
+    given = [tmp_path / "series", archives[0], frames, archives[1]]
+    predictions = predict(bundle, given, tmp_path / "out", dicom=["seg", "sc"], report=False)
+    assert [prediction.row["dicom"] for prediction in predictions] == [None] * 4
+    found = []
+    for number in range(1, 5):
+        stored = highdicom.seg.segread(tmp_path / "out" / "dicom" / f"{number:06d}_seg.dcm")
+        how = {"combine_segments": True, "assert_missing_frames_are_empty": True}
+        if number < 3:
+            (series_item,) = stored.ReferencedSeriesSequence
+            referenced = {str(item.ReferencedSOPInstanceUID) for item in series_item.ReferencedInstanceSequence}
+            assert referenced == set(uids)
+            found.append(stored.get_pixels_by_source_instance(uids, **how))
+        else:
+            uid = str(pydicom.dcmread(frames).SOPInstanceUID)
+            found.append(stored.get_pixels_by_source_frame(uid, range(1, len(files) + 1), **how))
+    assert found[0].sum() > 100
+    for masks in found[1:]:
+        np.testing.assert_array_equal(masks, found[0])
+    captures = [pydicom.dcmread(path) for path in sorted((tmp_path / "out" / "dicom").glob("*_sc.dcm"))]
+    assert captures[0].SOPInstanceUID == captures[1].SOPInstanceUID, "of the same slice"
+    assert captures[2].SOPInstanceUID == captures[3].SOPInstanceUID
+    settings = {"plane": "coronal"}
+    ct(tmp_path / "upright", np.eye(3))
+    upright = zipfile_of(tmp_path / "c", *sorted((tmp_path / "upright").iterdir()))
+    (prediction,) = predict(bundle, upright, tmp_path / "other", dicom=["seg"], settings=settings)
+    assert prediction.row["dicom"] == "its coronal slices are not those of its file; leave --plane out"
+
+
 def test_the_report_has_the_probability(tmp_path: Path) -> None:
     bundle = untrained("acl_tear_mri_classification", tmp_path, Mean(), threshold=0.5)
     ct(tmp_path / "series", np.eye(3))
@@ -113,16 +182,26 @@ def test_objects_keep_to_the_standard(tmp_path: Path) -> None:
         assert standard_errors(path) == [], path
 
 
-def test_what_is_not_dicom_is_said(tmp_path: Path) -> None:
+def test_what_is_not_dicom_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from test_predict import AFFINES, volume
     from written_series import write_nifti
 
     bundle = window(untrained("breast_mass_us_segmentation", tmp_path, Bright(), image_size=64))
     image = write_nifti(tmp_path / "a.nii.gz", volume(), AFFINES["RAS"])
-    (prediction,) = predict(bundle, image, tmp_path / "out", dicom=["seg"])
-    assert prediction.row["dicom"] == "its source is not DICOM"
-    assert prediction.problem == ""
-    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["dicom"] == "seg"
+    zipped = zipfile_of(image.parent / "volume", image)
+    for given in (image, zipped):
+        with pytest.raises(ConfigurationError, match="--dicom seg was given, and none of 1 images is DICOM"):
+            predict(bundle, given, tmp_path / "out", dicom=["seg"])
+    assert not (tmp_path / "out").exists()
+    ct(tmp_path / "series", np.eye(3))
+    with caplog.at_level(logging.WARNING):
+        volume_row, series_row = (
+            prediction.row
+            for prediction in predict(bundle, [image, tmp_path / "series"], tmp_path / "out", dicom=["seg"])
+        )
+    assert "1 of 2 studies are not DICOM and get no DICOM object" in caplog.text
+    assert volume_row["dicom"] == "its source is not DICOM"
+    assert volume_row["problem"] is series_row["dicom"] is None
 
 
 def test_one_answer_for_the_three_series_of_an_exam(tmp_path: Path) -> None:

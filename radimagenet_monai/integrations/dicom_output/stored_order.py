@@ -26,13 +26,24 @@ def files_in_order(folder: str | os.PathLike[str]) -> list[Path]:
     UnreadableImageError
         If the folder holds no series, or several, or two copies of a slice.
     """
+    return [file for volume in volumes_in_order(folder) for file in volume]
+
+
+def volumes_in_order(folder: str | os.PathLike[str]) -> list[list[Path]]:
+    """`files_in_order`, one list for each volume (phase, echo) of the series.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `files_in_order`.
+    """
     name = os.fspath(folder)
     files = sorted(series_of(name, dicom_files_below(name)), key=natural)
     facts = [slice_facts(load_dataset(file, header_only=True, tags=FACT_TAGS), file) for file in files]
     if all(fact.orientation is not None for fact in facts):
         # As the reader does: rounding differences must not make several stacks.
         facts = [replace(fact, orientation=facts[0].orientation) for fact in facts]
-    return [Path(files[index]) for index in order_series(facts).flat]
+    return [[Path(files[index]) for index in volume] for volume in order_series(facts).volumes]
 
 
 def as_stored(source_files: Sequence[str | os.PathLike[str]], masks: np.ndarray) -> np.ndarray:

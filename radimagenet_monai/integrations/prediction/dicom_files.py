@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +26,15 @@ from radimagenet_monai.integrations.dicom_output import (
     write_segmentation,
 )
 from radimagenet_monai.integrations.dicom_output.contents import Decision
+from radimagenet_monai.integrations.dicom_output.stored_order import volumes_in_order
 from radimagenet_monai.integrations.prediction.confidence import ABSTAINED
 from radimagenet_monai.integrations.prediction.kept_results import DICOM_FOLDER
 from radimagenet_monai.integrations.prediction.pictures import picture_of, place_shown
+from radimagenet_monai.integrations.prediction.studies import Study, may_be_dicom
 from radimagenet_monai.integrations.prediction.trained_bundle import ExamAnswer, TrainedBundle
 from radimagenet_monai.io.discovery.survey import is_dicom, series_volumes
+from radimagenet_monai.io.geometry import PLANES
+from radimagenet_monai.io.reader import image_kind, read_frame, unpacked_archive
 
 logger = logging.getLogger(__name__)
 
@@ -100,42 +105,54 @@ class DicomFiles:
         problems: list[str] = []
         for place, exam in enumerate(exams, start=1):
             name = f"{number:06d}" + (f"_{place}" if len(exams) > 1 else "")
-            if not is_dicom(exam.used.items[0]["image"]):
-                problems.append("its source is not DICOM")
+            if _resliced(exam):
+                problems.append(f"its {exam.used.plane} slices are not those of its file; leave --plane out")
                 continue
-            for kind in self.kinds:
-                if kind == "sr" and place > 1:
-                    continue  # one report of an exam, on its first series
-                path = self.folder / DICOM_FOLDER / f"{name}_{kind}.dcm"
-                try:
-                    written += self._write(kind, path, exam, row, combined)
-                except (DicomOutputError, UnreadableImageError) as error:
-                    problems.append(f"no {kind.upper()}: {_without_path(str(error))}")
+            with _source_volumes(exam) as volumes:
+                if not volumes:
+                    problems.append("its source is not DICOM")
+                    continue
+                for kind in self.kinds:
+                    if kind == "sr" and place > 1:
+                        continue  # one report of an exam, on its first series
+                    path = self.folder / DICOM_FOLDER / f"{name}_{kind}.dcm"
+                    try:
+                        written += self._write(kind, path, exam, volumes, row, combined)
+                    except (DicomOutputError, UnreadableImageError) as error:
+                        problems.append(f"no {kind.upper()}: {_without_path(str(error))}")
         if self.stow and written:
             answers = store_instances(self.stow, written, progress=False)
             problems += [f"not stored: {answer.reason}" for answer in answers if not answer.stored]
         row["dicom"] = "; ".join(dict.fromkeys(problems)) or None
         return [path.relative_to(self.folder).as_posix() for path in written]
 
-    def _write(self, kind: str, path: Path, exam: ExamAnswer, row: dict[str, Any], combined: Any) -> list[Path]:
-        files = exam.used.series or [exam.used.items[0]["image"]]
+    def _write(
+        self,
+        kind: str,
+        path: Path,
+        exam: ExamAnswer,
+        volumes: Sequence[Sequence[str]],
+        row: dict[str, Any],
+        combined: Any,
+    ) -> list[Path]:
+        files = [file for volume in volumes for file in volume]
         if kind == "seg":
-            return self._segmentation(path, exam, files)
+            return self._segmentation(path, exam, volumes)
         if kind == "sr":
-            return [write_report(files, self._findings(exam, row, combined), self.model, path, self.created)]
+            findings = self._findings(exam, len(files) > 1, row, combined)
+            return [write_report(files, findings, self.model, path, self.created)]
         place = place_shown(exam)
         index = exam.used.places[place]
         picture = _captioned(picture_of(exam, place), self._caption(row))
         source, frame = (files[index], None) if len(files) > 1 else (files[0], index if exam.used.total > 1 else None)
         return [write_secondary_capture(source, picture, self.model, path, frame=frame, created=self.created)]
 
-    def _segmentation(self, path: Path, exam: ExamAnswer, files: Sequence[str]) -> list[Path]:
+    def _segmentation(self, path: Path, exam: ExamAnswer, volumes: Sequence[Sequence[str]]) -> list[Path]:
         masks = np.zeros((exam.used.total, *exam.upright[0].shape), np.uint8)
         for place, mask in zip(exam.used.places, exam.upright, strict=True):
             masks[place] = mask > 0
         code = segment_code(self.codes, "lesion")
         segments = [Segment("lesion", code.category, code.type, code.region)]
-        volumes = series_volumes(files[0]) if len(files) > 1 else [list(files)]
         written: list[Path] = []
         start = 0
         for number, volume in enumerate(volumes, start=1):
@@ -146,9 +163,8 @@ class DicomFiles:
             written += write_segmentation(volume, stored, segments, self.model, target, self.created)
         return written
 
-    def _findings(self, exam: ExamAnswer, row: dict[str, Any], combined: Any) -> list[Finding]:
+    def _findings(self, exam: ExamAnswer, several: bool, row: dict[str, Any], combined: Any) -> list[Finding]:
         trained, places = self.trained, tuple(exam.used.places)
-        several = bool(exam.used.series)
         where = {"images": places if several else None, "frames": None if several else _frames(exam, places)}
         probabilities = dict(zip(trained.outputs, np.asarray(combined).tolist(), strict=True))
         names = trained.findings or (trained.classes[1:] if len(trained.classes) == 2 else trained.classes)
@@ -201,6 +217,46 @@ def fitting_kinds(trained: TrainedBundle, kinds: Sequence[str]) -> list[str]:
         needed = "classifier" if trained.segments else "segmenter"
         logger.warning("--dicom %s is not made: the bundle is no %s", left_out, needed)
     return fitting
+
+
+def require_sources(studies: Sequence[Study], kinds: Sequence[str]) -> None:
+    """Refuse studies of which none is DICOM, and log a warning if some are not.
+
+    Raises
+    ------
+    ConfigurationError
+        If no DICOM object can be made.
+    """
+    without = sum(not any(may_be_dicom(exam.path) for exam in study.exams) for study in studies)
+    if without == len(studies):
+        raise ConfigurationError(
+            f"--dicom {','.join(kinds)} was given, and none of {without} images is DICOM: other formats lack the "
+            "identifiers that a DICOM object refers to; leave --dicom out, or give the DICOM files. Nothing was run"
+        )
+    if without:
+        logger.warning("%d of %d studies are not DICOM and get no DICOM object", without, len(studies))
+
+
+@contextlib.contextmanager
+def _source_volumes(exam: ExamAnswer) -> Iterator[list[list[str]]]:
+    """The DICOM files of an answer, volume after volume in the order of its slices; empty for other formats."""
+    first = exam.used.items[0]["image"]
+    if is_dicom(first):
+        files = exam.used.series or [first]
+        yield series_volumes(files[0]) if len(files) > 1 else [list(files)]
+    elif image_kind(first) == "zip" and may_be_dicom(first):
+        with unpacked_archive(first) as folder:
+            yield [[str(file) for file in volume] for volume in volumes_in_order(folder)]
+    else:
+        yield []
+
+
+def _resliced(exam: ExamAnswer) -> bool:
+    """Whether the slices of a single file are of another plane than those that it stores."""
+    used = exam.used
+    if used.series or used.total == 1 or used.plane not in PLANES:
+        return False
+    return read_frame(used.items[0]["image"], 0, "acquired")[0].plane != used.plane
 
 
 def _frames(exam: ExamAnswer, places: tuple[int, ...]) -> tuple[int, ...] | None:

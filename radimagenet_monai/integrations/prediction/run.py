@@ -22,7 +22,7 @@ from radimagenet_monai.engine.start.preflight import require_writable
 from radimagenet_monai.integrations.dicom_output import fetch_series
 from radimagenet_monai.integrations.prediction.answered_study import StudyAnswer, answer_study, unanswered
 from radimagenet_monai.integrations.prediction.confidence import ABSTAINED
-from radimagenet_monai.integrations.prediction.dicom_files import DicomFiles, fitting_kinds
+from radimagenet_monai.integrations.prediction.dicom_files import DicomFiles, fitting_kinds, require_sources
 from radimagenet_monai.integrations.prediction.kept_results import STUDIES_FOLDER, KeptResults
 from radimagenet_monai.integrations.prediction.mask_files import MaskFormat, write_masks
 from radimagenet_monai.integrations.prediction.pictures import montage
@@ -211,6 +211,8 @@ def _predicted(
             f"nothing to predict among {len(given)} path{'s' if len(given) > 1 else ''}; expected DICOM, NIfTI, NRRD, "
             f"PNG, JPEG, TIFF or NPY{f'; left out: {reasons}' if reasons else ''}"
         )
+    if options.dicom:
+        require_sources(found.studies, options.dicom)
     if out is None:
         with StudyProgress(len(found.studies), 0, progress) as counted:
             predictions = []

@@ -14,6 +14,7 @@ from radimagenet_monai.core.errors import UnreadableImageError
 from radimagenet_monai.engine.outputs.writers import images_folder, relative_to
 from radimagenet_monai.io.dicom.header_facts import known_facts
 from radimagenet_monai.io.discovery.survey import is_dicom
+from radimagenet_monai.io.reader import archived_facts
 from radimagenet_monai.loading.native_dataset import NativeImages
 
 Group = Literal["series", "study"]
@@ -155,8 +156,19 @@ def shown_name(root: str, path: str, names: Names) -> str:
 
 
 def _study_of(path: str) -> str:
-    facts = known_facts(path) if is_dicom(path) else None
+    try:
+        facts = known_facts(path) if is_dicom(path) else archived_facts(path)
+    except UnreadableImageError:  # reading it gives the reason
+        return ""
     return "" if facts is None else facts.study
+
+
+def may_be_dicom(path: str) -> bool:
+    """Whether a file, or a ZIP archive, holds a DICOM image, or is an archive too damaged to tell."""
+    try:
+        return is_dicom(path) or archived_facts(path) is not None
+    except UnreadableImageError:
+        return True
 
 
 def _identity(exam: Exam) -> str:
