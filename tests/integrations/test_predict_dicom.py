@@ -263,5 +263,10 @@ def test_one_answer_for_the_three_series_of_an_exam(tmp_path: Path) -> None:
     assert said[1] == "  one answer for all series of a DICOM study (--group series: one for each)"
     predict(bundle, tmp_path / "images", tmp_path / "single", group="series", settings=settings)
     assert len(pd.read_csv(tmp_path / "single" / "predictions.csv")) == 6
+    folders = sorted((tmp_path / "images" / "exam0").iterdir())
+    archives = [zipfile_of(tmp_path / folder.name, *folder.iterdir()) for folder in folders]
+    (zipped,) = predict(bundle, archives, settings=settings)
+    assert zipped.row["slices_used"] == 18
+    assert zipped.row["probability_tear"] == pytest.approx(exams["probability_tear"][0], abs=1e-6)
     # A model whose slices are not combined has no exams.
     assert len(predict(bundle, tmp_path / "images", settings={**settings, "aggregate": "none"})) == 6
