@@ -26,7 +26,7 @@ from radimagenet_monai.collection.bundle_files import (
     list_bundle_files,
 )
 from radimagenet_monai.collection.model_card import GIT_ATTRIBUTES, front_matter, state_data_license, state_weights
-from radimagenet_monai.collection.render import render_bundle
+from radimagenet_monai.collection.render import render_bundle, render_zoo_test
 from radimagenet_monai.collection.sbom import bill_of_materials
 from radimagenet_monai.collection.verification.verify import verify_bundle
 from radimagenet_monai.core.atomic import scratch_folder
@@ -78,10 +78,11 @@ def release_bundles(
     ``out`` receives ``<name>_v<version>.zip`` (with one folder ``<name>``, as `monai.bundle.download` requires, and a
     ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
     ``huggingface/<name>/``, the content of a repository on the hub; with ``url``, ``model_zoo/<name>/``, the content of
-    a pull request to MONAI's model zoo, whose ``large_files.yml`` states address and SHA-256 of the weights, and the
-    weights as single files, ``<name>_v<version>_model.pt``; and ``sbom.cdx.json``, a software bill of materials
-    (CycloneDX), the only file that depends on the installed packages. All other bytes depend only on the bundles'
-    contents: not on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
+    a pull request to MONAI's model zoo, whose ``large_files.yml`` states address and SHA-256 of the weights,
+    ``model_zoo/unit_tests/test_<name>.py``, which belongs into the zoo's ``ci/unit_tests``, and the weights as
+    single files, ``<name>_v<version>_model.pt``; and ``sbom.cdx.json``, a software bill of materials (CycloneDX), the
+    only file that depends on the installed packages. All other bytes depend only on the bundles' contents: not
+    on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
 
     Parameters
     ----------
@@ -287,6 +288,11 @@ def _write_for_model_zoo(staged: _Staged, release: Path, url: str) -> None:
         _write_text(folder / LARGE_FILES, f"large_files:\n{listed}")
         sums[LARGE_FILES] = file_digest(folder / LARGE_FILES)
     _write_text(folder / SUMS_FILE, format_sums(sums))
+    test = render_zoo_test(staged.task) if "configs/train.json" in staged.files else None
+    if test is not None:
+        tests = release / ZOO_FOLDER / "unit_tests"
+        tests.mkdir(exist_ok=True)
+        _write_text(tests / f"test_{staged.name}.py", test)
 
 
 def _write_sums(folder: Path) -> None:

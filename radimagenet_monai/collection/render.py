@@ -58,12 +58,7 @@ def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
     dataset
         Dataset that the model card and ``data_license.txt`` describe; by default the task's own.
     """
-    environment = Environment(
-        loader=PackageLoader("radimagenet_monai.collection", "templates"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # JSON, Markdown and plain text, no HTML
-    )
+    environment = _environment()
     context = _context(task, dataset)
     rendered = {
         "LICENSE": _package_text("templates/common/LICENSE"),
@@ -76,6 +71,15 @@ def render_bundle(task: Task, dataset: Dataset | None = None) -> dict[str, str]:
             text = environment.get_template(name).render(context)
             rendered[path] = _canonical_json(text) if path.endswith(".json") else text
     return dict(sorted(rendered.items()))
+
+
+def render_zoo_test(task: Task) -> str | None:
+    """Text of the unit test that MONAI's model zoo runs on the bundle of ``task``; ``None`` if it has no phantom."""
+    dataset = DATASETS.require(task.dataset)
+    if dataset.name not in DATASETS.builtin() and not dataset.phantom:
+        return None
+    patients = 3 * len(task.classes) if task.kind is Kind.PRETRAINING else 90  # every class in every split
+    return _environment().get_template("zoo/unit_test.py.j2").render(task=task, patients=patients)
 
 
 def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[Path]:
@@ -97,6 +101,15 @@ def write_bundles(out: str | os.PathLike[str], names: Iterable[str] | None = Non
 def stale_files(folder: str | os.PathLike[str], task: Task) -> list[str]:
     """Files of the bundle in ``folder`` that are missing or differ from the output of `render_bundle`."""
     return _stale(Path(folder), render_bundle(task))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("radimagenet_monai.collection", "templates"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # JSON, Markdown, plain text and Python, no HTML
+    )
 
 
 def _stale(folder: Path, rendered: dict[str, str]) -> list[str]:

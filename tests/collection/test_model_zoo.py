@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.collection.verification.verify import verify_bundle
 from radimagenet_monai.collection.versions import BUNDLE_VERSION
 from radimagenet_monai.core.version import __version__
+from radimagenet_monai.engine.trained.model_file import save_model
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +74,59 @@ def test_what_a_pull_request_adds(trained: Path, tmp_path: Path) -> None:
     assert all(path.stat().st_size < LIMIT for path in found.values())
     sums = parse_sums(found["SHA256SUMS"].read_text())
     assert set(sums) == set(found) - {"SHA256SUMS"} | {"models/model.pt"}
+    test = tmp_path / "release" / "model_zoo" / "unit_tests" / f"test_{NAME}.py"
+    compile(test.read_text(), test, "exec")
     release_bundles(trained.parent, tmp_path / "release", url="https://example.org/r")  # over an earlier one
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [NAME, "breast_mass_us_segmentation", "acl_tear_mri_classification"])
+def test_the_unit_test_of_a_pull_request_passes(name: str, tmp_path: Path) -> None:
+    """Laid out as in the zoo, started from its root with the folder of its tests on the path, as its runner does."""
+    release_bundles(BUNDLES, tmp_path / "release", [name], url="https://example.org/r", weights="leave")
+    zoo = tmp_path / "zoo"
+    shutil.copytree(tmp_path / "release" / "model_zoo" / name, zoo / "models" / name)
+    shutil.copytree(tmp_path / "release" / "model_zoo" / "unit_tests", zoo / "ci" / "unit_tests")
+    before = {path: path.read_bytes() for path in zoo.rglob("*") if path.is_file()}
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "unittest", f"test_{name}"],
+        cwd=zoo,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(zoo / "ci" / "unit_tests"), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Ran 3 tests" in done.stderr
+    assert {path: path.read_bytes() for path in zoo.rglob("*") if path.is_file()} == before
+
+
+ZOO = os.environ.get("MONAI_MODEL_ZOO", "")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not ZOO, reason="MONAI_MODEL_ZOO names no checkout of Project-MONAI/model-zoo")
+@pytest.mark.parametrize("name", [NAME, "breast_mass_us_segmentation"])
+def test_the_zoo_verifies_a_bundle(name: str, tmp_path: Path) -> None:
+    """By its own ``ci/verify_bundle.py``, unmodified, with random weights of the default architecture."""
+    release_bundles(BUNDLES, tmp_path / "release", [name], url="https://example.org/r", weights="leave")
+    models = tmp_path / "zoo" / "models"
+    shutil.copytree(tmp_path / "release" / "model_zoo" / name, models / name)
+    shutil.copytree(Path(ZOO) / "ci", tmp_path / "zoo" / "ci")
+    (models / "model_info.json").write_text("{}")
+    config = ConfigParser.load_config_file(models / name / "configs" / "inference.json")
+    network = ConfigParser(config | {"bundle_root": str(models / name)}).get_parsed_content("network_def")
+    save_model(models / name / "models" / "model.pt", network, {"architecture": "resnet50", "weights": "random"})
+    done = subprocess.run(
+        [sys.executable, "ci/verify_bundle.py", "-b", name, "-m", "full"],
+        cwd=tmp_path / "zoo",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "export weights into TorchScript module successfully" in done.stdout
 
 
 def test_without_weights_there_is_no_list(trained: Path, tmp_path: Path) -> None:
