@@ -78,7 +78,8 @@ def render_zoo_test(task: Task) -> str | None:
     dataset = DATASETS.require(task.dataset)
     if dataset.name not in DATASETS.builtin() and not dataset.phantom:
         return None
-    patients = 3 * len(task.classes) if task.kind is Kind.PRETRAINING else 90  # every class in every split
+    # Every class in every split; a patient of BUSI is one image.
+    patients = 3 * len(task.classes) if task.kind is Kind.PRETRAINING else {"busi": 90}.get(dataset.name, 30)
     return _environment().get_template("zoo/unit_test.py.j2").render(task=task, patients=patients)
 
 
