@@ -26,6 +26,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) + 1)" 2>/dev/null || echo auto)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# Where the environment forbids it, each of the commands that tests start would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: hashes audit-deps demo test test-fast test-long test-search test-seeds test-label test-deploy lint bench clean
 
 demo: $(VENV)/.demo

@@ -34,8 +34,8 @@ REPRESENTATIVE = {
     "intracranial_hemorrhage_ct_classification",
     "thyroid_nodule_us_segmentation",
 }
-# Exams and findings are exported as two classes are.
-EXPORTED = REPRESENTATIVE - {"meniscal_tear_mri_classification", "intracranial_hemorrhage_ct_classification"}
+# The export of a classifier is in test_life.py.
+EXPORTED = {"thyroid_nodule_us_segmentation"}
 NAMES = [
     pytest.param(bundle.name, marks=() if bundle.name in REPRESENTATIVE else pytest.mark.long) for bundle in BUNDLES
 ]
@@ -181,6 +181,7 @@ def check_exports(task: Task, bundle: Path, tmp_path: Path, monkeypatch: pytest.
     torch.testing.assert_close(torch.from_numpy(output), expected, **tolerance)
 
 
+@pytest.mark.long
 def test_two_bundles_in_one_process(phantom: Fixture, few_records: Fixture, tmp_path: Path) -> None:
     """Their code, classes and networks do not get mixed up."""
     names = ("breast_mass_us_classification", "breast_mass_us_segmentation")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forks
 import monai.bundle
 import pytest
 from bundle_runs import BUNDLES, command, copy_bundle
@@ -91,7 +92,8 @@ def assert_status_2(done: subprocess.CompletedProcess, *parts: str) -> None:
 
 def test_the_command_line_ends_with_status_2_and_leaves_no_file(bundle: Path, tmp_path: Path) -> None:
     arguments = command(bundle, "train", {"wieghts": "radimagenet_keras", "dataset_dir": "absent"})[3:]
-    assert_status_2(run_monai(*arguments, cwd=tmp_path), "--wieghts", "did you mean --weights?")
+    done = forks.run([sys.executable, "-m", "monai.bundle", *arguments], cwd=tmp_path)
+    assert_status_2(done, "--wieghts", "did you mean --weights?")
 
 
 @pytest.mark.long

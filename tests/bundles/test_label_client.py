@@ -104,6 +104,7 @@ def causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
+@pytest.mark.long
 def test_masks_are_stored_and_train_a_segmenter(busi: Path, tmp_path: Path) -> None:
     bundle = copy_bundle("breast_mass_us_segmentation", tmp_path)
     run_workflow(bundle, "train", dataset_dir=str(busi), max_epochs=1, **TINY)

@@ -38,6 +38,7 @@ def inference(bundle: Path, images: Path, out: Path, **keys: Any) -> np.ndarray:
     return np.array([row["probability_malignant"] for row in rows])
 
 
+@pytest.mark.long
 def test_a_model_that_passes_is_used_and_one_that_does_not_is_not(
     trained: Path, busi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

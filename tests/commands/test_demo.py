@@ -5,28 +5,54 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forks import forked_commands, forked_pools
 from shallow_densenet import make_shallow, shallow_densenet
 
+from radimagenet_monai import load_encoder
 from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
-from radimagenet_monai.commands.on_phantoms.demo import run_demo
+from radimagenet_monai.commands.on_phantoms import demo
 
 pytestmark = pytest.mark.slow
 
 
+def run_small_demo(out: Path) -> Path:
+    with shallow_densenet(), forked_commands(make_shallow), forked_pools():
+        return demo.run_demo(
+            out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=1, pretraining_epochs=1
+        )
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("demo") / "out"
-    with shallow_densenet(), forked_commands(make_shallow), forked_pools():
-        return run_demo(out, images=60, epochs=1, image_size=64, pretraining_images=330, folds=1, pretraining_epochs=1)
+    """The report of the comparison at the end of a whole demo."""
+    return run_small_demo(tmp_path_factory.mktemp("demo") / "whole")
 
 
 @pytest.fixture(scope="module")
-def report(comparison: Path) -> Path:
-    return comparison.parents[1] / "report.html"
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a demo asks of `compare`. That is not run here: the tests of the command do."""
+    arguments: dict[str, Any] = {}
+    bind = signature(demo.compare).bind
+
+    def compare(*given: Any, **options: Any) -> Path:
+        arguments.update(bind(*given, **options).arguments)
+        return Path(arguments["out"]) / "report.html"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "compare", compare)
+        run_small_demo(tmp_path_factory.mktemp("demo") / "out")
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def report(asked: dict[str, Any]) -> Path:
+    """The report before the comparison."""
+    return Path(asked["out"]).parent / "report.html"
 
 
 class _Page(html.parser.HTMLParser):
@@ -77,6 +103,17 @@ def test_real_ultrasound_files_were_read(report: Path) -> None:
     assert sum(row["problem"] is None for row in rows) >= 5
 
 
+def test_the_pretrained_encoder_is_compared_with_random_initialization(asked: dict[str, Any]) -> None:
+    random, pretrained = asked["weights"]
+    name, _, file = pretrained.partition("=")
+    assert (random, name) == ("random", "pretrained")
+    with shallow_densenet():
+        assert load_encoder(demo.ARCHITECTURE, file).num_features == 1024
+    assert (asked["task"], asked["choices"]["folds"], asked["choices"]["epochs"]) == (demo.TASK, 1, 1)
+    assert Path(asked["records"]).is_file()
+
+
+@pytest.mark.long
 def test_comparison_answers_the_question_and_says_what_phantoms_are(comparison: Path) -> None:
     analysis = json.loads((comparison.parent / "analysis.json").read_text(encoding="utf-8"))
     assert {run["status"] for run in analysis["runs"]} == {"finished"}
@@ -89,7 +126,5 @@ def test_comparison_answers_the_question_and_says_what_phantoms_are(comparison: 
 
 
 def test_demo_can_be_run_again_in_its_own_folder(report: Path) -> None:
-    from radimagenet_monai.commands.on_phantoms.demo import _fresh_folder
-
-    folder = _fresh_folder(report.parent)
+    folder = demo._fresh_folder(report.parent)
     assert [path.name for path in folder.iterdir()] == [".radimagenet-demo"]

@@ -62,7 +62,8 @@ def typed(data: Path, out: Path, *more: str, protocol: str = "probe") -> None:
 @pytest.fixture(scope="module")
 def finished(data: Path) -> Path:
     """The folder of a finished comparison by the probe."""
-    typed(data, data.parent / "out")
+    with forked_pools():
+        typed(data, data.parent / "out")
     return data.parent / "out"
 
 

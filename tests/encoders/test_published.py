@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 ALL = list(ARCHITECTURES)
 
 
-DAILY = [pytest.param(name, marks=() if name in ("resnet50", "densenet121") else pytest.mark.long) for name in ALL]
+DAILY = [pytest.param(name, marks=() if name == "densenet121" else pytest.mark.long) for name in ALL]
 
 
 @pytest.fixture(scope="module", params=ALL)

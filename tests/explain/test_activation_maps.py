@@ -93,7 +93,14 @@ def test_grad_cam_equals_its_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "method"), [*((name, "gradcam++") for name in ARCHITECTURES), ("resnet50", "gradcam")]
+    ("architecture", "method"),
+    [
+        *(
+            pytest.param(name, "gradcam++", marks=pytest.mark.long if name == "inceptionresnetv2" else ())
+            for name in ARCHITECTURES
+        ),
+        ("resnet50", "gradcam"),
+    ],
 )
 def test_every_encoder_agrees_with_monai(architecture: str, method: str) -> None:
     torch.manual_seed(1)
@@ -160,7 +167,14 @@ def test_cells_lie_where_their_receptive_fields_are_centered(architecture: str) 
 
 
 @pytest.mark.parametrize(
-    ("architecture", "freeze"), [*((name, "none") for name in ARCHITECTURES), ("densenet121", "encoder")]
+    ("architecture", "freeze"),
+    [
+        *(
+            pytest.param(name, "none", marks=pytest.mark.long if name.startswith("inception") else ())
+            for name in ARCHITECTURES
+        ),
+        ("densenet121", "encoder"),
+    ],
 )
 def test_nothing_of_the_network_changes(architecture: str, freeze: str) -> None:
     torch.manual_seed(2)

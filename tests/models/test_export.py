@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 ALL = list(ARCHITECTURES)
 BUILD = {"classifier": build_classifier, "unet": build_unet}
 # An export takes up to a quarter of a minute. In a quick run one without most layers stands for all.
+# That of a shallow one is in `tests/bundles/test_life.py`.
 ONNX_CASES = [
-    ("classifier", "shallow"),
     *(pytest.param(kind, name, marks=pytest.mark.long) for kind in BUILD for name in ALL),
 ]
 
@@ -42,14 +42,9 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 # `test_encoder.py` scripts every encoder; what holds them is the same for all, but for the pyramid without padding.
-QUICK_SCRIPT = ("unet", "resnet50")
 SCRIPTS = [
     *((kind, "shallow") for kind in BUILD),
-    *(
-        pytest.param(kind, name, marks=() if (kind, name) == QUICK_SCRIPT else pytest.mark.long)
-        for kind in BUILD
-        for name in ALL
-    ),
+    *(pytest.param(kind, name, marks=pytest.mark.long) for kind in BUILD for name in ALL),
 ]
 
 

@@ -66,6 +66,7 @@ def test_last_ten_keras_layers_are_the_modules_left_trainable(architecture: str)
     assert ours == theirs
 
 
+@pytest.mark.long
 def test_the_one_layer_of_inceptionv3_follows_the_pooled_branch() -> None:
     """Shapes alone could be those of another batch norm: this one belongs to the convolution after the pool."""
     layers = trained_by_keras("inceptionv3")
@@ -130,7 +131,7 @@ def name_of(layer: Any) -> str:
     return stem if counted else name
 
 
-@pytest.mark.parametrize("table", [table_of_policies, table_of_keras_layers])
+@pytest.mark.parametrize("table", [table_of_policies, pytest.param(table_of_keras_layers, marks=pytest.mark.long)])
 def test_page_holds_the_numbers_of_this_version(table: Any) -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     missing = [row for row in table() if row not in lines]

@@ -29,7 +29,7 @@ some_encoders = pytest.mark.parametrize(
 @pytest.mark.parametrize(
     ("architecture", "channels"),
     [
-        *((name, 1) for name in ALL),
+        *(pytest.param(name, 1, marks=pytest.mark.long if name == "inceptionresnetv2" else ()) for name in ALL),
         *(pytest.param(name, 3, marks=() if name == ALL[1] else pytest.mark.long) for name in ALL),
     ],
 )
@@ -106,11 +106,9 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
         build_unet(**{"architecture": "densenet121", **options})
 
 
-# Which layers are the last ten is a matter of the encoder, all and none are not.
+# Which layers are the last ten is a matter of the encoder: `test_classifier.py` has them all.
 POLICIES = [
-    pytest.param(policy, name, marks=() if policy is Freeze.ALL_BUT_LAST_10 or name == QUICK[0] else pytest.mark.long)
-    for policy in Freeze
-    for name in ALL
+    pytest.param(policy, name, marks=() if name == QUICK[0] else pytest.mark.long) for policy in Freeze for name in ALL
 ]
 
 
@@ -170,6 +168,7 @@ def test_training_as_the_bundles_do_it_moves_every_parameter(architecture: str) 
         assert parameter.grad.any(), name
 
 
+@pytest.mark.long
 @pytest.mark.learns
 def test_unet_learns_to_outline_a_disc(seed: int) -> None:
     """Gradients reach decoder and encoder: a few steps on one picture separate it."""

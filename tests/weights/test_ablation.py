@@ -30,7 +30,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("convention", ["imagenet_torchvision", "radimagenet_keras", "resnet50.imagenet_keras"])
+@pytest.mark.parametrize(
+    "convention",
+    ["radimagenet_keras"]
+    + [pytest.param(name, marks=pytest.mark.long) for name in ("imagenet_torchvision", "resnet50.imagenet_keras")],
+)
 def test_same_tensors_see_another_image(trained: Path, tmp_path: Path, convention: str) -> None:
     spec = CATALOGUE.get(convention) or CATALOGUE[f"{NAME}.{convention}"]
     path = tmp_path / "ablation.safetensors"

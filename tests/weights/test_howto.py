@@ -44,7 +44,10 @@ def test_table_of_inputs_is_the_catalogue() -> None:
     assert dict(rows) == {name: spec.convention.describe() for name, spec in CATALOGUE.items()}
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(name, marks=pytest.mark.long if name.startswith("inception") else ()) for name in ARCHITECTURES],
+)
 def test_table_of_sizes_is_what_the_encoders_give(architecture: str) -> None:
     page = (HOW_TO / "encoder_in_your_own_code.md").read_text()
     row = re.search(rf"^\| `{architecture}` \| (\d+) \| (\d+) x \d+ \| (\d+) x \d+ \|", page, re.MULTILINE)

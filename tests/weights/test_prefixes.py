@@ -57,7 +57,7 @@ def is_whole(found: State, network: nn.Module) -> bool:
     return all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])
+@pytest.mark.parametrize("architecture", ["resnet50", pytest.param("densenet121", marks=pytest.mark.long)])
 def test_features_of_a_lightning_checkpoint_are_those_of_the_network(
     networks: dict[str, nn.Module], architecture: str, tmp_path: Path
 ) -> None:

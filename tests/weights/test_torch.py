@@ -33,7 +33,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=pytest.mark.long if name == "inceptionresnetv2" else ()) for name in ARCHITECTURES
+        pytest.param(name, marks=pytest.mark.long if name.startswith("inception") else ()) for name in ARCHITECTURES
     ],
 )
 def published(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
@@ -102,7 +102,11 @@ def test_imagenet_files_give_the_features_of_their_library(
         network.transform_input = False
 
 
-@pytest.mark.parametrize("published", ["resnet50", "densenet121", "inceptionv3"], indirect=True)
+@pytest.mark.parametrize(
+    "published",
+    ["densenet121", *(pytest.param(name, marks=pytest.mark.long) for name in ("resnet50", "inceptionv3"))],
+    indirect=True,
+)
 def test_files_of_the_authors_give_the_features_of_their_networks(
     published: tuple[str, nn.Module], image: Tensor, tmp_path: Path
 ) -> None:
@@ -125,6 +129,7 @@ def test_files_of_the_authors_give_the_features_of_their_networks(
         assert (found(image) - wrong).abs().max() > 1e-2 * wrong.abs().max()
 
 
+@pytest.mark.long
 def test_inception_with_its_auxiliary_head_is_not_shifted(image: Tensor, tmp_path: Path) -> None:
     """With the head, child 15 is the head and all behind it stand one further (issue 16 of the authors' repository)."""
     with_head = sys.modules["torchvision"].models.inception_v3(weights=None, aux_logits=True, init_weights=False).eval()
