@@ -60,7 +60,7 @@ def training_settings(
     if "weights" in settings:
         settings["weights"] = weights_facts(settings["weights"])
     parser = evaluating_parser()
-    settings |= {place: component_facts(place) for place in _COMPONENTS if parser is not None and place in parser}
+    settings |= {place: component_facts(place) for place in _COMPONENTS if parser is not None and place in parser.get()}
     if (model := continued_model(parser)) is not None and model.is_file():
         # Not of new weights: what the continued model started from stays true of its successor.
         settings["weights"] = read_facts(model).get("weights", settings.get("weights"))
@@ -85,7 +85,7 @@ def evaluation_settings(bundle: str, bundle_version: str, further: Mapping[str, 
     parser = evaluating_parser()
     settings: dict[str, Any] = {"bundle": bundle, "bundle_version": bundle_version}
     for key in SETTINGS:
-        if parser is not None and key in parser:
+        if parser is not None and key in parser.get():  # `in parser` looks for the nearest key, which is slow
             settings[key] = parser.get_parsed_content(key)
     if "amp" in settings:  # text, from a command line
         settings["amp"] = parse_flag(settings["amp"])
