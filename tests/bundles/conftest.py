@@ -23,7 +23,7 @@ PHANTOM_OPTIONS: dict[str, dict[str, Any]] = {
     "ddti": {"patients": 30, "seed": 3, "size": (72, 96)},
     "mrnet": {"patients": 24, "seed": 3, "size": 64},
     "rsna_pneumonia": {"patients": 30, "seed": 3, "size": 64},
-    "rsna_ich": {"patients": 24, "seed": 3, "size": 64},
+    "rsna_ich": {"patients": 12, "seed": 3, "size": 64},
     "cc_ccii": {"patients": 24, "seed": 3, "size": 64},
     "covid19_ct": {"patients": 24, "seed": 3, "size": 64},
     "radimagenet": {"patients": 165 * 3, "seed": 3, "size": 64},

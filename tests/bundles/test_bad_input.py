@@ -74,6 +74,7 @@ def test_bad_training_input(
     assert sorted(bundle.rglob("*")) == before, "something was left behind"
 
 
+@pytest.mark.long
 def test_checkpoint_of_another_architecture(trained: Path, busi: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(trained, tmp_path / NAME))
     done = run_command(bundle, "evaluate", tmp_path, dataset_dir=busi, architecture="resnet50", num_workers=0)
@@ -124,7 +125,9 @@ def test_read_only_output_folder(bundle: Path, busi: Path, tmp_path: Path) -> No
     assert_one_clear_line(done, str(tmp_path / "out"), "--output_dir")
 
 
-@pytest.mark.parametrize(("size", "fits"), [("200k", "nothing"), ("3m", "the packed images")])
+@pytest.mark.parametrize(
+    ("size", "fits"), [("200k", "nothing"), pytest.param("3m", "the packed images", marks=pytest.mark.long)]
+)
 def test_no_space_left(size: str, fits: str, bundle: Path, busi: Path, tmp_path: Path) -> None:
     done, left = run_on_file_system(f"size={size}", bundle, tmp_path, dataset_dir=busi, max_epochs=1, image_size=64)
     assert_one_clear_line(done, "o space left on device")

@@ -34,8 +34,6 @@ REPRESENTATIVE = {
     "intracranial_hemorrhage_ct_classification",
     "thyroid_nodule_us_segmentation",
 }
-# The export of a classifier is in test_life.py.
-EXPORTED = {"thyroid_nodule_us_segmentation"}
 NAMES = [
     pytest.param(bundle.name, marks=() if bundle.name in REPRESENTATIVE else pytest.mark.long) for bundle in BUNDLES
 ]
@@ -79,7 +77,7 @@ def test_whole_life(
     run_workflow(bundle, "evaluate", **place, num_workers=0)
     check_evaluation(task, bundle, table)
     check_inference(task, bundle, data, table, tmp_path)
-    if name in EXPORTED or name not in REPRESENTATIVE:
+    if name not in REPRESENTATIVE:  # nor those of `test_life.py` and `test_runtimes.py`
         check_exports(task, bundle, tmp_path, monkeypatch)
 
 

@@ -91,6 +91,7 @@ def test_held_out_images_are_told_apart(taught: Path, data: Path, tmp_path: Path
     assert auc["auc"] > 0.85
 
 
+@pytest.mark.long
 def test_labels_of_the_test_part_do_not_enter_training(
     taught: Path, data: Path, encoder: Path, tmp_path: Path, seed: int
 ) -> None:

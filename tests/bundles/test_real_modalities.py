@@ -88,6 +88,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, folder / "table.csv"
 
 
+@pytest.mark.long
 def test_modality_of_real_images_from_table_to_report(
     collected: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -223,6 +223,7 @@ def test_resuming_a_finished_run_changes_nothing_and_more_epochs_go_on(
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 3
 
 
+@pytest.mark.long
 def test_resume_without_a_checkpoint_starts_from_the_beginning(
     trained: Path, busi: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

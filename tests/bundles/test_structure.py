@@ -64,10 +64,16 @@ def test_metadata_pass_monais_own_verification(bundle: Path, tmp_path: Path) -> 
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
 
 
-# Those of the two Inception networks are the same but for the name of the network, and take longest to build.
+# Of bundles that take the same networks, one; the two Inception networks take longest to build.
+DAILY = (
+    "radimagenet_densenet121_pretraining",
+    "acl_tear_mri_classification",
+    "intracranial_hemorrhage_ct_classification",
+)
+DAILY += ("thyroid_nodule_us_segmentation",)
 every_network = pytest.mark.parametrize(
     "bundle",
-    [pytest.param(path, marks=pytest.mark.long if "_inception" in path.name else ()) for path in BUNDLES],
+    [pytest.param(path, marks=() if path.name in DAILY else pytest.mark.long) for path in BUNDLES],
     ids=lambda path: path.name,
 )
 
@@ -134,6 +140,7 @@ def test_check_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "breast_mass_us_classification: ok" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_render_leaves_trained_models_alone(tmp_path: Path) -> None:
     bundle = copy_bundle("breast_mass_us_classification", tmp_path)
     (bundle / "models" / "model.pt").write_bytes(b"trained")

@@ -16,6 +16,8 @@ from shallow_densenet import make_shallow, shallow_densenet
 from radimagenet_monai import load_encoder
 from radimagenet_monai.catalog.phantom_notice import PHANTOM_NOTICE
 from radimagenet_monai.commands.on_phantoms import demo
+from radimagenet_monai.engine.trained.encoder_file import save_encoder
+from radimagenet_monai.models import build_classifier
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +37,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a demo asks of `compare`. That is not run here: the tests of the command do."""
+    """What a demo asks of `compare`. Neither that nor the pretraining before it are run here: their own tests do."""
     arguments: dict[str, Any] = {}
     bind = signature(demo.compare).bind
 
@@ -43,7 +45,12 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         arguments.update(bind(*given, **options).arguments)
         return Path(arguments["out"]) / "report.html"
 
+    def pretrain(out: Path, *_: Any) -> Path:
+        save_encoder(out / "encoder.safetensors", build_classifier(demo.ARCHITECTURE), {"epoch": 1})
+        return out / "encoder.safetensors"
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "_pretrain", pretrain)
         patch.setattr(demo, "compare", compare)
         run_small_demo(tmp_path_factory.mktemp("demo") / "out")
     return arguments

@@ -117,6 +117,7 @@ def test_identical_initializations_gave_the_same_results(tmp_path: Path) -> None
     assert_plain(analysis)
 
 
+@pytest.mark.long
 def test_identical_models_of_three_classes_gave_the_same_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +472,7 @@ def test_a_fold_without_a_variance_does_not_make_the_others_surer(tmp_path: Path
     )
 
 
+@pytest.mark.long
 def test_subgroups_hold_the_differences_of_their_images(tmp_path: Path) -> None:
     frame = made_records(200, sex=np.arange(200) % 2)
     frame["sex"] = np.where(np.arange(200) % 4 < 2, "F", "M")
@@ -512,6 +514,7 @@ def test_a_column_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
         analyze(comparison.out, comparison.root, columns=["shoe_size"])
 
 
+@pytest.mark.long
 def test_the_learning_curve_counts_who_was_trained_on(tmp_path: Path) -> None:
     comparison = FakeComparison.planned(tmp_path, made_records(150, images=2), fractions=(0.25, 1))
     comparison.write(drawn({"first": 1.5, "second": 1.0}))

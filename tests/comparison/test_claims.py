@@ -88,6 +88,7 @@ def test_one_split_with_enough_patients_speaks_of_its_models(tmp_path: Path) -> 
     assert "Model started from first, AUC" in json.loads(told["report.json"])["headline"]
 
 
+@pytest.mark.long
 def test_folds_still_speak_of_initializations(tmp_path: Path) -> None:
     comparison = FakeComparison.planned(tmp_path, made_records(400)).write(drawn({"first": 2.5, "second": 1.0}))
     told = everything(comparison)

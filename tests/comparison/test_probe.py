@@ -107,6 +107,7 @@ def test_outputs_are_those_of_an_evaluation(run: Run, data: Path) -> None:
     assert "inner folds" in head["threshold_rule"]
 
 
+@pytest.mark.long
 def test_every_fold_finds_the_features_of_the_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("first")
     assert run_of(run("second", fold=1))["features"]["computed"] == 0
@@ -142,6 +143,7 @@ def test_folds_within_the_training_part_are_by_patient(run: Run, monkeypatch: py
     assert sorted(set(seen[0])) == sorted({f"p{number}" for number in range(24) if (number // 2) % 3 == 2})
 
 
+@pytest.mark.long
 @pytest.mark.learns
 def test_more_classes(run: Run, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "three"
@@ -158,6 +160,7 @@ def test_more_classes(run: Run, tmp_path: Path, seed: int) -> None:
     assert json.loads((out / "evaluation.json").read_text())["metrics"]["auc_macro"] > 0.8
 
 
+@pytest.mark.long
 @pytest.mark.learns
 def test_findings_get_a_head_each(run: Run, data: Path) -> None:
     task = replace(get_task(TASK), findings=("any", "coarse", "rare"))

@@ -101,6 +101,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float((np.linalg.norm(one - other, axis=1) / np.linalg.norm(other, axis=1)).max())
 
 
+@pytest.mark.long
 def test_a_second_run_computes_nothing(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     first = features()
     assert first.computed == 24
@@ -110,6 +111,7 @@ def test_a_second_run_computes_nothing(features: Features, monkeypatch: pytest.M
     assert np.array_equal(first.features, second.features)
 
 
+@pytest.mark.long
 def test_new_records_compute_only_what_is_new(features: Features, data: Path) -> None:
     frame = read_records(data / "records.csv")
     write_records(frame.iloc[4:16], data / "some.csv")

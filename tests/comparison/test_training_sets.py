@@ -67,6 +67,7 @@ def test_a_part_of_one_class_is_refused_before_anything_is_run(part: str, messag
         check_classes(frame, plan)
 
 
+@pytest.mark.long
 @given(frame=tables(), shares=st.lists(st.floats(0.05, 1), min_size=2, max_size=4), seed=st.integers(0, 5))
 def test_smaller_training_sets_are_nested_and_by_patient(frame: pd.DataFrame, shares: list[float], seed: int) -> None:
     frame = with_folds(frame, planned(3))

@@ -209,8 +209,8 @@ def save_color_tiff(gray: np.ndarray, stem: Path) -> Path:
     ("save", "kind"),
     [
         (save_small_jpeg, "near"),
-        (save_inverted_dicom, "near"),
-        (save_float_array, "pixels"),
+        pytest.param(save_inverted_dicom, "near", marks=pytest.mark.long),
+        pytest.param(save_float_array, "pixels", marks=pytest.mark.long),
         (save_color_tiff, "pixels"),
     ],
 )
@@ -388,6 +388,7 @@ def test_without_pixels_the_tables_own_hashes_are_compared(clean: Path, table: p
     assert found(audit) == {("file", "leakage", frozenset({one["image"], other["image"]}))}
 
 
+@pytest.mark.long
 def test_all_are_counted_where_many_are_found(clean: Path) -> None:
     rows = 2200
     frame = pd.DataFrame(
@@ -418,7 +419,7 @@ cells = st.fixed_dictionaries(
 
 
 @given(st.lists(cells, min_size=1, max_size=12), st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=min(10, settings.default.max_examples) if settings.default.derandomize else 200)
 def test_the_verdict_is_that_of_all_pairs_in_any_order(rows: list[dict[str, Any]], random: Any) -> None:
     """Against the definition, pair by pair."""
 

@@ -33,6 +33,7 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
+@pytest.mark.long
 def test_compiled_network_trains_alike_and_keeps_its_names(monkeypatch):
     network = tiny_network()
     plain = trained(copy.deepcopy(network))

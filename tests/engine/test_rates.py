@@ -47,7 +47,7 @@ def trained(handlers, workers=0, seed=True, epochs=2):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("seed", [True, False])
+@pytest.mark.parametrize("seed", [pytest.param(True, marks=pytest.mark.long), False])
 def test_measuring_changes_no_bit_of_the_training(workers, seed):
     plain, order, drawn, _ = trained([], workers, seed)
     measured, same_order, same_drawn, trainer = trained([MeasuredRates()], workers, seed)

@@ -57,6 +57,7 @@ def used(folder: Path, ranks: int, epoch: int, first: int, last: float = np.inf)
     ]
 
 
+@pytest.mark.long
 def test_going_on_with_another_number_of_processes_uses_each_sample_once(tmp_path: Path) -> None:
     length = 23
     options: dict[str, Any] = {"length": length, "batch_size": 3}  # 8 batches an epoch in one process, 4 in two

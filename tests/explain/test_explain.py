@@ -108,7 +108,9 @@ def explained(bundle: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
     (out / "overlays" / "9999.png").write_bytes(b"of an earlier run")
     (out / "overlays" / "mine.png").write_bytes(b"not ours")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("radimagenet_monai.explain.explanation._DRAWS", 1)  # of random networks: nothing here depends on it
+        patch.setattr(
+            "radimagenet_monai.explain.explanation._DRAWS", 1
+        )  # of random networks: nothing here depends on it
         page = explain(bundle, data, out, level="1/16", progress=False)
     assert page == out / "explain.html"
     return out
@@ -197,6 +199,7 @@ def test_one_image_and_a_folder_need_no_records(bundle: Path, data: Path, tmp_pa
     assert json.loads((tmp_path / "two" / "localization.json").read_text())["sanity"]["verdict"] == "not estimable"
 
 
+@pytest.mark.long
 def test_localize_gives_tables_that_compare(bundle: Path, data: Path) -> None:
     fine, coarse = (
         localize(bundle, data, maps=MapSettings(level=level), threshold=0.5, progress=False)
@@ -267,6 +270,7 @@ def test_map_mask_and_picture_coincide_where_pixels_are_not_square(
     np.testing.assert_allclose(np.argwhere(image.picture > 200).mean(0), middle, atol=0.5)
 
 
+@pytest.mark.long
 def test_command_prints_where_the_page_is(
     bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -41,7 +41,12 @@ def test_table_lists_exactly_the_files_that_exist() -> None:
     assert len(CANONICAL) > 130
 
 
-@pytest.mark.parametrize("name", FILES)
+LARGE = ("pydicom-data/color3d_jpeg_baseline.dcm",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in FILES]
+)
 def test_outcome_is_the_committed_one(name: str) -> None:
     for policy, transform in attempts(FILES[name]):
         assert canonical_row(name, policy, transform, FILES[name]) == COMMITTED[name, policy]

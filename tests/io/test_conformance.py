@@ -75,7 +75,10 @@ def test_the_table_holds_every_file_and_reads_most_images():
     assert Counter(row["outcome"] for row in ROWS)["read"] >= 150
 
 
-@pytest.mark.parametrize("name", READ)
+LARGE = ("pydicom-data/color3d_jpeg_baseline.dcm",)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in READ])
 def test_a_readable_file_gives_the_stored_values_of_pydicom(name):
     """And of its headers only what an intensity policy needs."""
     image = read_image(FILES[name])

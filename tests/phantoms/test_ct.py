@@ -49,6 +49,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_a_larger_set_holds_the_smaller(written: dict[str, Path], tmp_path: Path, name: str) -> None:
     fewer = write_phantom(name, tmp_path / "fewer", patients=3, seed=3, size=SIZE, slices=3, progress=False)

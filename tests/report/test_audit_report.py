@@ -68,6 +68,7 @@ class _Page(html.parser.HTMLParser):
         self.words += data.split()
 
 
+@pytest.mark.long
 def test_a_clean_table_passes(prepared: Path, phantom: Path, capsys: pytest.CaptureFixture[str]) -> None:
     audit(str(prepared))
     output = capsys.readouterr().out

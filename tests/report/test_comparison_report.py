@@ -277,6 +277,7 @@ def test_names_are_text_and_do_not_turn_numbers_around(tmp_path: Path) -> None:
         assert "<script" not in base64.b64decode(picture).decode()
 
 
+@pytest.mark.long
 def test_one_split_one_size_no_extras(tmp_path: Path) -> None:
     analysis = example(architectures=["densenet121"], folds=1, fractions=[1.0])
     analysis["data"]["folds"][0]["fold"] = None
@@ -293,6 +294,7 @@ def test_one_split_one_size_no_extras(tmp_path: Path) -> None:
     assert "Not in this report: subgroups" in page
 
 
+@pytest.mark.long
 def test_twelve_initializations(tmp_path: Path) -> None:
     names = [f"weights of a kind with a long name, number {place}" for place in range(12)]
     text = write(tmp_path, example(initializations=names, architectures=["resnet50"], fractions=[1.0]))
@@ -330,6 +332,7 @@ def test_not_estimable_is_said_and_not_nan(tmp_path: Path, analysis: dict[str, A
     assert "not estimable" in text
 
 
+@pytest.mark.long
 def test_a_probe_of_three_classes_has_no_scenarios_and_little_else(tmp_path: Path) -> None:
     analysis = with_localization(example(architectures=["densenet121"], patients=60))
     analysis["protocol"].update(scenarios=[], epochs=None, batch_size=None)

@@ -108,6 +108,7 @@ def simulate(rng: np.random.Generator, images: int, intercept: float = 0.0, slop
     return rng.random(images) < expit(intercept + slope * line), expit(line)
 
 
+@pytest.mark.long
 def test_a_calibrated_model_is_found_calibrated_and_the_plain_error_is_biased() -> None:
     rng = np.random.default_rng(11)
     found = [evaluate_calibration(*simulate(rng, 300)) for _ in range(300)]

@@ -24,7 +24,7 @@ def sample(seed: int, images: int, better: float = 0.5) -> tuple[np.ndarray, np.
     return labels, first, second
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 6))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
 def test_all_exchanges_equal_scipys(seed: int) -> None:
     labels, first, second = sample(seed, 8)
 

@@ -42,7 +42,10 @@ def test_a_test_over_few_folds_needs_the_patients_of_r() -> None:
         )
 
 
-@pytest.mark.parametrize(("folds", "times"), [(3, 4.07), (5, 1.80), (10, 1.26)])
+@pytest.mark.parametrize(
+    ("folds", "times"),
+    [pytest.param(3, 4.07, marks=pytest.mark.long), (5, 1.80), pytest.param(10, 1.26, marks=pytest.mark.long)],
+)
 def test_folds_with_shared_training_data_reach_the_power_asked_for(folds: int, times: float) -> None:
     """The variance that Nadeau and Bengio take: folds correlate by n_test / (n_test + n_train)."""
     share, spread, seen, wanted = 1 / (folds - 2), 0.05, 200, 0.02

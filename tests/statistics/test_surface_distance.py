@@ -37,7 +37,10 @@ def outlines(first: np.ndarray, second: np.ndarray, spacing: tuple[float, float]
     return transforms[1][edges[0]], transforms[0][edges[1]]
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.3, 0.9), (2.0, 0.5)])
+@pytest.mark.parametrize(
+    "spacing",
+    [pytest.param((1.0, 1.0), marks=pytest.mark.long), (0.3, 0.9), pytest.param((2.0, 0.5), marks=pytest.mark.long)],
+)
 def test_equals_distance_transforms_of_scipy(spacing: tuple[float, float]) -> None:
     rng = np.random.default_rng(3)
     full = np.ones(SHAPE, bool)

@@ -475,6 +475,7 @@ def test_crash_of_a_worker_names_the_image(records, store_dir, ending, words):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.long
 def test_worker_that_exits_names_the_image(records, store_dir):
     def transform(data: dict) -> dict:
         os._exit(3)
@@ -529,6 +530,7 @@ def test_progress_without_a_terminal(records, read_picture, store_dir, caplog, c
     assert "image/s" not in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_lock_that_a_killed_process_held_stops_nobody(records, read_picture, store_dir):
     """tqdm's lock is shared by forked processes; one that is killed inside it leaves it locked."""
     context = multiprocessing.get_context("fork")

@@ -237,7 +237,7 @@ def test_command_prints_what_was_done(data, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0].startswith("30 images in 2 part(s), 0.00 GB; 1 packed now in ")
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_stop_keeps_whole_parts_and_says_so_in_one_line(data, tmp_path, ending):
     def stopped() -> None:
         take_default_signals()

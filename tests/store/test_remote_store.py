@@ -182,7 +182,7 @@ def assert_same(one: list[dict], other: list[dict]) -> None:
             assert torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
 
 
-@pytest.mark.parametrize("augmentation", [None, AUGMENTATION])
+@pytest.mark.parametrize("augmentation", [pytest.param(None, marks=pytest.mark.long), AUGMENTATION])
 def test_batches_are_those_of_the_folder(client, opened, store_dir, bucket, augmentation):
     here, far = opened(store_dir, augmentation=augmentation), opened(augmentation=augmentation)
     assert list(far.data) == list(here.data)
@@ -247,6 +247,7 @@ def test_a_store_that_was_sealed_anew_is_fetched_anew(plain, opened, sealed, rea
     assert not torch.equal(after[0]["image"], before)
 
 
+@pytest.mark.long
 def test_what_is_not_at_the_address_is_named(client, opened, sealed, store_dir, read_picture):
     with pytest.raises(StoreError, match=r"sealed for images of 24x32 and 48x48 is asked for"):
         packed_dataset([], read_picture, ADDRESS, 48)

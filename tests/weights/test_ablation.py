@@ -66,6 +66,7 @@ def test_what_it_came_from_is_kept(trained: Path, tmp_path: Path) -> None:
     assert ours["tensors_sha256"] != theirs["tensors_sha256"]
 
 
+@pytest.mark.long
 def test_a_trained_model_and_stored_weights_can_be_ablated(trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = build_classifier(NAME)

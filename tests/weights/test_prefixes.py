@@ -103,6 +103,7 @@ def test_any_common_prefix_is_taken_off(
     assert is_whole(found.tensors, networks[architecture])
 
 
+@pytest.mark.long
 def test_children_of_a_network_and_its_features_alone(networks: dict[str, nn.Module], tmp_path: Path) -> None:
     children = nn.Sequential(*list(networks["resnet50"].children())[:-1]).state_dict()
     for prefix in ("encoder.", "backbone.", "model.backbone.", ""):

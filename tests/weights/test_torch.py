@@ -183,6 +183,7 @@ def biased_resnet50() -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers)).eval()
 
 
+@pytest.mark.long
 def test_biased_conversion_of_monai_gives_the_features_of_its_network(image: Tensor, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = biased_resnet50()
@@ -239,6 +240,7 @@ def test_safetensors_and_legacy_torch_files(tmp_path: Path) -> None:
         assert import_weights(tmp_path / name, replace_existing=True).stored.spec.tag == "imagenet_torchvision"
 
 
+@pytest.mark.long
 def test_names_of_a_library_alone_do_not_tell_the_origin(tmp_path: Path) -> None:
     state = {k: v for k, v in settled_network("resnet50").state_dict().items() if not k.startswith("fc.")}
     torch.save(state, tmp_path / "imagenet_torchvision.pth")
