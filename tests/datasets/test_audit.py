@@ -419,7 +419,7 @@ cells = st.fixed_dictionaries(
 
 
 @given(st.lists(cells, min_size=1, max_size=12), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=min(10, settings.default.max_examples) if settings.default.derandomize else 200)
+@settings(deadline=None)
 def test_the_verdict_is_that_of_all_pairs_in_any_order(rows: list[dict[str, Any]], random: Any) -> None:
     """Against the definition, pair by pair."""
 
