@@ -233,6 +233,7 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(
     assert torch.load(bundle / "output" / "checkpoint.pt", weights_only=True)["epoch"] == 1
 
 
+@pytest.mark.long
 def test_words_of_the_command_line_switch_off_too(trained: Path, busi: Path, tmp_path: Path) -> None:
     """``--amp false --resume false`` arrive as text; taken by Python's truth, both would be on."""
     bundle = copy_bundle(NAME, tmp_path)

@@ -128,6 +128,7 @@ def test_new_records_compute_only_what_is_new(features: Features, data: Path) ->
     assert np.array_equal(more.features[-1], more.features[0])
 
 
+@pytest.mark.long
 def test_changed_pixels_are_computed_again(features: Features, data: Path) -> None:
     before = features()
     picture = cv2.imread(str(data / "005.png"), cv2.IMREAD_GRAYSCALE)
@@ -185,6 +186,7 @@ def test_a_killed_run_goes_on_where_it_stopped(features: Features, tmp_path: Pat
     assert np.array_equal(resumed.features, expected)
 
 
+@pytest.mark.long
 def test_a_damaged_row_is_computed_again(features: Features, tmp_path: Path, caplog: Any) -> None:
     expected = features().features
     (folder,) = (tmp_path / "cache").glob(f"{ARCHITECTURE}-*")

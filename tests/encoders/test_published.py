@@ -81,7 +81,7 @@ def test_our_state_loads_into_the_published_network(pair: tuple[str, torch.nn.Mo
     published_network(architecture).load_state_dict({**ours.state_dict(), **head}, strict=True)
 
 
-@pytest.mark.parametrize("architecture", ["inceptionv3", "inceptionresnetv2"])
+@pytest.mark.parametrize("architecture", ["inceptionv3", pytest.param("inceptionresnetv2", marks=pytest.mark.long)])
 def test_padding_of_average_pools_is_as_the_library_has_it(architecture: str) -> None:
     """What InceptionV3 and InceptionResNetV2 do differently, on a constant map, where only the border can tell."""
     published = published_network(architecture)

@@ -43,13 +43,9 @@ def teach(network: Classifier, plain: torch.Tensor, marked: torch.Tensor) -> Non
 
 
 # `test_activation_maps.py` compares the maps of every encoder with MONAI's.
-QUICK = "densenet121"
-
-
+@pytest.mark.long
 @pytest.mark.learns
-@pytest.mark.parametrize(
-    "architecture", [pytest.param(name, marks=() if name == QUICK else pytest.mark.long) for name in ARCHITECTURES]
-)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_peak_lies_in_the_quadrant_that_matters(architecture: str, seed: int) -> None:
     torch.manual_seed(seed)
     network = build_classifier(architecture)

@@ -72,6 +72,7 @@ def test_the_reader_takes_it_without_a_word(written: Path) -> None:
     assert frame["label"].value_counts().unique().tolist() == [3]
 
 
+@pytest.mark.long
 def test_an_image_is_a_function_of_seed_class_and_number(written: Path, tmp_path: Path) -> None:
     again = write_radimagenet_phantom(tmp_path, patients=1, seed=4, size=32, workers=2, progress=False)
     assert digests(again) == digests(written)

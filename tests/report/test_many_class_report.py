@@ -27,6 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[StreamingCounts, st
     return write_evaluation(folder), write_run_report(folder).read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_165_classes(whole: tuple[StreamingCounts, str]) -> None:
     counts, text = whole
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text), "the page refers to something outside of it"
@@ -57,6 +58,7 @@ def test_165_classes(whole: tuple[StreamingCounts, str]) -> None:
         assert f'aria-label="Table: Classes of {region}"' in text
 
 
+@pytest.mark.long
 def test_every_picture_is_a_drawing_with_its_numbers_in_words(whole: tuple[StreamingCounts, str]) -> None:
     pictures = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]*)"', whole[1])
     assert len(pictures) == 1 + 2 + 1 + 2 * 11
@@ -67,7 +69,6 @@ def test_every_picture_is_a_drawing_with_its_numbers_in_words(whole: tuple[Strea
     assert sum(f"  {label.words}: " in knee for label in LABELS if label.region_code == "knee") == 18
 
 
-@pytest.mark.long
 def test_classes_of_one_size_are_told_of_and_drawn_without_raw_markup(tmp_path: Path) -> None:
     write_evaluation(tmp_path, images=18, classes=CLASSES[:9], even=True)
     text = write_run_report(tmp_path).read_text(encoding="utf-8")
@@ -83,14 +84,12 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     assert write_run_report(tmp_path).read_bytes() == first
 
 
-@pytest.mark.long
 def test_phantoms_are_told_of_before_any_number(tmp_path: Path) -> None:
     write_evaluation(tmp_path, images=300, classes=CLASSES[:9], warning=PHANTOM_NOTICE)
     text = write_run_report(tmp_path).read_text(encoding="utf-8")
     assert text.index(PHANTOM_NOTICE) < text.index("Top-1 accuracy")
 
 
-@pytest.mark.long
 def test_classes_of_ones_own_are_one_group(tmp_path: Path) -> None:
     write_evaluation(tmp_path, images=200, classes=["<b>", "second", "third", "fourth"])
     text = write_run_report(tmp_path).read_text(encoding="utf-8")

@@ -62,7 +62,11 @@ class Application:
     encoder: Encoder
 
 
-@pytest.fixture(scope="module", params=ALL)
+# `tests/encoders/test_published.py` has the network of InceptionResNetV2 every day.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long if name == "inceptionresnetv2" else ()) for name in ALL],
+)
 def application(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     folder = tmp_path_factory.mktemp(request.param)
     model = keras_oracle.keras_application(request.param, session_layers=2)
