@@ -20,9 +20,9 @@ NO_DEPS := torchvision|timm|litdata|boto3|botocore|s3transfer|jmespath|obstore|l
 NO_DEPS := $(shell grep -E '^($(NO_DEPS))==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# A process a core, each with test files of its own. The networks are small, so one thread each is fastest. In the order of
-# collection: the files that take longest come first, see tests/conftest.py.
-WORKERS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)))" 2>/dev/null || echo auto)
+# A process more than cores, since tests wait for what they start; each test file in one of them. The networks are small,
+# so one thread each is fastest. In the order of collection: the files that take longest come first, see tests/conftest.py.
+WORKERS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) + 1)" 2>/dev/null || echo auto)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Where the environment forbids it, each of the commands that tests start would compile all modules anew.
