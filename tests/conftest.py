@@ -4,16 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import forks
 import hypothesis
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the bundle runs that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-# Waiting for the disk protects from a power failure alone: what tests kill is a process.
-forks.do_not_wait_for_the_disk()
 
 # `make test` draws the same examples each time, so that it fails for a change and not by chance;
 # `make test-search` draws new ones, and more, which is how the rare ones are found.
@@ -46,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def forked_pools() -> Iterator[None]:
     """Pools whose processes start at once, see `forks`."""
+    import forks
+
     with forks.forked_pools():
         yield
 

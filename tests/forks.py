@@ -40,11 +40,6 @@ FORKS.set_forkserver_preload(
 )
 
 
-def do_not_wait_for_the_disk() -> None:
-    """From now on, in this process, ``os.fsync`` returns at once."""
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]
-
-
 class Popen:
     """What the tests and the package use of `subprocess.Popen`, for ``python -m MODULE`` and ``python -c CODE``.
 
@@ -197,7 +192,6 @@ def _become(
         else:
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    do_not_wait_for_the_disk()
     if first is not None:
         first()
     status = _status_of(*args)

@@ -25,8 +25,9 @@ RULES = ""
 """Rules of the SDK's series selector as JSON, for example
 ``{"selections": [{"name": "CT", "conditions": {"Modality": "CT"}}]}``; empty: every series."""
 
-GROUP: Group = "series"
-"""``"series"``: an answer for each series; ``"study"``: one for all selected series of a study, such as a knee's."""
+GROUP: Group | None = None
+"""``"series"``: an answer for each series; ``"study"``: one for all selected series of a study; ``None``: as the task
+asks, like ``radimagenet predict``."""
 
 SETTINGS: dict[str, Any] = {}
 """Keys of the bundle's ``inference.json``, such as ``{"threshold": 0.4}``."""
@@ -43,7 +44,7 @@ class RadImageNetApp(Application):
             self, CountCondition(self, 1), input_folder=Path(context.input_path), name="loader"
         )
         selector = DICOMSeriesSelectorOperator(self, rules=RULES, all_matched=True, name="selector")
-        prediction = PredictionOperator(self, trained=trained, group=GROUP, name="prediction")
+        prediction = PredictionOperator(self, trained=trained, group=GROUP or trained.group, name="prediction")
         results = ResultWriterOperator(
             self,
             trained=trained,

@@ -21,6 +21,7 @@ from typing import Any
 
 from monai.deploy.core import ConditionType, Fragment, Operator, OperatorSpec
 
+from radimagenet_monai.core.atomic import atomic_write_text
 from radimagenet_monai.integrations.prediction.answered_study import StudyAnswer, answer_study, unanswered
 from radimagenet_monai.integrations.prediction.dicom_files import DicomFiles
 from radimagenet_monai.integrations.prediction.studies import Group, Study, find_studies
@@ -134,7 +135,7 @@ class ResultWriterOperator(Operator):
             else:
                 written = self.files.write(answered.study.number, answer.exams, answer.row, answer.combined)
             rows.append({**answer.row, "written": written, "questions": answer.questions})
-        (self.output_folder / RESULTS).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        atomic_write_text(self.output_folder / RESULTS, json.dumps(rows, indent=1) + "\n")
 
 
 def selected_studies(trained: TrainedBundle, selected: Iterable[Any], group: Group) -> list[Study]:

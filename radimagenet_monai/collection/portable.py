@@ -8,8 +8,9 @@ ours compute, value for value; anything else is refused by name. What is taken:
 - **8-bit gray pictures** (``inference_pictures.json``, or ``inference.json`` if there is no form for DICOM).
 
 Images have the size of the network, or exactly twice that: only there MONAI's averaging (``Resized``, mode ``area``)
-rounds as OpenCV's does, and half of 8-bit values lies on the edge between two results. OpenCV adds the four pixels of
-one channel in pairs, row by row, and those of three channels one after the other; hence two steps, or one.
+rounds as OpenCV's does, and every fourth mean of four 8-bit values lies halfway between two levels. OpenCV adds the
+four pixels of one channel in pairs, row by row, and those of three channels one after the other; hence two steps, or
+one.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from torch import Tensor, nn
 
 from radimagenet_monai.collection.bundle_files import MODEL_FACTS, MODEL_FILE, BundleError
 from radimagenet_monai.core.errors import ConfigurationError
+from radimagenet_monai.core.transform_steps import flattened
 from radimagenet_monai.engine.start.config_keys import inference_parser
 from radimagenet_monai.engine.trained.model_file import load_model, read_facts
-from radimagenet_monai.engine.trained.preprocessing import flattened
 from radimagenet_monai.engine.trained.stated_facts import CARD, stated_card
 from radimagenet_monai.intensity import (
     AutoIntensityd,
@@ -50,6 +51,7 @@ PICTURES = "configs/inference_pictures.json"
 INFERENCE = "configs/inference.json"
 
 _MONAI_EPS = 1e-5
+_LARGEST = 2048  # pixels, so that the facts of a bundle from elsewhere do not fill the memory
 _KEPT_FACTS = (
     *("bundle", "architecture", "image_size", "classes", "findings", "threshold", "thresholds", "aggregate"),
     *("weights", "derived_from_radimagenet", "epoch", "metric", "source"),
@@ -421,12 +423,15 @@ def network_problem(folder: Path) -> str | None:
         return f"{MODEL_FACTS} does not say from what it was made ('portable')"
     try:
         definition = inference_parser(folder)["network_def"]
+        size, channels = int(made["image_size"]), int(made["channels"])
+        if size > _LARGEST or channels > 3:
+            return f"images of {channels} x {size} x {size} are too large to compare; expected 3 x {_LARGEST} at most"
         network = _built(definition, torch.load(folder / MODEL_FILE, map_location="cpu", weights_only=True))
         with torch.inference_mode():
-            found = network(network_input(made, int(made["image_size"]), int(made["channels"])))
+            found = network(network_input(made, size, channels))
         expected = torch.tensor(made["probe_logits"])
     except (BundleError, ConfigurationError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
         return f"its network cannot be compared: {type(error).__name__}: {error}"
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
-        return "its network does not give the outputs of the bundle from which it was made"
+        return "its network does not give the outputs that were recorded when the bundle was made"
     return None

@@ -79,7 +79,7 @@ def release_bundles(
     ``SHA256SUMS`` of its files), ``model_info.json`` (MONAI's list: SHA-1 and address), ``SHA256SUMS`` of all archives,
     ``huggingface/<name>/``, the content of a repository on the hub; with ``url``, ``model_zoo/<name>/``, the content of
     a pull request to MONAI's model zoo, whose ``large_files.yml`` states address and SHA-256 of the weights,
-    ``model_zoo/unit_tests/test_<name>.py``, which belongs into the zoo's ``ci/unit_tests``, and the weights as
+    ``model_zoo/unit_tests/test_<name>.py``, which belongs in the zoo's ``ci/unit_tests``, and the weights as
     single files, ``<name>_v<version>_model.pt``; and ``sbom.cdx.json``, a software bill of materials (CycloneDX), the
     only file that depends on the installed packages. All other bytes depend only on the bundles' contents: not
     on times, permissions, folders or machines. Every archive has passed `verify_bundle`.
@@ -188,7 +188,7 @@ def _portable(bundles: Path, staged: Sequence[_Staged]) -> list[_Staged]:
     made, refused = [], []
     for one in staged:
         if not one.has_weights:
-            refused.append(f"{one.name}: a portable form is of a trained model, and it has none")
+            refused.append(f"{one.name}: it has no trained model, or its weights were left out")
             continue
         portable = replace(one, name=f"{one.name}{SUFFIX}")
         try:

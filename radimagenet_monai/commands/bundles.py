@@ -87,7 +87,7 @@ def verify(path: str, run_checks: bool = False, profile: Literal["any", "portabl
         path: folder or zip archive of a bundle, or folder of a release.
         run_checks: also run MONAI's own checks afterwards, which builds the network that the bundle names.
         profile: portable also requires that configs name only MONAI, torch and ignite, and that the network, which is
-            built, gives the outputs of the bundle from which it was made.
+            built, gives the outputs that were recorded when the bundle was made.
     """
     from pathlib import Path
 

@@ -45,7 +45,7 @@ def predict(
         study: Study Instance UID of that series; by default the service is asked.
         stow: root of a DICOMweb service that receives the DICOM objects.
         group: series, one answer for each series or file; study, one for all series of a DICOM study; auto, as the
-            task's exams are: study for those of a knee in several planes, else series.
+            task asks: study for the knee tasks, whose exams are several series, otherwise series.
         names: what the outputs call a file: files, its own name; paths, its path, whose folders may name patients.
         abstain_below: leave undecided what has a lower calibrated probability than this.
         report: write report.html.

@@ -414,10 +414,10 @@ def archived_facts(path: str | os.PathLike[str]) -> HeaderFacts | None:
         If the archive is damaged.
     """
     name = os.fspath(path)
-    with stage(name, "open"), TemporaryDirectory(prefix="radimagenet-") as folder:
+    with stage(name, "open"):
         if image_kind(name) != "zip":
             return None
-        with zipfile.ZipFile(name) as archive:
+        with TemporaryDirectory(prefix="radimagenet-") as folder, zipfile.ZipFile(name) as archive:
             for number, member in enumerate(_members(archive)):
                 with archive.open(member) as stream:
                     head = stream.read(_HEAD_BYTES)

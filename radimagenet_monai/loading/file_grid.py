@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ def reads_masks(transform: Any) -> bool:
     return any(map(_reads_masks, flattened(transform)))
 
 
-def _reads_masks(step: Any) -> bool:
+def _reads_masks(step: Any) -> TypeGuard[MapTransform]:
     return isinstance(step, MapTransform) and MASK in step.keys
 
 
@@ -95,8 +95,8 @@ def without_mask(transform: Any) -> list[Callable[..., Any]]:
     steps = [step for step in flattened(transform) if not isinstance(step, AppendMaskd)]
     for place, step in enumerate(steps):
         if _reads_masks(step):
-            steps[place] = copy.copy(step)
-            steps[place].allow_missing_keys = True  # type: ignore[attr-defined]  # a MapTransform
+            steps[place] = tolerant = copy.copy(step)
+            tolerant.allow_missing_keys = True
     return steps
 
 

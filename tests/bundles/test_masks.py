@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
+from brightness import Brightness
 from bundle_runs import copy_bundle, run_workflow
 
 from radimagenet_monai.engine.trained.model_file import save_model
@@ -30,18 +30,6 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-class Brightness(torch.nn.Module):
-    """Outlines what is bright, without training: where a mask comes back must not depend on what was learnt."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.level = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        lesion = 100 * (image[:, :1] - self.level)
-        return torch.cat([-lesion, lesion], dim=1)
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A segmentation bundle that finds bars, after inference; and the folder of images."""
@@ -54,7 +42,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     bundle = copy_bundle("breast_mass_us_segmentation", folder)
     facts = {"architecture": "densenet121", "image_size": 64, "classes": ["background", "lesion"]}
     save_model(bundle / "models" / "model.pt", Brightness(), facts)
-    network = {"_target_": f"{__name__}.Brightness"}
+    network = {"_target_": "brightness.Brightness"}
     run_workflow(bundle, "inference", dataset_dir=str(new), num_workers=0, network_def=network)
     return bundle, new
 

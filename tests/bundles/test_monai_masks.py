@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from brightness import Brightness
 from bundle_runs import TINY, copy_bundle
 from monai.bundle import ConfigParser, create_workflow
 from PIL import Image
@@ -56,18 +57,6 @@ def draw(seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
         image[mask] += 120
         masks.append(mask)
     return np.clip(image, 0, 255).astype(np.uint8), masks
-
-
-class Brightness(torch.nn.Module):
-    """Outlines what is bright."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.level = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        lesion = 100 * (image[:, :1] - self.level)
-        return torch.cat([-lesion, lesion], dim=1)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +155,7 @@ def test_masks_come_back_to_the_file_whatever_monai_made_of_the_image(
         "intensity": None,
     }
     save_model(bundle / "models" / "model.pt", Brightness(), facts)
-    network = {"network_def": {"_target_": f"{__name__}.Brightness"}}
+    network = {"network_def": {"_target_": "brightness.Brightness"}}
     run(bundle, "inference", network, dataset_dir=str(table.parent / "images"))
     check_masks(bundle / "output" / "inference")
     run(bundle, "evaluate", network, **listed(table))
@@ -239,7 +228,7 @@ def test_cropped_images_get_no_mask(table: Path, tmp_path: Path) -> None:
     crop = {"_target_": "CenterSpatialCropd", "keys": BOTH, "roi_size": [80, 80]}
     bundle = copy_bundle(NAME, tmp_path)
     save_model(bundle / "models" / "model.pt", Brightness(), {"image_size": SIZE, "intensity": None})
-    override = {"network_def": {"_target_": f"{__name__}.Brightness"}, **replaced([*PLAIN, crop])}
+    override = {"network_def": {"_target_": "brightness.Brightness"}, **replaced([*PLAIN, crop])}
     parser = ConfigParser()
     parser.read_config([bundle / "configs" / "inference.json"])
     parser.update({"bundle_root": str(bundle), "dataset_dir": str(table.parent / "images"), **override})

@@ -69,8 +69,8 @@ DAILY = (
     "radimagenet_densenet121_pretraining",
     "acl_tear_mri_classification",
     "intracranial_hemorrhage_ct_classification",
+    "thyroid_nodule_us_segmentation",
 )
-DAILY += ("thyroid_nodule_us_segmentation",)
 every_network = pytest.mark.parametrize(
     "bundle",
     [pytest.param(path, marks=() if path.name in DAILY else pytest.mark.long) for path in BUNDLES],

@@ -24,7 +24,7 @@ from written_series import dicom_slice, save
 
 from radimagenet_monai import predict
 from radimagenet_monai.collection.bundle_files import BundleError
-from radimagenet_monai.collection.portable import NotPortableError, convert_network, make_portable
+from radimagenet_monai.collection.portable import NotPortableError, convert_network, make_portable, network_problem
 from radimagenet_monai.collection.release import release_bundles
 from radimagenet_monai.collection.verification.findings import Grade
 from radimagenet_monai.collection.verification.verify import inspect_bundle, inspect_release
@@ -189,6 +189,16 @@ def test_a_network_with_other_outputs_is_found(ct: tuple[Path, Path], tmp_path: 
     state["class_layers.out.bias"][0] += 0.01
     save_model(model, _holds(state), json.loads(model.with_suffix(".json").read_text()))
     assert "does not give the outputs" in "\n".join(inspect_bundle(changed, profile="portable").problems)
+
+
+def test_the_comparison_is_bounded_whatever_a_bundle_states(tmp_path: Path) -> None:
+    for name in ("configs", "models"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "configs" / "inference.json").write_text('{"network_def": {}}')
+    for size, channels in ((10**7, 1), (64, 10**9)):
+        stated = {"portable": {"image_size": size, "channels": channels}}
+        (tmp_path / "models" / "model.json").write_text(json.dumps(stated))
+        assert "too large to compare" in str(network_problem(tmp_path))
 
 
 def _holds(state: Mapping[str, torch.Tensor]) -> Any:

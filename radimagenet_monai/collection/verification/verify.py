@@ -308,7 +308,7 @@ def _run_checks(folder: Path, found: Verification, run_checks: bool, profile: Pr
         if problem := network_problem(folder):
             found.add(Grade.DANGEROUS, problem)
         else:
-            found.facts.append("the network gives the outputs of the bundle from which it was made")
+            found.facts.append("the network gives the outputs that were recorded when the bundle was made")
     if run_checks and found.grade in (None, Grade.STYLE):
         _run_monai_checks(folder, found)
 

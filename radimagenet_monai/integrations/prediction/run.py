@@ -119,7 +119,7 @@ def predict(
         Root of a DICOMweb service that receives the DICOM objects.
     group
         ``"series"``: an answer for each series or file; ``"study"``: one for all series of a DICOM study; ``"auto"``,
-        as the task's exams are (`Task.exam`): ``"study"`` for those of a knee in several planes.
+        as the task asks (`Task.exam`): ``"study"`` for the knee tasks, whose exams are several series.
     names
         How the outputs name files: ``"files"``, by their own names; ``"paths"``, by their paths below the given ones.
     abstain_below
