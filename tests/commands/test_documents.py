@@ -107,6 +107,7 @@ PAGES: dict[str, Page] = {
         },
         before={
             "prepare csv": "python make_images.py",
+            "prepare folder": "rm -r prepared",  # a reader takes one of the two ways
             "train.json": "cp -r bundles/sarscov2_ct_classification B",
             "inference.json": "cp -r own/CC-CCII/NCP NEW_IMAGES",
             "radimagenet compare": """

@@ -6,6 +6,7 @@ Nothing that it writes to be shown holds patients, names of files, or folders of
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -109,7 +110,8 @@ def test_the_command_beside_a_run_repeats_it(finished: Path) -> None:
     before = predictions.read_bytes()
     shutil.rmtree(predictions.parent)
     typed = f". {finished / 'roots.env'} && {run['command']}"
-    subprocess.run(typed, shell=True, check=True, capture_output=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `python` has the package
+    subprocess.run(typed, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
     assert predictions.read_bytes() == before
 
 
